@@ -1,0 +1,254 @@
+//! The voice side of the client as the rest of it sees it: a handle, events, figures.
+//!
+//! Behind the handle stand three actors, each on a thread of its own: capture, playback and link.
+//! Voice itself goes through rings and sockets, never through a mailbox.
+
+use crate::net::ids::{MemberId, Ssrc};
+use crate::net::message::{MemberInfo, Protection, StreamGrant};
+use crate::net::protect::DirectionKey;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use tokio::sync::mpsc;
+
+/// Where sound comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum InputChoice {
+    /// The device that the environment names.
+    Default,
+    /// A device by its name (or a part of it that only one has).
+    Device(String),
+    /// A WAV file, at its own pace; silence after its end, or again from its start.
+    Wav {
+        /// The file.
+        path: PathBuf,
+        /// Start again at the end.
+        repeat: bool,
+    },
+    /// A sine wave of this frequency in Hz.
+    Tone(f32),
+    /// Digital silence.
+    Silence,
+    /// What is heard, a second later: the other end of an echo room. Transmits only while there is something to say back.
+    Echo,
+}
+
+/// Where sound goes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OutputChoice {
+    /// The device that the environment names.
+    Default,
+    /// A device by its name (or a part of it that only one has).
+    Device(String),
+    /// A WAV file, 48 kHz mono 16 bit, written at the pace of the clock.
+    Wav(PathBuf),
+    /// Nowhere, at the pace of the clock; speakers are decoded and measured as for a device.
+    Null,
+}
+
+/// What the voice side is started with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VoiceConfig {
+    /// Microphone.
+    pub input: InputChoice,
+    /// Loudspeaker.
+    pub output: OutputChoice,
+}
+
+/// A session's part of `Welcome` and the address that voice goes to.
+#[derive(Debug, Clone)]
+pub struct VoiceSession {
+    /// Who we are to the others.
+    pub id: MemberId,
+    /// Where datagrams go.
+    pub server: SocketAddr,
+    /// How datagrams are protected.
+    pub protection: Protection,
+    /// Seals what goes up.
+    pub up_key: DirectionKey,
+    /// Opens what comes down.
+    pub down_key: DirectionKey,
+    /// Our streams, one for each RTP clock.
+    pub streams: Vec<StreamGrant>,
+    /// SSRC of the server's own control packets to us.
+    pub control_ssrc: Ssrc,
+}
+
+/// How voice travels between us and the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VoicePath {
+    /// Not proven yet, or no session.
+    None,
+    /// Datagrams.
+    Udp,
+    /// Inside the control connection.
+    Stream,
+}
+
+/// Microphone or loudspeaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Microphone.
+    Input,
+    /// Loudspeaker.
+    Output,
+}
+
+/// What the voice side has to tell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum VoiceEvent {
+    /// A device is open and running.
+    DeviceUp {
+        /// Which.
+        direction: Direction,
+        /// Its name, and rate, channels and sample format as opened, for people.
+        description: String,
+    },
+    /// A device cannot be opened or has gone; it is tried again until it is back.
+    DeviceDown {
+        /// Which.
+        direction: Direction,
+        /// Its name.
+        name: String,
+        /// What happened, in words of the sound system.
+        error: String,
+    },
+    /// Someone's voice is played, or is not any more. Comes from the stream itself.
+    Speaking {
+        /// Who.
+        id: MemberId,
+        /// Started or stopped.
+        on: bool,
+    },
+    /// The way of voice has changed.
+    Path(VoicePath),
+    /// A sealed datagram that must go through the control connection (`VoicePath::Stream`).
+    ToServer(Vec<u8>),
+}
+
+/// Figures for `/stats`. Counters are since the session began.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct VoiceStats {
+    /// Way of voice: `udp`, `stream` or `none`.
+    pub path: &'static str,
+    /// Round trip to the server in ms, if measured.
+    pub round_trip_ms: Option<f32>,
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// RTP packets received and authentic.
+    pub packets_received: u64,
+    /// Datagrams dropped: not authentic, replayed, or of no known stream.
+    pub packets_dropped: u64,
+    /// Share of our packets that the server missed lately, 0 to 1.
+    pub uplink_loss: f32,
+    /// 90th percentile of what the room's members miss of what the server sends them, 0 to 1.
+    pub room_loss: f32,
+    /// Level of the microphone lately, dBFS (-120 for none).
+    pub input_level_db: f32,
+    /// Level of what is played lately, dBFS (-120 for none).
+    pub output_level_db: f32,
+    /// What the microphone is, as opened.
+    pub input: String,
+    /// What the loudspeaker is, as opened.
+    pub output: String,
+    /// Times that the sound system lost samples, microphone and loudspeaker.
+    pub input_overruns: u64,
+    /// Times that the loudspeaker found no samples.
+    pub output_underruns: u64,
+    /// Everyone heard since the session began and still in the room.
+    pub speakers: Vec<SpeakerStats>,
+}
+
+/// Figures of one speaker as heard here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SpeakerStats {
+    /// Who.
+    pub id: MemberId,
+    /// Packets received.
+    pub received: u64,
+    /// Packets lost on the way (not silence).
+    pub lost: u64,
+    /// Packets that came too late to be played.
+    pub late: u64,
+    /// Share of the last seconds of speech that was concealed, 0 to 1.
+    pub concealed: f32,
+    /// Interarrival jitter (RFC 3550, 6.4.1) in ms.
+    pub jitter_ms: f32,
+    /// Playout delay in the jitter buffer now, in ms.
+    pub buffer_ms: f32,
+}
+
+/// The voice side cannot start at all. A missing device is no such case.
+#[derive(Debug, thiserror::Error)]
+pub enum VoiceError {
+    /// A thread or socket could not be had.
+    #[error("cannot start the voice threads: {0}")]
+    Start(String),
+    /// A WAV file cannot be read or written.
+    #[error("{path}: {why}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Commands to the voice side. Cheap to clone; none of the calls blocks.
+#[derive(Clone, Debug)]
+pub struct VoiceHandle {}
+
+impl VoiceHandle {
+    /// Starts the voice threads and opens the devices. The microphone is off.
+    ///
+    /// # Errors
+    /// No thread or socket could be had, or a WAV file cannot be used.
+    pub fn start(
+        _config: VoiceConfig,
+        _events: mpsc::Sender<VoiceEvent>,
+    ) -> Result<Self, VoiceError> {
+        Ok(Self {})
+    }
+
+    /// A session has begun (or begun anew): keys, streams and address of the server.
+    pub fn connect(&self, _session: VoiceSession) {}
+
+    /// The session is over: nothing is sent or played any more, the microphone is off.
+    pub fn disconnect(&self) {}
+
+    /// We are in a room with these members and in no other: what others played stops at once.
+    pub fn enter_room(&self, _members: Vec<MemberInfo>) {}
+
+    /// We are in no room: all sound stops at once.
+    pub fn leave_room(&self) {}
+
+    /// A member has come, or has other streams.
+    pub fn member(&self, _member: MemberInfo) {}
+
+    /// A member has left: his voice stops at once.
+    pub fn member_left(&self, _id: MemberId) {}
+
+    /// Opens or closes the microphone. A talkspurt starts with a marked packet and ends with three empty ones.
+    pub fn set_transmit(&self, _on: bool) {}
+
+    /// Plays nobody, or everybody again.
+    pub fn set_deafened(&self, _on: bool) {}
+
+    /// A sealed datagram that came through the control connection.
+    pub fn from_server(&self, _datagram: Vec<u8>) {}
+
+    /// Figures as they are now.
+    pub async fn stats(&self) -> VoiceStats {
+        VoiceStats::default()
+    }
+
+    /// Ends talkspurts, closes devices and files (a WAV output is complete then), joins the threads.
+    pub async fn stop(&self) {}
+}
+
+/// Names of the sound devices there are, inputs and outputs, for `--list-devices`.
+///
+/// # Errors
+/// The sound system cannot be asked.
+pub fn list_devices() -> Result<(Vec<String>, Vec<String>), VoiceError> {
+    Ok((Vec::new(), Vec::new()))
+}

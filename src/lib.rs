@@ -1,0 +1,10 @@
+//! Parlor: voice chat that a group hosts itself.
+//!
+//! `net` is the ground floor: wire formats, framing, protection of datagrams, limits and batch UDP.
+//! `actors` (the server) and `client` stand on it and never see each other.
+
+#[cfg(feature = "server")]
+pub mod actors;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod net;

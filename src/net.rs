@@ -1,0 +1,19 @@
+//! The ground floor: everything both ends must agree on, and nothing else.
+//!
+//! No actor, no sound and no clock lives here. Bytes become typed values in this module once; the
+//! floors above never look at raw packets.
+
+pub mod address;
+pub mod clock;
+pub mod codec;
+pub mod frame;
+pub mod ids;
+pub mod limits;
+pub mod message;
+pub mod name;
+pub mod protect;
+pub mod replay;
+pub mod rtcp;
+pub mod rtp;
+pub mod secret;
+pub mod udp;

@@ -1,0 +1,96 @@
+//! Payload types and codecs of the voice protocol, and the L16 payload (RFC 3551, 4.5.11).
+
+use serde::{Deserialize, Serialize};
+
+/// An RTP payload type (RFC 3550, 5.1): seven bits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PayloadType(pub u8);
+
+/// L16, 16,000 Hz, mono, big-endian: 20 ms are 320 samples, 640 bytes.
+pub const PT_L16: PayloadType = PayloadType(96);
+/// Opus, 48,000 Hz clock (RFC 7587).
+pub const PT_OPUS: PayloadType = PayloadType(111);
+/// Redundant audio (RFC 2198).
+pub const PT_RED: PayloadType = PayloadType(63);
+
+/// Sampling rate of the L16 payload, in Hz; also its RTP clock.
+pub const L16_RATE: u32 = 16_000;
+/// RTP clock of Opus, in Hz (RFC 7587, 4.1).
+pub const OPUS_RATE: u32 = 48_000;
+/// Samples in one 20 ms frame of L16.
+pub const L16_FRAME_SAMPLES: usize = 320;
+/// RTP clocks a session has a stream for (RFC 7160: one SSRC per clock).
+pub const CLOCKS: [u32; 2] = [L16_RATE, OPUS_RATE];
+
+/// A codec by its name in `Hello`. Names we do not know are kept apart from those we do.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Codec {
+    /// L16/16000 mono: the baseline, always there.
+    Pcm,
+    /// Opus.
+    Opus,
+    /// One that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl PayloadType {
+    /// The RTP clock of this payload type, in Hz, where it has one of its own.
+    #[must_use]
+    pub fn clock_hz(self) -> Option<u32> {
+        match self {
+            PT_L16 => Some(L16_RATE),
+            PT_OPUS => Some(OPUS_RATE),
+            _ => None,
+        }
+    }
+}
+
+/// Writes samples as big-endian 16-bit words to the end of `out`.
+pub fn l16_encode(samples: &[i16], out: &mut Vec<u8>) {
+    out.extend(samples.iter().flat_map(|s| s.to_be_bytes()));
+}
+
+/// Reads big-endian 16-bit words to the end of `out`.
+///
+/// # Errors
+/// The payload has an odd number of bytes; nothing is written then.
+pub fn l16_decode(payload: &[u8], out: &mut Vec<i16>) -> Result<(), OddLength> {
+    let (words, rest) = payload.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(OddLength(payload.len()));
+    }
+    out.extend(words.iter().map(|word| i16::from_be_bytes(*word)));
+    Ok(())
+}
+
+/// An L16 payload that ends in the middle of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an L16 payload of {0} bytes ends inside a sample")]
+pub struct OddLength(pub usize);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn l16_is_big_endian_and_exact() {
+        let samples: Vec<i16> = (i16::MIN..=i16::MAX).step_by(77).collect();
+        let mut bytes = Vec::new();
+        l16_encode(&samples, &mut bytes);
+        assert_eq!(&bytes[..2], &[0x80, 0x00]);
+        let mut back = Vec::new();
+        l16_decode(&bytes, &mut back).unwrap();
+        assert_eq!(back, samples);
+        assert_eq!(l16_decode(&bytes[1..], &mut back), Err(OddLength(bytes.len() - 1)));
+    }
+
+    #[test]
+    fn an_unknown_codec_name_is_no_error() {
+        let bytes = rmp_serde::to_vec_named(&["pcm", "codec2"]).unwrap();
+        let codecs: Vec<Codec> = rmp_serde::from_slice(&bytes).unwrap();
+        assert_eq!(codecs, [Codec::Pcm, Codec::Unknown]);
+    }
+}

@@ -1,0 +1,121 @@
+//! Every bound of the project, in one place: queues, mailboxes, maps, frames, packets, times.
+//!
+//! A number that limits what a peer can make us hold or do stands here and nowhere else.
+
+use std::time::Duration;
+
+// ---- control connection -------------------------------------------------------------------
+
+/// Largest control frame, without its 4-byte length, in bytes.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Deepest nesting of maps and arrays in a control message.
+pub const MESSAGE_DEPTH_MAX: usize = 16;
+/// Bytes queued for one reader before it is cut off as too slow.
+pub const OUTBOX_BYTES_MAX: usize = 512 * 1024;
+/// Frames queued for one reader before it is cut off as too slow.
+pub const OUTBOX_FRAMES_MAX: usize = 4096;
+/// Voice packets queued for one member whose voice path is the control connection; the oldest go first.
+pub const STREAM_VOICE_PACKETS_MAX: usize = 16;
+/// Longest chat or private text, in bytes of UTF-8.
+pub const TEXT_BYTES_MAX: usize = 4096;
+/// Longest name of a user, in characters.
+pub const USER_NAME_CHARS_MAX: usize = 32;
+/// Longest name of a room, in characters.
+pub const ROOM_NAME_CHARS_MAX: usize = 64;
+/// Longest answer to a list request, in entries.
+pub const LIST_ENTRIES_MAX: usize = 512;
+/// Codecs or features that one `Hello` may name.
+pub const HELLO_ENTRIES_MAX: usize = 16;
+
+/// How long a new connection may take to say `Hello`.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a session may stay without a sign of life before it is removed.
+pub const LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a client gives a sign of life on an idle control connection.
+pub const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// A client takes the connection for lost when nothing has come for this long.
+pub const CONTROL_SILENCE_MAX: Duration = Duration::from_secs(12);
+/// How often a session looks at its own deadlines.
+pub const SESSION_TICK: Duration = Duration::from_secs(1);
+/// How long a stopping server waits for its goodbyes to be written.
+pub const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+/// A write that makes no progress for this long ends the connection.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(20);
+
+// ---- server -------------------------------------------------------------------------------
+
+/// Sessions that have said `Hello`, over the whole server.
+pub const SESSIONS_MAX: usize = 16_384;
+/// Connections that have not said `Hello`; beyond it the oldest of them is dropped for the newest.
+pub const HALF_OPEN_MAX: usize = 512;
+/// Rooms at once.
+pub const ROOMS_MAX: usize = 4096;
+/// Members of one room.
+pub const ROOM_MEMBERS_MAX: usize = 1024;
+/// Messages of one second that a session may send over the control connection, on average.
+pub const REQUESTS_PER_SECOND: u32 = 50;
+/// Messages that a session may send at once before the average counts.
+pub const REQUEST_BURST: u32 = 200;
+
+/// Mailbox of the lobby: one open request and one farewell for each session.
+pub const LOBBY_MAILBOX: usize = 2 * SESSIONS_MAX + 64;
+/// Mailbox of a room: one request and one voice event for each member, and the lobby's own.
+pub const ROOM_MAILBOX: usize = 4 * ROOM_MEMBERS_MAX;
+/// Mailbox of a session: its reader, its timer and the lobby.
+pub const SESSION_MAILBOX: usize = 64;
+/// Mailbox of a forwarder: start and stop only; routes and voice never come through it.
+pub const FORWARDER_MAILBOX: usize = 16;
+/// Forwarders at most, whatever the number of cores.
+pub const FORWARDERS_MAX: usize = 64;
+/// Events (talkspurts, addresses) waiting on their way from a forwarder to the rooms.
+pub const FORWARDER_EVENTS_MAX: usize = 4096;
+
+// ---- voice --------------------------------------------------------------------------------
+
+/// Largest datagram sent or accepted, in bytes: what crosses any path without fragments.
+pub const DATAGRAM_BYTES_MAX: usize = 1280;
+/// Largest RTP packet inside a datagram, before protection adds its tag.
+pub const RTP_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - 24;
+/// Datagrams received in one system call.
+pub const RECEIVE_BATCH: usize = 64;
+/// Datagrams sent in one system call.
+pub const SEND_BATCH: usize = 256;
+/// Datagrams handled before a forwarder looks at routes and timers again.
+pub const RECEIVE_LOOP_MAX: usize = 512;
+/// Packets that a replay window remembers.
+pub const REPLAY_WINDOW: u64 = 1024;
+/// Silence after which an unclosed talkspurt is taken for ended.
+pub const TALKSPURT_TIMEOUT: Duration = Duration::from_millis(400);
+/// Empty packets that end a talkspurt.
+pub const TALKSPURT_END_PACKETS: u8 = 3;
+/// How often a silent client sends a keepalive on its voice path.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// How often reports flow while anyone talks.
+pub const REPORT_INTERVAL: Duration = Duration::from_millis(250);
+/// Report blocks in one RTCP packet (RFC 3550, 6.4.1: five bits).
+pub const REPORT_BLOCKS_MAX: usize = 31;
+/// How often an unanswered path challenge is sent again, and how often at most.
+pub const CHALLENGE_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a challenge can be answered.
+pub const CHALLENGE_LIFETIME: Duration = Duration::from_secs(5);
+/// A voice address that has shown no life for this long is forgotten.
+pub const ADDRESS_LIFETIME: Duration = Duration::from_secs(30);
+
+// ---- client -------------------------------------------------------------------------------
+
+/// Speakers with a jitter buffer at the same time.
+pub const SPEAKERS_MAX: usize = 64;
+/// Packets that wait in one jitter buffer.
+pub const JITTER_PACKETS_MAX: usize = 64;
+/// Voice of an unknown stream, held until the control connection tells whose it is.
+pub const UNKNOWN_STREAM_HOLD: Duration = Duration::from_millis(200);
+/// Packets held for unknown streams, over all of them.
+pub const UNKNOWN_STREAM_PACKETS_MAX: usize = 64;
+/// Packets on their way from the voice link to playback.
+pub const VOICE_QUEUE_PACKETS_MAX: usize = 512;
+/// Mailbox of every client actor.
+pub const CLIENT_MAILBOX: usize = 256;
+/// Input lines remembered.
+pub const INPUT_HISTORY_MAX: usize = 200;
+/// Characters of one input line.
+pub const INPUT_CHARS_MAX: usize = 4096;

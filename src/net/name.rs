@@ -1,0 +1,208 @@
+//! Names of users and rooms: parsed once, then known to be fit to show.
+//!
+//! A name is Unicode NFC, trimmed, with no control or invisible formatting characters. Two names are the same when
+//! they differ only in case, and look the same when their skeletons (UTS 39, section 4) agree.
+
+use super::limits::{ROOM_NAME_CHARS_MAX, USER_NAME_CHARS_MAX};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use unicode_normalization::UnicodeNormalization;
+use unicode_security::confusable_detection::skeleton;
+
+/// Why a text is no name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing is left after trimming.
+    #[error("the name is empty")]
+    Empty,
+    /// More characters than fit.
+    #[error("the name is longer than {max} characters")]
+    TooLong {
+        /// How many characters fit.
+        max: usize,
+    },
+    /// A control, invisible or direction-changing character.
+    #[error("the name holds a character that cannot be shown (U+{code:04X})")]
+    Unprintable {
+        /// The first such character.
+        code: u32,
+    },
+}
+
+/// What must differ between two names in use at once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NameKeys {
+    /// The name without case.
+    pub folded: String,
+    /// What the name looks like as written.
+    pub skeleton: String,
+    /// What the name looks like in lower case.
+    pub folded_skeleton: String,
+}
+
+fn is_unfit(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+            | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
+            | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{1D173}'..='\u{1D17A}'
+            | '\u{E000}'..='\u{F8FF}' | '\u{E0000}'..='\u{E0FFF}' | '\u{F0000}'..='\u{10FFFF}')
+}
+
+fn parse(text: &str, max: usize) -> Result<String, NameError> {
+    // Four times the bound leaves room for compositions and keeps a hostile text from costing time.
+    if text.chars().nth(max * 4).is_some() {
+        return Err(NameError::TooLong { max });
+    }
+    let name: String = text.nfc().collect::<String>().trim().to_owned();
+    if name.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if let Some(c) = name.chars().find(|c| is_unfit(*c)) {
+        return Err(NameError::Unprintable { code: u32::from(c) });
+    }
+    if name.chars().count() > max {
+        return Err(NameError::TooLong { max });
+    }
+    Ok(name)
+}
+
+fn keys(name: &str) -> NameKeys {
+    let folded: String = name.to_lowercase().nfc().collect();
+    NameKeys {
+        skeleton: skeleton(name).collect(),
+        folded_skeleton: skeleton(&folded).collect(),
+        folded,
+    }
+}
+
+macro_rules! name_type {
+    ($(#[$doc:meta])* $name:ident, $max:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// Parses a text into a name.
+            ///
+            /// # Errors
+            /// The text is empty, too long, or holds a character that cannot be shown.
+            pub fn parse(text: &str) -> Result<Self, NameError> {
+                parse(text, $max).map(Self)
+            }
+
+            /// The name as it is shown.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// What must differ between this name and every other in use.
+            #[must_use]
+            pub fn keys(&self) -> NameKeys {
+                keys(&self.0)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = NameError;
+            fn try_from(text: String) -> Result<Self, NameError> {
+                Self::parse(&text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+    };
+}
+
+name_type!(
+    /// A user's name: 1 to 32 characters.
+    UserName,
+    USER_NAME_CHARS_MAX
+);
+name_type!(
+    /// A room's name: 1 to 64 characters.
+    RoomName,
+    ROOM_NAME_CHARS_MAX
+);
+
+/// A text from a peer, made fit for a terminal: control characters except line feed become U+FFFD,
+/// so that no escape sequence reaches another's screen.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .filter(|c| *c != '\r')
+        .map(|c| {
+            let bidi = matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+            if (c.is_control() && c != '\n') || bidi { '\u{FFFD}' } else { c }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(text: &str) -> UserName {
+        UserName::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_trimmed_and_composed() {
+        assert_eq!(user("  Zoe\u{308} ").as_str(), "Zo\u{eb}");
+    }
+
+    #[test]
+    fn unfit_names_say_why() {
+        assert_eq!(UserName::parse(" \t"), Err(NameError::Empty));
+        assert_eq!(UserName::parse("a\u{1b}[2J"), Err(NameError::Unprintable { code: 0x1b }));
+        assert_eq!(UserName::parse("a\u{202e}b"), Err(NameError::Unprintable { code: 0x202e }));
+        assert_eq!(UserName::parse(&"x".repeat(33)), Err(NameError::TooLong { max: 32 }));
+        assert!(UserName::parse(&"ж".repeat(32)).is_ok());
+        assert!(RoomName::parse(&"ж".repeat(64)).is_ok());
+        assert!(UserName::parse(&"e\u{301}".repeat(32)).is_ok());
+    }
+
+    #[test]
+    fn case_does_not_make_another_name() {
+        assert_eq!(user("Анна").keys().folded, user("АННА").keys().folded);
+        assert_ne!(user("Анна").keys().folded, user("Алла").keys().folded);
+    }
+
+    #[test]
+    fn look_alikes_across_scripts_share_a_skeleton() {
+        // The second is written with Cyrillic letters only.
+        let latin = user("pace");
+        let cyrillic = user("расе");
+        assert_ne!(latin.keys().folded, cyrillic.keys().folded);
+        assert_eq!(latin.keys().skeleton, cyrillic.keys().skeleton);
+        // Another case does not hide the likeness.
+        assert_eq!(user("PACE").keys().folded_skeleton, user("расе").keys().folded_skeleton);
+    }
+
+    #[test]
+    fn honest_cyrillic_names_stay_apart_from_latin_ones() {
+        for (a, b) in [("Вова", "Boba"), ("Анна", "Anna"), ("Нина", "Huha")] {
+            let (a, b) = (user(a).keys(), user(b).keys());
+            assert_ne!(a.skeleton, b.skeleton);
+            assert_ne!(a.folded_skeleton, b.folded_skeleton);
+        }
+    }
+
+    #[test]
+    fn printable_text_has_no_escape() {
+        assert_eq!(printable("a\u{1b}[31mb\r\nc\u{9b}"), "a\u{FFFD}[31mb\nc\u{FFFD}");
+    }
+}
