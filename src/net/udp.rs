@@ -316,9 +316,7 @@ mod system {
             let total = queue.len();
             while sent.taken + sent.refused < total {
                 let done = sent.taken + sent.refused;
-                match socket
-                    .try_io(Interest::WRITABLE, || self.send_now(socket.as_raw_fd(), queue, done))
-                {
+                match self.send_now(socket.as_raw_fd(), queue, done) {
                     Ok(count) => sent.taken += count,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         sent.refused = total - sent.taken;
