@@ -95,11 +95,9 @@ impl SoundCard {
         let socket = card.socket();
         let up = poll_until(deadline, || UnixStream::connect(&socket).ok());
         assert!(up.is_some(), "the sound server does not answer");
-        for sink in [Side::A, Side::B].into_iter().flat_map(|s| [s.microphone(), s.loudspeaker()]) {
-            let recorder = card.record(sink);
-            recorder.wait_awake();
-            card.awake.push(recorder);
-        }
+        let sinks = [Side::A, Side::B].into_iter().flat_map(|s| [s.microphone(), s.loudspeaker()]);
+        card.awake = sinks.map(|sink| card.record(sink)).collect();
+        card.awake.iter().for_each(Recorder::wait_awake);
         card
     }
 
