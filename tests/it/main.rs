@@ -1,0 +1,11 @@
+//! The integration tests, in one binary: a module for each behaviour, `support` for what they share.
+//!
+//! Every module stands under `#[cfg(test)]`, although all of this is test code, so that the lints
+//! allow helpers outside test functions what they allow tests: to stop at the first surprise.
+
+#[cfg(test)]
+#[cfg(all(feature = "server", feature = "client", target_os = "linux"))]
+mod sound_card;
+#[cfg(test)]
+#[cfg(all(feature = "server", feature = "client", target_os = "linux"))]
+mod support;

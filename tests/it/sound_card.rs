@@ -1,0 +1,215 @@
+//! Real sound, end to end: two clients on a sound card without hardware, a real server between
+//! them. One is spoken to, the other is listened to.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::listening::{self, RATE, Sentence};
+use crate::support::process::{Running, alive_with, command};
+use crate::support::sound::{self, Recorder, Recording, Side, SoundCard};
+use crate::support::tools;
+
+/// How long anything may take to start, on a loaded machine.
+const SOON: Duration = Duration::from_secs(30);
+/// Sound that takes longer than this from mouth to ear is no conversation.
+const LATENCY_MS_MAX: f64 = 1000.0;
+/// What a sentence must have in common with what was said, in the band of telephone speech.
+const CORRELATION_MIN: f64 = 0.9;
+/// Rounds in which the sound card itself may lose sound before the test gives up.
+const ROUNDS_MAX: usize = 4;
+
+#[test]
+fn two_people_hear_each_other() {
+    if tools::missing("two_people_hear_each_other", &sound::TOOLS, sound::REQUIRED_BY) {
+        return;
+    }
+    let card = SoundCard::up();
+    let mark = card.mark();
+    let mut server = Server::start();
+    let mut alice = server.client(&card, Side::A, "Alice", &["--unmute"]);
+    let mut bob = server.client(&card, Side::B, "Bob", &[]);
+    for client in [&mut alice, &mut bob] {
+        for event in ["joined", "device_up", "path"] {
+            client.wait_for(event, SOON, |line| is_event(line, event));
+        }
+    }
+    client_hears_of(&mut alice, "Bob");
+
+    let judged = converse(&card, Side::A, Side::B);
+    assert_understood(&judged);
+
+    for (name, mut client) in [("Alice", alice), ("Bob", bob)] {
+        client.type_line("/exit");
+        let status = client.wait_end(SOON);
+        assert!(status.success(), "{name} ended with {status}: {:?}", client.said());
+    }
+    server.running.terminate();
+    let status = server.running.wait_end(SOON);
+    assert!(status.success(), "the server ended with {status}: {:?}", server.running.said());
+    drop(card);
+    assert_eq!(alive_with(&mark), Vec::<String>::new(), "something was left running");
+}
+
+#[test]
+fn the_sound_card_gives_back_what_is_played_and_leaves_nothing() {
+    let name = "the_sound_card_gives_back_what_is_played_and_leaves_nothing";
+    if tools::missing(name, &sound::TOOLS, sound::REQUIRED_BY) {
+        return;
+    }
+    let card = SoundCard::up();
+    let mark = card.mark();
+    assert!(!alive_with(&mark).is_empty(), "the mark does not find the sound server");
+    for _ in 0..ROUNDS_MAX {
+        let recorder = card.record("spk_b");
+        recorder.wait_awake();
+        card.play("spk_b", &speech_file());
+        let heard = finish_after_play(recorder);
+        let judged = judge_whole(&heard);
+        if is_faithful(&judged) {
+            drop(card);
+            assert_eq!(alive_with(&mark), Vec::<String>::new(), "something was left running");
+            return;
+        }
+        tools::say(&format!("the sound card lost sound, once more: {}", brief(&judged)));
+    }
+    panic!("the sound card never gave back what was played");
+}
+
+/// A server on ports that the system picked.
+struct Server {
+    running: Running,
+    tcp: String,
+    udp_port: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let mut program = command(env!("CARGO_BIN_EXE_parlor-server"));
+        program.args(["--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+        let mut running = Running::start("parlor-server", program);
+        let (tcp, udp) = running.wait_for("start line", SOON, |line| {
+            let (tcp, udp) = line.strip_prefix("listening on tcp ")?.split_once(" and udp ")?;
+            Some((tcp.to_owned(), udp.to_owned()))
+        });
+        let (_, udp_port) = udp.rsplit_once(':').unwrap();
+        Self { running, tcp, udp_port: udp_port.to_owned() }
+    }
+
+    fn client(&self, card: &SoundCard, side: Side, name: &str, more: &[&str]) -> Running {
+        let mut program = command(env!("CARGO_BIN_EXE_parlor"));
+        program
+            .args(["--name", name, "--room", "general", "--json", "--server", &self.tcp])
+            .args(["--udp-port", &self.udp_port])
+            .args(more);
+        isolate(&mut program, &card.mark());
+        card.plug_in(side, &mut program);
+        Running::start(name, program)
+    }
+}
+
+/// Keeps a program away from the user's own settings.
+fn isolate(program: &mut Command, folder: &str) {
+    program.env("HOME", folder).env("XDG_RUNTIME_DIR", folder).env("LC_ALL", "C.UTF-8");
+}
+
+/// Speaks into one side's microphone and judges what comes out of the other's loudspeaker.
+///
+/// The microphone is recorded too. Where the sound card itself lost sound (a machine that was too
+/// busy), the round says nothing about Parlor and is done again.
+fn converse(card: &SoundCard, from: Side, to: Side) -> Vec<Sentence> {
+    for _ in 0..ROUNDS_MAX {
+        let microphone = card.record(from.microphone());
+        let loudspeaker = card.record(to.loudspeaker());
+        microphone.wait_awake();
+        loudspeaker.wait_awake();
+        card.play(from.microphone(), &speech_file());
+        let said = finish_after_play(microphone);
+        let heard = finish_after_play(loudspeaker);
+        let control = judge_whole(&said);
+        if !is_faithful(&control) {
+            tools::say(&format!("the sound card lost sound, once more: {}", brief(&control)));
+            continue;
+        }
+        let mut lags: Vec<f64> = control.iter().map(|sentence| sentence.lag).collect();
+        let said_at = listening::median(&mut lags) + between(&said, &heard);
+        let lags = -0.05 * RATE as f64..2.5 * RATE as f64;
+        return listening::judge(&speech(), &heard.samples, said_at, lags);
+    }
+    panic!("the sound card lost sound in each of {ROUNDS_MAX} rounds: the machine is too busy");
+}
+
+/// Samples from the start of `heard` to the start of `said`.
+fn between(said: &Recording, heard: &Recording) -> f64 {
+    let ahead = said.start.saturating_duration_since(heard.start).as_secs_f64();
+    let behind = heard.start.saturating_duration_since(said.start).as_secs_f64();
+    (ahead - behind) * RATE as f64
+}
+
+/// Ends a recording when the longest latency that is looked for has passed.
+fn finish_after_play(recorder: Recorder) -> Recording {
+    recorder.wait_past(parlor::net::clock::now() + Duration::from_millis(1500));
+    recorder.finish()
+}
+
+fn judge_whole(recording: &Recording) -> Vec<Sentence> {
+    let lags = 0.0..recording.samples.len() as f64;
+    listening::judge(&speech(), &recording.samples, 0.0, lags)
+}
+
+fn is_faithful(judged: &[Sentence]) -> bool {
+    judged.len() == 4 && judged.iter().all(|s| s.correlation > 0.98 && s.drop_outs.is_empty())
+}
+
+fn assert_understood(judged: &[Sentence]) {
+    let mut latencies: Vec<f64> = judged.iter().map(|s| s.lag * 1000.0 / RATE as f64).collect();
+    let latency = listening::median(&mut latencies);
+    tools::say(&format!(
+        "real sound, mouth to ear: latency {latency:.0} ms (median), {}",
+        brief(judged)
+    ));
+    assert_eq!(judged.len(), 4, "the speech has four sentences");
+    for sentence in judged {
+        assert!(sentence.correlation >= CORRELATION_MIN, "not what was said: {sentence:?}");
+        assert!(sentence.drop_outs.is_empty(), "sound was lost: {sentence:?}");
+    }
+    assert!(latency <= LATENCY_MS_MAX, "{latency:.0} ms from mouth to ear");
+}
+
+fn brief(judged: &[Sentence]) -> String {
+    let each = judged.iter().map(|s| {
+        let lost: usize = s.drop_outs.iter().map(|d| d.length_ms).sum();
+        format!("{:.0} ms/{:.3}/{lost}", s.lag * 1000.0 / RATE as f64, s.correlation)
+    });
+    let each: Vec<String> = each.collect();
+    format!("each sentence's lag/correlation/ms lost: {}", each.join(", "))
+}
+
+fn speech_file() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/speech.wav")
+}
+
+fn speech() -> Vec<f32> {
+    let mut file = hound::WavReader::open(speech_file()).unwrap();
+    assert_eq!(file.spec().sample_rate as usize, RATE);
+    assert_eq!(file.spec().channels, 1);
+    file.samples::<i16>().map(|sample| f32::from(sample.unwrap()) / 32768.0).collect()
+}
+
+fn event(line: &str) -> Option<Value> {
+    serde_json::from_str(line).ok()
+}
+
+fn is_event(line: &str, name: &str) -> Option<()> {
+    (event(line)?.get("event")? == name).then_some(())
+}
+
+/// Waits until a client knows of a member of its room.
+fn client_hears_of(client: &mut Running, member: &str) {
+    client.wait_for(member, SOON, |line| {
+        let event = event(line)?;
+        (event.get("event")? == "member_joined" && event.get("name")? == member).then_some(())
+    });
+}
