@@ -5,6 +5,8 @@
 
 pub mod core;
 mod reception;
+#[cfg(test)]
+mod tests;
 
 use self::core::{Counters, ForwarderCore, Origin, Outputs, ProbeSource};
 use super::routes::{RouteFeed, VoicePath};
