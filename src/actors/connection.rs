@@ -157,9 +157,12 @@ async fn write_all<S: AsyncWrite>(mut write: WriteHalf<S>, outbox: Outbox) {
             [one] => one.clone(),
             many => many.concat().into(),
         };
-        match timeout(WRITE_STALL_MAX, write.write_all(&bytes)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+        let written = tokio::select! {
+            written = timeout(WRITE_STALL_MAX, write.write_all(&bytes)) => written,
+            () = outbox.cut_off() => return,
+        };
+        if !matches!(written, Ok(Ok(()))) {
+            return;
         }
     }
     let _ = timeout(GOODBYE_TIMEOUT, write.shutdown()).await;
