@@ -22,8 +22,8 @@ pub const TEXT_BYTES_MAX: usize = 4096;
 pub const USER_NAME_CHARS_MAX: usize = 32;
 /// Longest name of a room, in characters.
 pub const ROOM_NAME_CHARS_MAX: usize = 64;
-/// Longest answer to a list request, in entries.
-pub const LIST_ENTRIES_MAX: usize = 512;
+/// Entries of a list in one frame; longer lists go in several.
+pub const LIST_ENTRIES_MAX: usize = 128;
 /// Codecs or features that one `Hello` may name.
 pub const HELLO_ENTRIES_MAX: usize = 16;
 

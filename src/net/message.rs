@@ -138,10 +138,21 @@ pub enum ServerMessage {
     Joined {
         /// The room.
         room: RoomName,
-        /// Everyone in it, you included.
+        /// Everyone in it, you included; the first of them if there are `more`.
         members: Vec<MemberInfo>,
         /// Codecs that everyone in it can decode.
         codecs: Vec<Codec>,
+        /// The rest follows at once in `Members`.
+        #[serde(default)]
+        more: bool,
+    },
+    /// More of those who are in the room that you have joined.
+    Members {
+        /// The next of them.
+        members: Vec<MemberInfo>,
+        /// The rest follows at once in another `Members`.
+        #[serde(default)]
+        more: bool,
     },
     /// You are in no room any more; no voice of it follows.
     Left {
@@ -198,19 +209,25 @@ pub enum ServerMessage {
     },
     /// Answer to `ListRooms`.
     Rooms {
-        /// The rooms by name, at most 512.
+        /// The rooms by name; some of them if there are `more`.
         rooms: Vec<RoomInfo>,
         /// How many there are.
         total: u64,
+        /// The rest follows at once in another `Rooms`.
+        #[serde(default)]
+        more: bool,
     },
     /// Answer to `ListUsers`.
     Users {
         /// The room asked for.
         room: RoomName,
-        /// Its members, at most 512.
+        /// Its members; some of them if there are `more`.
         members: Vec<MemberInfo>,
         /// How many there are.
         total: u64,
+        /// The rest follows at once in another `Users`.
+        #[serde(default)]
+        more: bool,
     },
     /// Your name is this now.
     Renamed {

@@ -1,0 +1,374 @@
+//! One control connection: frames in, frames out, from the first byte to the last.
+//!
+//! It takes any stream. Before `Hello` there is no actor, only this task and a place among the
+//! half-open connections; when those are too many the oldest goes, so that idlers keep nobody out.
+
+use super::forwarder::StreamDatagram;
+use super::lobby::{Admit, Attach, Lobby};
+use super::outbox::{Outbox, Take};
+use super::routes::{Routes, SessionVoice};
+use super::session::{Ended, Parts, Session, from_frame};
+use crate::net::codec::{CLOCKS, Codec, PT_L16};
+use crate::net::frame;
+use crate::net::ids::{SSRCS_PER_SESSION, SessionId, Ssrc};
+use crate::net::limits::{
+    GOODBYE_TIMEOUT, HALF_OPEN_MAX, HELLO_ENTRIES_MAX, HELLO_TIMEOUT, LIVENESS_TIMEOUT,
+    WRITE_STALL_MAX,
+};
+use crate::net::message::{
+    ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, LeaveReason, PROTOCOL_VERSION,
+    PayloadFormat, Protection, ServerMessage, StreamGrant, Welcome,
+};
+use crate::net::protect::{DirectionKey, Opener, Sealer};
+use crate::net::secret::{NoRandomness, ResumeSecret, Secret};
+use actix::prelude::*;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+
+/// Read buffer of a connection at first; it grows to a frame when it must.
+const READ_BUFFER_BYTES: usize = 1024;
+
+/// What connections need of the server. Lives on the control thread.
+pub struct Reception {
+    /// The lobby.
+    pub lobby: Addr<Lobby>,
+    /// The forwarders' cells.
+    pub routes: Routes,
+    /// Voice inside control connections, one way to each forwarder.
+    pub streams: Vec<mpsc::Sender<StreamDatagram>>,
+    /// Port for voice.
+    pub udp_port: u16,
+    next_session: Cell<u64>,
+    half_open: RefCell<BTreeMap<u64, oneshot::Sender<()>>>,
+    next_half_open: Cell<u64>,
+    open: Cell<usize>,
+}
+
+type Frames<S> = FramedRead<ReadHalf<S>, LengthDelimitedCodec>;
+
+impl Reception {
+    /// A reception with nobody at the door.
+    #[must_use]
+    pub fn new(
+        lobby: Addr<Lobby>,
+        routes: Routes,
+        streams: Vec<mpsc::Sender<StreamDatagram>>,
+        udp_port: u16,
+    ) -> Self {
+        Self {
+            lobby,
+            routes,
+            streams,
+            udp_port,
+            next_session: Cell::new(1),
+            half_open: RefCell::default(),
+            next_half_open: Cell::new(0),
+            open: Cell::new(0),
+        }
+    }
+
+    /// Connections that are open, half-open ones included.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Sends everyone away who has not said `Hello`.
+    pub fn close_half_open(&self) {
+        self.half_open.borrow_mut().clear();
+    }
+
+    /// Takes a place among the half-open connections; the oldest loses his if there is none left.
+    fn knock(&self) -> (u64, oneshot::Receiver<()>) {
+        let mut half_open = self.half_open.borrow_mut();
+        if half_open.len() >= HALF_OPEN_MAX {
+            half_open.pop_first();
+        }
+        let ticket = self.next_half_open.replace(self.next_half_open.get() + 1);
+        let (sender, evicted) = oneshot::channel();
+        half_open.insert(ticket, sender);
+        (ticket, evicted)
+    }
+}
+
+/// Serves a connection to its end.
+pub async fn serve<S>(reception: Rc<Reception>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + 'static,
+{
+    reception.open.set(reception.open.get() + 1);
+    let (read, write) = tokio::io::split(stream);
+    let mut frames = FramedRead::with_capacity(read, frame::codec(), READ_BUFFER_BYTES);
+    let outbox = Outbox::default();
+    let mut writer = std::pin::pin!(write_all(write, outbox.clone()));
+    let mut written = false;
+    let session = tokio::select! {
+        session = greet(&reception, &mut frames, &outbox) => session,
+        () = &mut writer => { written = true; None }
+    };
+    if let Some(session) = session {
+        let reason = if written {
+            LeaveReason::Lost
+        } else {
+            tokio::select! {
+                reason = listen(&session, &mut frames, &outbox) => reason,
+                () = &mut writer => { written = true; why_written(&outbox) }
+            }
+        };
+        let mut ended = std::pin::pin!(session.send(Ended(reason)));
+        if written {
+            let _ = ended.await;
+        } else {
+            // The goodbye goes out while the server forgets the session.
+            outbox.finish();
+            let farewell = async { tokio::join!(&mut ended, timeout(GOODBYE_TIMEOUT, writer)) };
+            let _ = farewell.await;
+        }
+    } else if !written {
+        outbox.finish();
+        let _ = timeout(GOODBYE_TIMEOUT, writer).await;
+    }
+    reception.open.set(reception.open.get().saturating_sub(1));
+}
+
+/// Why the writer ended before the reader.
+fn why_written(outbox: &Outbox) -> LeaveReason {
+    match outbox.closing() {
+        Some(GoodbyeReason::SlowReader | GoodbyeReason::Protocol | GoodbyeReason::TooFast) => {
+            LeaveReason::CutOff
+        }
+        Some(GoodbyeReason::Timeout) => LeaveReason::Timeout,
+        Some(_) => LeaveReason::Quit,
+        None => LeaveReason::Lost,
+    }
+}
+
+/// Writes what is queued until the outbox closes or the client stops to read.
+async fn write_all<S: AsyncWrite>(mut write: WriteHalf<S>, outbox: Outbox) {
+    loop {
+        let Take::Write(frames) = outbox.take().await else { break };
+        let bytes = match frames.as_slice() {
+            [one] => one.clone(),
+            many => many.concat().into(),
+        };
+        match timeout(WRITE_STALL_MAX, write.write_all(&bytes)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+    let _ = timeout(GOODBYE_TIMEOUT, write.shutdown()).await;
+}
+
+/// Waits for a `Hello` that the lobby accepts. `None` when the connection is to be closed.
+async fn greet<S: AsyncRead>(
+    reception: &Rc<Reception>,
+    frames: &mut Frames<S>,
+    outbox: &Outbox,
+) -> Option<Addr<Session>> {
+    let (ticket, evicted) = reception.knock();
+    let session = tokio::select! {
+        biased;
+        _ = evicted => None,
+        greeted = timeout(HELLO_TIMEOUT, hello(reception, frames, outbox)) => match greeted {
+            Ok(session) => session,
+            Err(_) => {
+                outbox.close(GoodbyeReason::HelloTimeout);
+                None
+            }
+        },
+    };
+    reception.half_open.borrow_mut().remove(&ticket);
+    session
+}
+
+async fn hello<S: AsyncRead>(
+    reception: &Rc<Reception>,
+    frames: &mut Frames<S>,
+    outbox: &Outbox,
+) -> Option<Addr<Session>> {
+    loop {
+        let frame = match frame::next(frames).await? {
+            Ok(frame) => frame,
+            Err(_) => {
+                outbox.close(GoodbyeReason::Protocol);
+                return None;
+            }
+        };
+        let message = frame::decode::<Envelope<ClientMessage>>(&frame);
+        let (re, hello) = match message {
+            Ok(Envelope { re, body: ClientMessage::Hello(hello) }) => (re, hello),
+            Ok(Envelope { re, .. }) => {
+                outbox.answer(re, ServerMessage::error(ErrorCode::HelloFirst, []));
+                outbox.close(GoodbyeReason::Protocol);
+                return None;
+            }
+            Err(_) => {
+                outbox.event(ServerMessage::error(ErrorCode::BadMessage, []));
+                outbox.close(GoodbyeReason::Protocol);
+                return None;
+            }
+        };
+        if hello.version != PROTOCOL_VERSION {
+            let server = PROTOCOL_VERSION.to_string();
+            outbox.answer(re, ServerMessage::error(ErrorCode::Version, [("server", server)]));
+            outbox.close(GoodbyeReason::Protocol);
+            return None;
+        }
+        // A refused name may be followed by another, within the same time.
+        if let Some(session) = admit(reception, hello, re, outbox).await {
+            return Some(session);
+        }
+    }
+}
+
+/// Secrets of a new session.
+struct Secrets {
+    up: DirectionKey,
+    down: DirectionKey,
+    resume: ResumeSecret,
+}
+
+impl Secrets {
+    fn fresh() -> Result<Self, NoRandomness> {
+        Ok(Self { up: Secret::random()?, down: Secret::random()?, resume: Secret::random()? })
+    }
+}
+
+async fn admit(
+    reception: &Rc<Reception>,
+    hello: Hello,
+    re: Option<u32>,
+    outbox: &Outbox,
+) -> Option<Addr<Session>> {
+    let secrets = match Secrets::fresh() {
+        Ok(secrets) => secrets,
+        Err(error) => {
+            tracing::error!(%error, "no session can be made");
+            outbox.answer(re, ServerMessage::error(ErrorCode::Busy, []));
+            return None;
+        }
+    };
+    let id = SessionId(reception.next_session.replace(reception.next_session.get() + 1));
+    let admit = Admit {
+        session: id,
+        name: hello.name,
+        resume: hello.resume,
+        fresh: secrets.resume.clone(),
+        outbox: outbox.clone(),
+    };
+    let admission = match reception.lobby.send(admit).await {
+        Ok(Ok(admission)) => admission,
+        Ok(Err(refusal)) => {
+            outbox.answer(re, *refusal.0);
+            return None;
+        }
+        Err(_) => {
+            outbox.answer(re, ServerMessage::error(ErrorCode::Busy, []));
+            return None;
+        }
+    };
+    let voice = Arc::new(SessionVoice::new(admission.base));
+    let owner = admission.base.owner(reception.streams.len());
+    let mut codecs: Vec<Codec> = hello.codecs.into_iter().take(HELLO_ENTRIES_MAX).collect();
+    codecs.retain(|codec| *codec != Codec::Unknown);
+    if !codecs.contains(&Codec::Pcm) {
+        // The baseline that everyone can decode.
+        codecs.push(Codec::Pcm);
+    }
+    let session = Session::new(Parts {
+        id,
+        member: admission.member,
+        state: hello.state,
+        codecs,
+        opener: Opener::plain(secrets.up.clone()),
+        sealer: Sealer::plain(secrets.down.clone()),
+        voice: Arc::clone(&voice),
+        outbox: outbox.clone(),
+        lobby: reception.lobby.clone(),
+        routes: reception.routes.clone(),
+        streams: reception.streams.get(owner)?.clone(),
+    })
+    .start();
+    let attached = reception.lobby.send(Attach { session: id, addr: session.clone() }).await;
+    if attached.is_err() {
+        return None;
+    }
+    let resumed = admission.resumed.is_some();
+    outbox.answer(
+        re,
+        ServerMessage::Welcome(Box::new(Welcome {
+            version: PROTOCOL_VERSION,
+            agent: concat!("parlor-server/", env!("CARGO_PKG_VERSION")).to_owned(),
+            features: Vec::new(),
+            id: admission.member,
+            name: admission.name,
+            udp_port: reception.udp_port,
+            protection: Protection::Plain,
+            up_key: secrets.up,
+            down_key: secrets.down,
+            streams: grants(&voice),
+            control_ssrc: voice.control(),
+            payload_types: vec![PayloadFormat {
+                payload_type: PT_L16,
+                encoding: "L16".to_owned(),
+                clock_hz: crate::net::codec::L16_RATE,
+                channels: 1,
+            }],
+            resume: secrets.resume,
+            resumed,
+        })),
+    );
+    if let Some((_, Some(room))) = admission.resumed {
+        // The room goes on as if nothing had happened: the session takes its old place itself.
+        let message = Some(ClientMessage::Join { room: room.into() });
+        let _ = session.send(super::session::FromClient { re: None, message }).await;
+    }
+    Some(session)
+}
+
+fn grants(voice: &SessionVoice) -> Vec<StreamGrant> {
+    let base: Ssrc = voice.base();
+    debug_assert_eq!(base.0 % SSRCS_PER_SESSION, 0);
+    let clocks = CLOCKS.iter().enumerate();
+    clocks.map(|(k, clock_hz)| StreamGrant { ssrc: voice.stream(k), clock_hz: *clock_hz }).collect()
+}
+
+/// Hands the client's messages to its session, one after the other, until one side ends.
+async fn listen<S: AsyncRead>(
+    session: &Addr<Session>,
+    frames: &mut Frames<S>,
+    outbox: &Outbox,
+) -> LeaveReason {
+    loop {
+        let frame = match timeout(LIVENESS_TIMEOUT, frame::next(frames)).await {
+            Err(_) => {
+                outbox.close(GoodbyeReason::Timeout);
+                return LeaveReason::Timeout;
+            }
+            Ok(None) => {
+                return if outbox.closing().is_some() {
+                    LeaveReason::Quit
+                } else {
+                    LeaveReason::Lost
+                };
+            }
+            Ok(Some(Err(error))) if error.kind() == std::io::ErrorKind::InvalidData => {
+                outbox.close(GoodbyeReason::Protocol);
+                return LeaveReason::CutOff;
+            }
+            Ok(Some(Err(_))) => return LeaveReason::Lost,
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let message = from_frame(&frame);
+        let quits = matches!(message.message, Some(ClientMessage::Bye));
+        if session.send(message).await.is_err() || quits {
+            return LeaveReason::Quit;
+        }
+    }
+}

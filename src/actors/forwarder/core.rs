@@ -1,0 +1,445 @@
+//! What a forwarder decides: which datagram is whose, who gets a copy, which address is believed.
+//!
+//! No socket, clock or randomness: datagrams and times come in, datagrams and notices go out. Nothing
+//! is stored for a datagram before it authenticates.
+
+use super::reception::Reception;
+use crate::actors::routes::{RoomRoutes, SessionRoute, VoicePath};
+use crate::actors::session::VoiceNotice;
+use crate::net::codec::CLOCKS;
+use crate::net::ids::{PacketIndex, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
+use crate::net::limits::{
+    ADDRESS_LIFETIME, CHALLENGE_INTERVAL, CHALLENGE_LIFETIME, DATAGRAM_BYTES_MAX, TALKSPURT_TIMEOUT,
+};
+use crate::net::protect::RTCP_OVERHEAD;
+use crate::net::replay::ReplayWindow;
+use crate::net::rtcp::{self, APP_PROBE_BYTES, App, Probe, RtcpPacket};
+use crate::net::rtp::{self, RtpPacket};
+use crate::net::udp::SendQueue;
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Gives eight bytes that nobody can guess.
+pub type ProbeSource = Box<dyn FnMut() -> Probe + Send>;
+
+/// Where a datagram came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The UDP socket.
+    Udp(SocketAddr),
+    /// The control connection of this session.
+    Stream(SessionId),
+}
+
+/// What a forwarder wants done.
+#[derive(Default)]
+pub struct Outputs {
+    /// Datagrams to send.
+    pub queue: SendQueue,
+    /// News for sessions.
+    pub notices: Vec<(SessionId, VoiceNotice)>,
+}
+
+/// Counters, for the operator and for tests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Datagrams received.
+    pub received: u64,
+    /// Voice packets accepted from members of a room.
+    pub accepted: u64,
+    /// Copies of them sent.
+    pub forwarded: u64,
+    /// Datagrams of no session, not authentic, replayed, or no packet at all.
+    pub dropped: u64,
+}
+
+/// A session whose streams this forwarder owns.
+struct Owned {
+    route: SessionRoute,
+    room: Option<RoomId>,
+    streams: [Stream; CLOCKS.len()],
+    rtcp_seen: ReplayWindow,
+    rtcp_sent: u64,
+    address: Option<SocketAddr>,
+    by_stream: bool,
+    challenge: Option<Challenge>,
+    last_seen: Instant,
+    last_voice: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Stream {
+    replay: ReplayWindow,
+    reception: Reception,
+}
+
+struct Challenge {
+    to: SocketAddr,
+    probe: Probe,
+    begun: Instant,
+    sent: Instant,
+}
+
+/// The state of one forwarder.
+pub struct ForwarderCore {
+    sessions: HashMap<u32, Owned>,
+    rooms: HashMap<RoomId, Arc<RoomRoutes>>,
+    talking: BTreeSet<u32>,
+    probes: ProbeSource,
+    counters: Counters,
+    scratch: Vec<u8>,
+}
+
+fn group(ssrc: Ssrc) -> u32 {
+    ssrc.0 / SSRCS_PER_SESSION
+}
+
+impl ForwarderCore {
+    /// A forwarder that owns nothing yet.
+    #[must_use]
+    pub fn new(probes: ProbeSource) -> Self {
+        Self {
+            sessions: HashMap::new(),
+            rooms: HashMap::new(),
+            talking: BTreeSet::new(),
+            probes,
+            counters: Counters::default(),
+            scratch: Vec::with_capacity(DATAGRAM_BYTES_MAX),
+        }
+    }
+
+    /// What has been counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Sessions, rooms and open talkspurts held, for leak tests.
+    #[must_use]
+    pub fn sizes(&self) -> (usize, usize, usize) {
+        (self.sessions.len(), self.rooms.len(), self.talking.len())
+    }
+
+    /// Owns the streams of one more session.
+    pub fn add_session(&mut self, route: SessionRoute, now: Instant) {
+        self.sessions.insert(group(route.voice.base()), Owned::new(route, now));
+    }
+
+    /// Forgets the session whose SSRCs begin at `base`: nothing of it authenticates any more.
+    pub fn remove_session(&mut self, base: Ssrc) {
+        self.sessions.remove(&group(base));
+        self.talking.remove(&group(base));
+    }
+
+    /// Puts a room's members in force as they are now; `None` when the room is gone.
+    pub fn set_room(&mut self, id: RoomId, routes: Option<Arc<RoomRoutes>>) {
+        if let Some(before) = self.rooms.remove(&id) {
+            for member in &before.members {
+                if let Some(owned) = self.sessions.get_mut(&group(member.voice.base()))
+                    && owned.room == Some(id)
+                {
+                    owned.room = None;
+                }
+            }
+        }
+        let Some(routes) = routes else { return };
+        for member in &routes.members {
+            if let Some(owned) = self.sessions.get_mut(&group(member.voice.base())) {
+                owned.room = Some(id);
+            }
+        }
+        self.rooms.insert(id, routes);
+    }
+
+    /// Takes one datagram. Opens it in place.
+    pub fn handle_datagram(
+        &mut self,
+        origin: Origin,
+        datagram: &mut [u8],
+        now: Instant,
+        out: &mut Outputs,
+    ) {
+        self.counters.received += 1;
+        let handled = match rtp::peek_ssrc(datagram) {
+            None => None,
+            Some(_) if datagram.len() > DATAGRAM_BYTES_MAX => None,
+            Some(ssrc) if rtp::is_rtcp(datagram) => {
+                self.handle_rtcp(ssrc, origin, datagram, now, out)
+            }
+            Some(ssrc) => self.handle_rtp(ssrc, origin, datagram, now, out),
+        };
+        if handled.is_none() {
+            self.counters.dropped += 1;
+        }
+    }
+
+    fn handle_rtp(
+        &mut self,
+        ssrc: Ssrc,
+        origin: Origin,
+        datagram: &mut [u8],
+        now: Instant,
+        out: &mut Outputs,
+    ) -> Option<()> {
+        let length = datagram.len();
+        let owned = self.sessions.get_mut(&group(ssrc))?;
+        let k = usize::try_from(ssrc.0 % SSRCS_PER_SESSION).ok()?;
+        let stream = owned.streams.get_mut(k)?;
+        let index = stream.replay.estimate(rtp::peek_seq(datagram)?);
+        stream.replay.check(index).ok()?;
+        let packet = owned.route.opener.open_rtp(datagram, index).ok()?;
+        let parsed = RtpPacket::parse(packet).ok()?;
+        // Authentic from here on.
+        let newest = stream.replay.commit(index);
+        let clock_hz = CLOCKS.get(k).copied().unwrap_or(CLOCKS[0]);
+        stream.reception.note(index, parsed.header.timestamp, clock_hz, now);
+        if newest {
+            owned.route.voice.advance(k, index, parsed.header.payload_type);
+            owned.consider(origin, length, now, &mut self.probes, out);
+        }
+        if parsed.payload.is_empty() {
+            if owned.last_voice.take().is_some() {
+                self.talking.remove(&group(ssrc));
+                out.notices.push((owned.route.session, VoiceNotice::Speaking(false)));
+            }
+        } else if owned.last_voice.replace(now).is_none() {
+            self.talking.insert(group(ssrc));
+            out.notices.push((owned.route.session, VoiceNotice::Speaking(true)));
+        }
+        let room = self.rooms.get(&owned.room?)?;
+        self.counters.accepted += 1;
+        for member in room.members.iter().filter(|m| m.session != owned.route.session) {
+            let Some(path) = &member.path else { continue };
+            self.counters.forwarded += 1;
+            match path {
+                VoicePath::Udp(to) => out.queue.push(*to, |bytes| {
+                    member.sealer.seal_rtp(packet, index, bytes);
+                }),
+                VoicePath::Stream(outbox) => {
+                    self.scratch.clear();
+                    member.sealer.seal_rtp(packet, index, &mut self.scratch);
+                    outbox.push_voice(&self.scratch);
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn handle_rtcp(
+        &mut self,
+        ssrc: Ssrc,
+        origin: Origin,
+        datagram: &mut [u8],
+        now: Instant,
+        out: &mut Outputs,
+    ) -> Option<()> {
+        let length = datagram.len();
+        let owned = self.sessions.get_mut(&group(ssrc))?;
+        let (packet, index) = owned.route.opener.open_rtcp(datagram).ok()?;
+        owned.rtcp_seen.check(index).ok()?;
+        // Authentic from here on.
+        if owned.rtcp_seen.commit(index) {
+            owned.consider(origin, length, now, &mut self.probes, out);
+        }
+        let mut answer = Vec::new();
+        for packet in rtcp::packets(packet) {
+            match packet.ok()? {
+                RtcpPacket::Sender { ssrc, info, blocks } => {
+                    if let Some(stream) = owned.stream_mut(ssrc) {
+                        stream.reception.note_sender_report(info.ntp, now);
+                    }
+                    record(&self.rooms, owned.room, blocks);
+                    owned.report(&mut answer, now);
+                }
+                RtcpPacket::Receiver { blocks, .. } => {
+                    record(&self.rooms, owned.room, blocks);
+                    owned.report(&mut answer, now);
+                }
+                RtcpPacket::App { app: App::Keepalive(probe), .. } => {
+                    let app = App::KeepaliveAnswer(probe);
+                    rtcp::write_app(&mut answer, owned.route.voice.control(), app);
+                }
+                RtcpPacket::App { app: App::ChallengeAnswer(probe), .. } => {
+                    if owned.prove(origin, probe, now, out) {
+                        let app = App::KeepaliveAnswer(probe);
+                        rtcp::write_app(&mut answer, owned.route.voice.control(), app);
+                    }
+                }
+                RtcpPacket::App { .. } | RtcpPacket::Other => {}
+            }
+        }
+        if !answer.is_empty() && owned.proven(origin) {
+            owned.send(origin, &answer, out);
+        }
+        Some(())
+    }
+
+    /// Ends talkspurts that were never closed and forgets addresses that show no life.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut Outputs) {
+        let over: Vec<u32> = self
+            .talking
+            .iter()
+            .copied()
+            .filter(|group| {
+                let last = self.sessions.get(group).and_then(|owned| owned.last_voice);
+                last.is_none_or(|last| now.duration_since(last) >= TALKSPURT_TIMEOUT)
+            })
+            .collect();
+        for group in over {
+            self.talking.remove(&group);
+            if let Some(owned) = self.sessions.get_mut(&group) {
+                owned.last_voice = None;
+                out.notices.push((owned.route.session, VoiceNotice::Speaking(false)));
+            }
+        }
+    }
+
+    /// Forgets addresses that have shown no life for too long; slower than `handle_timeout`, once a second is enough.
+    pub fn sweep(&mut self, now: Instant, out: &mut Outputs) {
+        for owned in self.sessions.values_mut() {
+            if owned.address.is_some() && now.duration_since(owned.last_seen) >= ADDRESS_LIFETIME {
+                owned.address = None;
+                out.notices.push((owned.route.session, VoiceNotice::Path(None)));
+            }
+        }
+    }
+}
+
+/// Hands receivers' reports on streams of their room to whoever owns those streams.
+fn record(
+    rooms: &HashMap<RoomId, Arc<RoomRoutes>>,
+    room: Option<RoomId>,
+    blocks: rtcp::Blocks<'_>,
+) {
+    let Some(room) = room.and_then(|room| rooms.get(&room)) else { return };
+    for block in blocks {
+        let speaker = room.members.iter().find(|m| group(m.voice.base()) == group(block.ssrc));
+        if let Some(speaker) = speaker {
+            speaker.voice.heard.record(block.fraction_lost);
+        }
+    }
+}
+
+impl Owned {
+    fn new(route: SessionRoute, now: Instant) -> Self {
+        Self {
+            route,
+            room: None,
+            streams: Default::default(),
+            rtcp_seen: ReplayWindow::default(),
+            rtcp_sent: 0,
+            address: None,
+            by_stream: false,
+            challenge: None,
+            last_seen: now,
+            last_voice: None,
+        }
+    }
+
+    fn stream_mut(&mut self, ssrc: Ssrc) -> Option<&mut Stream> {
+        let k = usize::try_from(ssrc.0.checked_sub(self.route.voice.base().0)?).ok()?;
+        self.streams.get_mut(k)
+    }
+
+    fn proven(&self, origin: Origin) -> bool {
+        match origin {
+            Origin::Udp(from) => self.address == Some(from),
+            Origin::Stream(session) => session == self.route.session,
+        }
+    }
+
+    /// An authentic packet above all others came from `origin`: the only thing that may start a change of address.
+    fn consider(
+        &mut self,
+        origin: Origin,
+        length: usize,
+        now: Instant,
+        probes: &mut ProbeSource,
+        out: &mut Outputs,
+    ) {
+        let from = match origin {
+            Origin::Udp(from) => from,
+            Origin::Stream(_) => {
+                if self.address.is_none() && !self.by_stream {
+                    self.by_stream = true;
+                    let path = VoicePath::Stream(self.route.outbox.clone());
+                    out.notices.push((self.route.session, VoiceNotice::Path(Some(path))));
+                }
+                return;
+            }
+        };
+        if self.address == Some(from) {
+            self.last_seen = now;
+            return;
+        }
+        // No answer is larger than its question.
+        if length < APP_PROBE_BYTES + RTCP_OVERHEAD {
+            return;
+        }
+        let probe = match &self.challenge {
+            Some(open) if open.to == from && now < open.begun + CHALLENGE_LIFETIME => {
+                if now < open.sent + CHALLENGE_INTERVAL {
+                    return;
+                }
+                open.probe
+            }
+            _ => probes(),
+        };
+        let begun = match &self.challenge {
+            Some(open) if open.probe == probe => open.begun,
+            _ => now,
+        };
+        self.challenge = Some(Challenge { to: from, probe, begun, sent: now });
+        let mut packet = Vec::with_capacity(APP_PROBE_BYTES);
+        rtcp::write_app(&mut packet, self.route.voice.control(), App::Challenge(probe));
+        self.send(Origin::Udp(from), &packet, out);
+    }
+
+    /// A challenge has come back: the address is believed if it is the one that was asked.
+    fn prove(&mut self, origin: Origin, probe: Probe, now: Instant, out: &mut Outputs) -> bool {
+        let Origin::Udp(from) = origin else { return false };
+        let good = matches!(&self.challenge, Some(open) if open.to == from && open.probe == probe
+            && now < open.begun + CHALLENGE_LIFETIME);
+        if good {
+            self.challenge = None;
+            self.address = Some(from);
+            self.by_stream = false;
+            self.last_seen = now;
+            let path = VoicePath::Udp(from);
+            out.notices.push((self.route.session, VoiceNotice::Path(Some(path))));
+        }
+        good
+    }
+
+    /// Appends our report on what comes up, and what the room's receivers report of it.
+    fn report(&mut self, answer: &mut Vec<u8>, now: Instant) {
+        let control = self.route.voice.control();
+        let mut blocks = Vec::new();
+        for (k, stream) in self.streams.iter_mut().enumerate() {
+            blocks.extend(stream.reception.report(self.route.voice.stream(k), now));
+        }
+        rtcp::write_receiver_report(answer, control, &blocks);
+        if !blocks.is_empty() {
+            let (loss_p90, reports) = self.route.voice.heard.percentile90();
+            let receivers = u8::try_from(reports).unwrap_or(u8::MAX);
+            rtcp::write_app(answer, control, App::Downlink { loss_p90, receivers });
+        }
+    }
+
+    fn send(&mut self, to: Origin, packet: &[u8], out: &mut Outputs) {
+        let index = PacketIndex(self.rtcp_sent);
+        self.rtcp_sent += 1;
+        match to {
+            Origin::Udp(to) => out.queue.push(to, |bytes| {
+                self.route.sealer.seal_rtcp(packet, index, bytes);
+            }),
+            Origin::Stream(_) => {
+                let mut sealed = Vec::with_capacity(packet.len() + RTCP_OVERHEAD);
+                self.route.sealer.seal_rtcp(packet, index, &mut sealed);
+                self.route.outbox.push_voice(&sealed);
+            }
+        }
+    }
+}

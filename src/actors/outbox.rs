@@ -1,0 +1,207 @@
+//! What waits to be written to one client, bounded in frames and bytes.
+//!
+//! Anyone may push, without waiting; the connection's writer alone takes. A reader so slow that the
+//! bound is reached is cut off: what waited is dropped for one goodbye, and nobody else is held up.
+
+use crate::net::frame;
+use crate::net::limits::{OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, STREAM_VOICE_PACKETS_MAX};
+use crate::net::message::{Envelope, GoodbyeReason, ServerMessage};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// The sending end of one control connection. Clones push into the same queue.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    voice: VecDeque<Bytes>,
+    closing: Option<GoodbyeReason>,
+    polite: bool,
+}
+
+/// What the writer has to do next.
+#[derive(Debug)]
+pub enum Take {
+    /// Write these frames.
+    Write(Vec<Bytes>),
+    /// Everything is written: close the connection.
+    Close,
+}
+
+impl Outbox {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a message that is no answer.
+    pub fn event(&self, body: ServerMessage) {
+        self.message(&Envelope::event(body));
+    }
+
+    /// Queues the answer to request `re`.
+    pub fn answer(&self, re: Option<u32>, body: ServerMessage) {
+        self.message(&Envelope::answer(re, body));
+    }
+
+    fn message(&self, message: &Envelope<ServerMessage>) {
+        match frame::encode(message) {
+            Ok(frame) => self.push(frame),
+            Err(error) => tracing::error!(%error, "a message of ours cannot be encoded"),
+        }
+    }
+
+    /// Queues a whole frame, length included.
+    pub fn push(&self, frame: Bytes) {
+        let mut queue = self.lock();
+        if queue.closing.is_some() {
+            return;
+        }
+        if queue.frames.len() >= OUTBOX_FRAMES_MAX || queue.bytes + frame.len() > OUTBOX_BYTES_MAX {
+            queue.frames.clear();
+            queue.voice.clear();
+            queue.bytes = 0;
+            queue.close(Some(GoodbyeReason::SlowReader));
+        } else {
+            queue.bytes += frame.len();
+            queue.frames.push_back(frame);
+        }
+        drop(queue);
+        self.0.wake.notify_one();
+    }
+
+    /// Queues a voice frame; the oldest goes when there are too many.
+    pub fn push_voice(&self, datagram: &[u8]) {
+        let message = Envelope::event(ServerMessage::Voice { packet: datagram.to_vec() });
+        let Ok(frame) = frame::encode(&message) else { return };
+        let mut queue = self.lock();
+        if queue.closing.is_some() {
+            return;
+        }
+        if queue.voice.len() >= STREAM_VOICE_PACKETS_MAX {
+            queue.voice.pop_front();
+        }
+        queue.voice.push_back(frame);
+        drop(queue);
+        self.0.wake.notify_one();
+    }
+
+    /// Says goodbye, lets the writer finish what is queued, then closes. Only the first call counts.
+    pub fn close(&self, reason: GoodbyeReason) {
+        self.lock().close(Some(reason));
+        self.0.wake.notify_one();
+    }
+
+    /// Closes after what is queued, without a goodbye: the client went by itself.
+    pub fn finish(&self) {
+        self.lock().close(None);
+        self.0.wake.notify_one();
+    }
+
+    /// Why the connection is closing, if it is.
+    #[must_use]
+    pub fn closing(&self) -> Option<GoodbyeReason> {
+        self.lock().closing
+    }
+
+    /// Bytes that wait, without voice.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Waits for the next thing to write. Only the writer calls this.
+    pub async fn take(&self) -> Take {
+        loop {
+            {
+                let mut queue = self.lock();
+                if !queue.frames.is_empty() || !queue.voice.is_empty() {
+                    queue.bytes = 0;
+                    let mut frames: Vec<Bytes> = std::mem::take(&mut queue.frames).into();
+                    frames.extend(queue.voice.drain(..));
+                    return Take::Write(frames);
+                }
+                if queue.polite {
+                    return Take::Close;
+                }
+            }
+            self.0.wake.notified().await;
+        }
+    }
+}
+
+impl Queue {
+    fn close(&mut self, reason: Option<GoodbyeReason>) {
+        if self.polite {
+            return;
+        }
+        self.polite = true;
+        self.closing = Some(reason.unwrap_or(GoodbyeReason::Unknown));
+        if let Some(reason) = reason
+            && let Ok(frame) = frame::encode(&Envelope::event(ServerMessage::Goodbye { reason }))
+        {
+            self.frames.push_back(frame);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chat(size: usize) -> Bytes {
+        Bytes::from(vec![0; size])
+    }
+
+    async fn drain(outbox: &Outbox) -> Vec<Bytes> {
+        let mut all = Vec::new();
+        while let Take::Write(frames) = outbox.take().await {
+            all.extend(frames);
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn frames_come_out_in_order_and_then_the_goodbye() {
+        let outbox = Outbox::default();
+        outbox.push(chat(1));
+        outbox.push(chat(2));
+        outbox.close(GoodbyeReason::Stopping);
+        outbox.push(chat(3));
+        let sizes: Vec<_> = drain(&outbox).await.iter().map(Bytes::len).collect();
+        assert_eq!(sizes[..2], [1, 2]);
+        assert_eq!(sizes.len(), 3, "two frames and a goodbye");
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_cut_off_with_a_bound_on_what_is_queued() {
+        let outbox = Outbox::default();
+        for _ in 0..1000 {
+            outbox.push(chat(1024));
+            assert!(outbox.queued_bytes() <= OUTBOX_BYTES_MAX);
+        }
+        assert_eq!(outbox.closing(), Some(GoodbyeReason::SlowReader));
+        assert_eq!(drain(&outbox).await.len(), 1, "only the goodbye is left");
+    }
+
+    #[tokio::test]
+    async fn stale_voice_goes_first_and_never_counts_against_the_reader() {
+        let outbox = Outbox::default();
+        for _ in 0..1000 {
+            outbox.push_voice(&[0; 1000]);
+        }
+        assert_eq!(outbox.closing(), None);
+        outbox.finish();
+        assert_eq!(drain(&outbox).await.len(), STREAM_VOICE_PACKETS_MAX);
+    }
+}

@@ -1,0 +1,203 @@
+//! The room actor: tells members what happens and forwarders who is there.
+//!
+//! It pushes into members' outboxes itself, so that each sees one order of events. It must not wait for a member.
+
+pub mod core;
+
+use self::core::{Change, Effects, Full, Member, RoomCore};
+use super::outbox::Outbox;
+use super::routes::{Receipt, Routes};
+use crate::net::frame;
+use crate::net::ids::{MemberId, RoomId, SessionId};
+use crate::net::limits::ROOM_MAILBOX;
+use crate::net::message::{Envelope, LeaveReason, ServerMessage};
+use crate::net::name::RoomName;
+use actix::prelude::*;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// The actor.
+pub struct Room {
+    id: RoomId,
+    core: RoomCore,
+    outboxes: BTreeMap<MemberId, Outbox>,
+    routes: Routes,
+}
+
+/// Lobby to room: someone comes in. Answered when he is in the list.
+#[derive(Message)]
+#[rtype(result = "Result<(), Full>")]
+pub struct Enter {
+    /// Who.
+    pub member: Member,
+    /// Where his events go.
+    pub outbox: Outbox,
+    /// His request.
+    pub re: Option<u32>,
+}
+
+/// Lobby to room: someone goes. Answered when no forwarder sends him anything any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Leave {
+    /// Who.
+    pub id: MemberId,
+    /// Why.
+    pub reason: LeaveReason,
+}
+
+/// Session or lobby to room: someone changes.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Alter {
+    /// Who.
+    pub id: MemberId,
+    /// The session that says so.
+    pub session: SessionId,
+    /// How.
+    pub change: Change,
+}
+
+/// Session to room: text to everyone.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Say {
+    /// Who says it.
+    pub id: MemberId,
+    /// What.
+    pub text: String,
+    /// When.
+    pub at_ms: u64,
+    /// His request.
+    pub re: Option<u32>,
+}
+
+/// Lobby to room: who is there?
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ListMembers {
+    /// Where the answer goes.
+    pub outbox: Outbox,
+    /// The request.
+    pub re: Option<u32>,
+}
+
+/// Lobby to room: the last member has left.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Close;
+
+impl Room {
+    /// An empty room.
+    #[must_use]
+    pub fn new(id: RoomId, name: RoomName, routes: Routes) -> Self {
+        Self { id, core: RoomCore::new(id, name), outboxes: BTreeMap::new(), routes }
+    }
+
+    /// Carries out what the core decided; the receipt where routes have changed.
+    fn carry_out(&self, who: MemberId, effects: Effects, re: Option<u32>) -> Option<Receipt> {
+        if let Some(message) = effects.others
+            && let Some(frame) = encode(message)
+        {
+            for (_, outbox) in self.outboxes.iter().filter(|(id, _)| **id != who) {
+                outbox.push(frame.clone());
+            }
+        }
+        if let Some(outbox) = self.outboxes.get(&who) {
+            for message in effects.own {
+                outbox.answer(re, message);
+            }
+        }
+        effects.routes_changed.then(|| self.routes.publish_room(self.id, Some(self.core.routes())))
+    }
+}
+
+fn encode(message: ServerMessage) -> Option<Bytes> {
+    frame::encode(&Envelope::event(message))
+        .inspect_err(|error| tracing::error!(%error, "an event cannot be encoded"))
+        .ok()
+}
+
+impl Actor for Room {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(ROOM_MAILBOX);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        // No member is left, so nobody waits for this to be in force.
+        let _ = self.routes.publish_room(self.id, None);
+    }
+}
+
+impl Handler<Enter> for Room {
+    type Result = Result<(), Full>;
+
+    fn handle(
+        &mut self,
+        Enter { member, outbox, re }: Enter,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let id = member.id;
+        let effects = self.core.enter(member)?;
+        self.outboxes.insert(id, outbox);
+        // A join gives rights and takes none: it need not be in force before it is answered.
+        let _ = self.carry_out(id, effects, re);
+        Ok(())
+    }
+}
+
+impl Handler<Leave> for Room {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Leave { id, reason }: Leave, _: &mut Self::Context) -> Self::Result {
+        self.outboxes.remove(&id);
+        let effects = self.core.leave(id, reason);
+        let receipt = self.carry_out(id, effects, None);
+        Box::pin(async move {
+            if let Some(receipt) = receipt {
+                receipt.in_force().await;
+            }
+        })
+    }
+}
+
+impl Handler<Alter> for Room {
+    type Result = ();
+
+    fn handle(&mut self, Alter { id, session, change }: Alter, _: &mut Self::Context) {
+        let effects = self.core.change(id, session, change);
+        let _ = self.carry_out(id, effects, None);
+    }
+}
+
+impl Handler<Say> for Room {
+    type Result = ();
+
+    fn handle(&mut self, Say { id, text, at_ms, re }: Say, _: &mut Self::Context) {
+        let Some(name) = self.core.member(id).map(|member| member.name.clone()) else { return };
+        let message = ServerMessage::Chat { id, name, text, at_ms };
+        let effects =
+            Effects { others: Some(message.clone()), own: vec![message], routes_changed: false };
+        let _ = self.carry_out(id, effects, re);
+    }
+}
+
+impl Handler<ListMembers> for Room {
+    type Result = ();
+
+    fn handle(&mut self, ListMembers { outbox, re }: ListMembers, _: &mut Self::Context) {
+        for page in self.core.list() {
+            outbox.answer(re, page);
+        }
+    }
+}
+
+impl Handler<Close> for Room {
+    type Result = ();
+
+    fn handle(&mut self, _: Close, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

@@ -1,0 +1,224 @@
+//! Starting and stopping: sockets, forwarders, the lobby, the door.
+
+use super::connection::{Reception, serve};
+use super::forwarder::core::{Counters, ProbeSource};
+use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop, StreamDatagram};
+use super::lobby::{Census, CloseAll, Lobby};
+use super::routes::Routes;
+use crate::net::limits::{FORWARDER_EVENTS_MAX, FORWARDERS_MAX, GOODBYE_TIMEOUT};
+use crate::net::secret::{NoRandomness, Secret};
+use crate::net::udp;
+use actix::prelude::*;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
+
+/// Pause after a connection could not be accepted, most often for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often a stopping server looks whether everyone has gone.
+const STOP_POLL: Duration = Duration::from_millis(10);
+
+/// What a server is started with.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerConfig {
+    /// Where the control connection is listened for.
+    pub tcp: SocketAddr,
+    /// Where voice is listened for.
+    pub udp: SocketAddr,
+    /// Forwarders; one for each core if left out.
+    pub forwarders: Option<usize>,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {transport} {address}: {why}")]
+    Bind {
+        /// TCP or UDP.
+        transport: &'static str,
+        /// Which address.
+        address: SocketAddr,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// The system has no randomness.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+}
+
+/// A running server.
+pub struct Server {
+    tcp: SocketAddr,
+    udp: SocketAddr,
+    note: Option<String>,
+    reception: Rc<Reception>,
+    forwarders: Vec<(Addr<Forwarder>, Arbiter)>,
+    meters: Vec<Arc<ForwarderMeter>>,
+    door: actix_rt::task::JoinHandle<()>,
+    died: Arc<Notify>,
+}
+
+fn bind_error(transport: &'static str, address: SocketAddr, error: &io::Error) -> StartError {
+    let flag = transport.to_lowercase();
+    let why = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "the port is in use; stop the other program or choose another with --{flag} HOST:PORT"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("this machine has no such address; choose one with --{flag} HOST:PORT")
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("not permitted; choose a port above 1023 with --{flag} HOST:PORT")
+        }
+        _ => error.to_string(),
+    };
+    StartError::Bind { transport, address, why }
+}
+
+fn probe_source() -> ProbeSource {
+    Box::new(|| {
+        // Without randomness no challenge can be answered by chance either: all-zero is never sent
+        // twice to different addresses as a proof, because it is compared with a live challenge only.
+        Secret::<8>::random().map(|secret| *secret.expose()).unwrap_or_default()
+    })
+}
+
+impl Server {
+    /// Starts a server inside the running actix system.
+    ///
+    /// # Errors
+    /// An address cannot be bound.
+    pub async fn start(config: ServerConfig) -> Result<Self, StartError> {
+        let listener = TcpListener::bind(config.tcp)
+            .await
+            .map_err(|error| bind_error("TCP", config.tcp, &error))?;
+        let tcp = listener.local_addr().map_err(|error| bind_error("TCP", config.tcp, &error))?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let wanted = config.forwarders.unwrap_or(cores).clamp(1, FORWARDERS_MAX);
+        let group = udp::bind_group(config.udp, wanted)
+            .map_err(|error| bind_error("UDP", config.udp, &error))?;
+        let random = Secret::<4>::random()?;
+        let routes = Routes::new(group.sockets.len());
+        let died = Arc::new(Notify::new());
+        let mut forwarders = Vec::new();
+        let mut meters = Vec::new();
+        let mut streams = Vec::new();
+        for (socket, feed) in group.sockets.into_iter().zip(routes.feeds()) {
+            let meter = Arc::new(ForwarderMeter::default());
+            let (sender, receiver) = mpsc::channel::<StreamDatagram>(FORWARDER_EVENTS_MAX);
+            let on_death = {
+                let died = Arc::clone(&died);
+                Box::new(move || died.notify_one())
+            };
+            let parts = Parts {
+                socket,
+                feed: Arc::clone(feed),
+                streams: receiver,
+                probes: probe_source(),
+                meter: Arc::clone(&meter),
+                on_death,
+            };
+            let arbiter = Arbiter::new();
+            let addr =
+                Forwarder::start_in_arbiter(&arbiter.handle(), move |_| Forwarder::new(parts));
+            forwarders.push((addr, arbiter));
+            meters.push(meter);
+            streams.push(sender);
+        }
+        let lobby = Lobby::new(u32::from_be_bytes(*random.expose()), routes.clone()).start();
+        let udp = group.address;
+        let reception = Rc::new(Reception::new(lobby, routes, streams, udp.port()));
+        let door = actix_rt::spawn(accept(listener, Rc::clone(&reception)));
+        Ok(Self { tcp, udp, note: group.fallback, reception, forwarders, meters, door, died })
+    }
+
+    /// Where the control connection is listened for.
+    #[must_use]
+    pub fn tcp(&self) -> SocketAddr {
+        self.tcp
+    }
+
+    /// Where voice is listened for.
+    #[must_use]
+    pub fn udp(&self) -> SocketAddr {
+        self.udp
+    }
+
+    /// How many forwarders there are, and why not as many as wanted, if so.
+    #[must_use]
+    pub fn forwarders(&self) -> (usize, Option<&str>) {
+        (self.forwarders.len(), self.note.as_deref())
+    }
+
+    /// Serves one more control connection, over any stream.
+    pub fn connect<S: AsyncRead + AsyncWrite + 'static>(&self, stream: S) {
+        actix_rt::spawn(serve(Rc::clone(&self.reception), stream));
+    }
+
+    /// Sessions, rooms and open connections.
+    pub async fn census(&self) -> (usize, usize, usize) {
+        let (sessions, rooms) = self.reception.lobby.send(Census).await.unwrap_or_default();
+        (sessions, rooms, self.reception.open())
+    }
+
+    /// Sums of the forwarders' counters, and copies that the kernel refused; a tenth of a second old at most.
+    #[must_use]
+    pub fn counters(&self) -> (Counters, u64) {
+        self.meters.iter().map(|meter| meter.read()).fold(
+            (Counters::default(), 0),
+            |(sum, refused), (counters, more)| {
+                let sum = Counters {
+                    received: sum.received + counters.received,
+                    accepted: sum.accepted + counters.accepted,
+                    forwarded: sum.forwarded + counters.forwarded,
+                    dropped: sum.dropped + counters.dropped,
+                };
+                (sum, refused + more)
+            },
+        )
+    }
+
+    /// Returns when a forwarder has ended by itself, which is a fault: the server cannot go on.
+    pub async fn died(&self) {
+        self.died.notified().await;
+    }
+
+    /// Tells every client that the server stops, waits for them a little, and ends all threads.
+    pub async fn stop(self) {
+        self.door.abort();
+        self.reception.close_half_open();
+        let _ = self.reception.lobby.send(CloseAll).await;
+        let gone = async {
+            while self.reception.open() > 0 {
+                tokio::time::sleep(STOP_POLL).await;
+            }
+        };
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT + STOP_POLL, gone).await;
+        for (addr, arbiter) in self.forwarders {
+            let _ = addr.send(Stop).await;
+            arbiter.stop();
+            let _ = arbiter.join();
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, reception: Rc<Reception>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let _ = stream.set_nodelay(true);
+                actix_rt::spawn(serve(Rc::clone(&reception), stream));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

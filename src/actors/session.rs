@@ -1,0 +1,300 @@
+//! The session actor: one client that has said `Hello`.
+//!
+//! Its connection hands it one message at a time and waits until it is dealt with, so that a client
+//! can never have more than one request inside the server.
+
+pub mod core;
+
+use self::core::{Request, SessionCore};
+use super::forwarder::StreamDatagram;
+use super::lobby::{self, Lobby};
+use super::outbox::Outbox;
+use super::room::core::Change;
+use super::room::{self, Room};
+use super::routes::{Routes, SessionRoute, SessionVoice, VoicePath};
+use crate::net::clock;
+use crate::net::codec::Codec;
+use crate::net::ids::{MemberId, SessionId};
+use crate::net::limits::SESSION_MAILBOX;
+use crate::net::message::{
+    ClientMessage, Envelope, ErrorCode, LeaveReason, MemberState, ServerMessage,
+};
+use crate::net::protect::{Opener, Sealer};
+use actix::prelude::*;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// News of a session's voice, from the forwarder that owns its streams.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub enum VoiceNotice {
+    /// Voice reaches the member on another way, or on none.
+    Path(Option<VoicePath>),
+    /// The member has started or stopped to speak.
+    Speaking(bool),
+}
+
+/// Connection to session: a message of the client, or `None` for one that could not be read.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct FromClient {
+    /// The request's number.
+    pub re: Option<u32>,
+    /// The message.
+    pub message: Option<ClientMessage>,
+}
+
+/// Connection to session: it is over. Answered when every forwarder has forgotten the session.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Ended(
+    /// What the others are told.
+    pub LeaveReason,
+);
+
+/// Lobby to session: which room it is in now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Placed(
+    /// The room, if any.
+    pub Option<Addr<Room>>,
+);
+
+/// What a session is made of.
+pub struct Parts {
+    /// Which session.
+    pub id: SessionId,
+    /// Who he is to the others.
+    pub member: MemberId,
+    /// Microphone and ears at the start.
+    pub state: MemberState,
+    /// Codecs that he can decode.
+    pub codecs: Vec<Codec>,
+    /// Opens what comes up.
+    pub opener: Opener,
+    /// Seals what goes down.
+    pub sealer: Sealer,
+    /// His streams.
+    pub voice: Arc<SessionVoice>,
+    /// Where his events go.
+    pub outbox: Outbox,
+    /// The lobby.
+    pub lobby: Addr<Lobby>,
+    /// The forwarders' cells.
+    pub routes: Routes,
+    /// Voice inside the control connection goes here.
+    pub streams: mpsc::Sender<StreamDatagram>,
+}
+
+/// The actor.
+pub struct Session {
+    parts: Parts,
+    core: SessionCore,
+    room: Option<Addr<Room>>,
+    path: Option<VoicePath>,
+    speaking: bool,
+    /// Counts news of this session's voice, so that news that crosses a join is noticed.
+    news: u64,
+    news_at_join: u64,
+}
+
+impl Session {
+    /// A session that the lobby has let in.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            core: SessionCore::new(clock::now()),
+            parts,
+            room: None,
+            path: None,
+            speaking: false,
+            news: 0,
+            news_at_join: 0,
+        }
+    }
+
+    fn join(&mut self, room: String, re: Option<u32>) -> ResponseFuture<()> {
+        self.news_at_join = self.news;
+        let join = lobby::Join {
+            session: self.parts.id,
+            room,
+            re,
+            state: self.parts.state,
+            speaking: self.speaking,
+            codecs: self.parts.codecs.clone(),
+            voice: Arc::clone(&self.parts.voice),
+            sealer: self.parts.sealer.clone(),
+            path: self.path.clone(),
+        };
+        self.ask_lobby(join, re)
+    }
+
+    /// Asks the lobby and waits until the answer is in the outbox.
+    fn ask_lobby<M>(&self, message: M, re: Option<u32>) -> ResponseFuture<()>
+    where
+        M: Message<Result = ()> + Send + 'static,
+        Lobby: Handler<M>,
+    {
+        let (lobby, outbox) = (self.parts.lobby.clone(), self.parts.outbox.clone());
+        Box::pin(async move {
+            if lobby.send(message).await.is_err() {
+                outbox.answer(re, ServerMessage::error(ErrorCode::Busy, []));
+            }
+        })
+    }
+
+    /// Tells the room, if there is one, of a change of this member, and waits until it is done.
+    fn alter(&self, change: Change) -> ResponseFuture<()> {
+        let alter = room::Alter { id: self.parts.member, session: self.parts.id, change };
+        match self.room.clone() {
+            Some(room) => Box::pin(async move {
+                // A room that has closed in the meantime has nobody to tell.
+                let _ = room.send(alter).await;
+            }),
+            None => Box::pin(std::future::ready(())),
+        }
+    }
+
+    fn carry_out(&mut self, request: Request, re: Option<u32>) -> ResponseFuture<()> {
+        let (session, outbox) = (self.parts.id, self.parts.outbox.clone());
+        match request {
+            Request::Join(room) => return self.join(room, re),
+            Request::Leave => return self.ask_lobby(lobby::Part { session, re }, re),
+            Request::Tell { to, text } => {
+                let tell = lobby::Tell { session, to, text, at_ms: clock::unix_ms(), re };
+                return self.ask_lobby(tell, re);
+            }
+            Request::ListRooms => return self.ask_lobby(lobby::ListRooms { session, re }, re),
+            Request::ListUsers(room) => {
+                return self.ask_lobby(lobby::ListUsers { session, room, re }, re);
+            }
+            Request::Rename(name) => {
+                return self.ask_lobby(lobby::Rename { session, name, re }, re);
+            }
+            Request::Say(text) => match self.room.clone() {
+                Some(room) => {
+                    let id = self.parts.member;
+                    let say = room::Say { id, text, at_ms: clock::unix_ms(), re };
+                    return Box::pin(async move {
+                        let _ = room.send(say).await;
+                    });
+                }
+                None => outbox.answer(re, ServerMessage::error(ErrorCode::NotInRoom, [])),
+            },
+            Request::State(state) => {
+                self.parts.state = state;
+                let told = self.alter(Change::State(state));
+                return Box::pin(async move {
+                    told.await;
+                    outbox.answer(re, ServerMessage::Changed(state));
+                });
+            }
+            Request::Bye => outbox.finish(),
+            Request::Voice(bytes) => {
+                // Full: the forwarder is behind, and voice that waits is stale.
+                let _ = self.parts.streams.try_send(StreamDatagram { session, bytes });
+            }
+            Request::Answer(message) => outbox.answer(re, message),
+            Request::Ignore => {}
+        }
+        Box::pin(std::future::ready(()))
+    }
+}
+
+impl Actor for Session {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(SESSION_MAILBOX);
+        let route = SessionRoute {
+            session: self.parts.id,
+            opener: self.parts.opener.clone(),
+            sealer: self.parts.sealer.clone(),
+            voice: Arc::clone(&self.parts.voice),
+            outbox: self.parts.outbox.clone(),
+        };
+        // The session's first packet cannot come before its `Welcome`, which waits for nothing: a
+        // packet that overtakes its route is dropped and the keepalive tries again.
+        let _ = self.parts.routes.publish_session(route, ctx.address().recipient());
+    }
+}
+
+impl Handler<FromClient> for Session {
+    type Result = ResponseFuture<()>;
+
+    fn handle(
+        &mut self,
+        FromClient { re, message }: FromClient,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let request = self.core.handle(message, clock::now());
+        self.carry_out(request, re)
+    }
+}
+
+impl Handler<VoiceNotice> for Session {
+    type Result = ();
+
+    fn handle(&mut self, notice: VoiceNotice, ctx: &mut Self::Context) {
+        self.news += 1;
+        let change = match notice {
+            VoiceNotice::Path(path) => {
+                self.path = path.clone();
+                Change::Path(path)
+            }
+            VoiceNotice::Speaking(speaking) => {
+                self.speaking = speaking;
+                Change::Speaking(speaking)
+            }
+        };
+        let told = self.alter(change);
+        ctx.wait(told.into_actor(self));
+    }
+}
+
+impl Handler<Placed> for Session {
+    type Result = ();
+
+    fn handle(&mut self, Placed(room): Placed, ctx: &mut Self::Context) {
+        self.room = room;
+        if self.room.is_some() && self.news != self.news_at_join {
+            let (path, speaking) =
+                (Change::Path(self.path.clone()), Change::Speaking(self.speaking));
+            let told = (self.alter(path), self.alter(speaking));
+            ctx.wait(
+                async move {
+                    told.0.await;
+                    told.1.await;
+                }
+                .into_actor(self),
+            );
+        }
+    }
+}
+
+impl Handler<Ended> for Session {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Ended(reason): Ended, ctx: &mut Self::Context) -> Self::Result {
+        let receipt = self.parts.routes.revoke_session(self.parts.id, self.parts.voice.base());
+        let farewell = lobby::Farewell { session: self.parts.id, reason };
+        let lobby = self.parts.lobby.clone();
+        // Sent from here, not from the future: it must reach the lobby even if nobody waits. One for
+        // each session, so that it cannot fill a mailbox that has room for all of them.
+        let told = lobby.send(farewell);
+        ctx.stop();
+        Box::pin(async move {
+            let _ = told.await;
+            receipt.in_force().await;
+        })
+    }
+}
+
+/// The envelope of a frame, taken apart; what cannot be read becomes `None`.
+#[must_use]
+pub fn from_frame(frame: &[u8]) -> FromClient {
+    match crate::net::frame::decode::<Envelope<ClientMessage>>(frame) {
+        Ok(Envelope { re, body }) => FromClient { re, message: Some(body) },
+        Err(_) => FromClient { re: None, message: None },
+    }
+}
