@@ -23,7 +23,7 @@ const ROUNDS_MAX: usize = 4;
 
 #[test]
 fn two_people_hear_each_other() {
-    if tools::missing("two_people_hear_each_other", &sound::TOOLS, sound::REQUIRED_BY) {
+    if sound::missing("two_people_hear_each_other") {
         return;
     }
     let card = SoundCard::up();
@@ -55,8 +55,7 @@ fn two_people_hear_each_other() {
 
 #[test]
 fn the_sound_card_gives_back_what_is_played_and_leaves_nothing() {
-    let name = "the_sound_card_gives_back_what_is_played_and_leaves_nothing";
-    if tools::missing(name, &sound::TOOLS, sound::REQUIRED_BY) {
+    if sound::missing("the_sound_card_gives_back_what_is_played_and_leaves_nothing") {
         return;
     }
     let card = SoundCard::up();
