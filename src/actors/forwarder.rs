@@ -5,6 +5,8 @@
 
 pub mod core;
 mod reception;
+#[cfg(test)]
+mod tests;
 
 use self::core::{Counters, ForwarderCore, Origin, Outputs, ProbeSource};
 use super::routes::{RouteFeed, VoicePath};
@@ -17,7 +19,7 @@ use actix::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc};
@@ -43,9 +45,17 @@ pub struct ForwarderMeter {
     forwarded: AtomicU64,
     dropped: AtomicU64,
     refused: AtomicU64,
+    sessions: AtomicUsize,
+    rooms: AtomicUsize,
 }
 
 impl ForwarderMeter {
+    /// Sessions and rooms held up to about now.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        (self.sessions.load(Ordering::Relaxed), self.rooms.load(Ordering::Relaxed))
+    }
+
     /// What was counted up to about now, and how many copies the kernel refused.
     #[must_use]
     pub fn read(&self) -> (Counters, u64) {
@@ -58,7 +68,11 @@ impl ForwarderMeter {
         (counters, self.refused.load(Ordering::Relaxed))
     }
 
-    fn write(&self, counters: Counters, refused: u64) {
+    fn write(&self, core: &ForwarderCore, refused: u64) {
+        let counters = core.counters();
+        let (sessions, rooms) = core.sizes();
+        self.sessions.store(sessions, Ordering::Relaxed);
+        self.rooms.store(rooms, Ordering::Relaxed);
         self.received.store(counters.received, Ordering::Relaxed);
         self.accepted.store(counters.accepted, Ordering::Relaxed);
         self.forwarded.store(counters.forwarded, Ordering::Relaxed);
@@ -180,7 +194,7 @@ async fn run(parts: Parts, stop: Arc<Notify>) {
             _ = tick.tick() => {
                 ticks = ticks.wrapping_add(1);
                 shell.tick(ticks.is_multiple_of(TICKS_PER_SWEEP));
-                meter.write(shell.core.counters(), shell.refused);
+                meter.write(&shell.core, shell.refused);
             }
             Some(datagram) = streams.recv() => shell.handle_stream(datagram),
             ready = shell.socket.readable() => {
@@ -297,17 +311,19 @@ impl Shell {
         }
     }
 
+    /// Delivers what the core decided. News first: whoever hears an answer of ours may rely on
+    /// the news behind it being on its way to the session.
     fn flush(&mut self) {
-        if !self.out.queue.is_empty() {
-            let sent = self.transmitter.send(&self.socket, &mut self.out.queue);
-            self.refused += u64::try_from(sent.refused).unwrap_or(0);
-        }
         if !self.out.notices.is_empty() {
             let mut notices = std::mem::take(&mut self.out.notices);
             for (session, notice) in notices.drain(..) {
                 self.tell(session, notice);
             }
             self.out.notices = notices;
+        }
+        if !self.out.queue.is_empty() {
+            let sent = self.transmitter.send(&self.socket, &mut self.out.queue);
+            self.refused += u64::try_from(sent.refused).unwrap_or(0);
         }
     }
 

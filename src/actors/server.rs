@@ -167,6 +167,12 @@ impl Server {
         (sessions, rooms, self.reception.open())
     }
 
+    /// Sessions and rooms that each forwarder holds; a tenth of a second old at most.
+    #[must_use]
+    pub fn held(&self) -> Vec<(usize, usize)> {
+        self.meters.iter().map(|meter| meter.held()).collect()
+    }
+
     /// Sums of the forwarders' counters, and copies that the kernel refused; a tenth of a second old at most.
     #[must_use]
     pub fn counters(&self) -> (Counters, u64) {

@@ -4,8 +4,13 @@
 //! allow helpers outside test functions what they allow tests: to stop at the first surprise.
 
 #[cfg(test)]
+#[cfg(feature = "server")]
+mod original_faults;
+#[cfg(test)]
+#[cfg(feature = "server")]
+mod rooms;
+#[cfg(test)]
 #[cfg(all(feature = "server", feature = "client", target_os = "linux"))]
 mod sound_card;
 #[cfg(test)]
-#[cfg(all(feature = "server", feature = "client", target_os = "linux"))]
 mod support;
