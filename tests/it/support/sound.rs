@@ -141,6 +141,17 @@ impl SoundCard {
         assert!(status.success(), "pacat: {status}");
     }
 
+    /// Plays what is heard at the microphone `from` into the sink `to`, `latency_ms` later.
+    pub fn loop_back(&self, from: &str, to: &str, latency_ms: u16) {
+        let mut program = command("pactl");
+        program.args(["load-module", "module-loopback"]);
+        program.args([format!("source={from}.monitor"), format!("sink={to}")]);
+        program.arg(format!("latency_msec={latency_ms}"));
+        self.point(&mut program);
+        let status = Running::start("pactl", program).wait_end(START_MAX);
+        assert!(status.success(), "pactl: {status}");
+    }
+
     /// Records what is played into a sink, from now on.
     pub fn record(&self, sink: &str) -> Recorder {
         let mut program = command("parec");
