@@ -33,14 +33,17 @@ fn two_people_hear_each_other() {
     let card = SoundCard::up();
     let mark = card.mark();
     let mut server = Server::start();
+    // One after the other, so that the first hears the second come in.
     let mut alice = server.client(&card, Side::A, "Alice", &["--unmute"]);
+    await_event(&mut alice, "joined", "room", "general");
     let mut bob = server.client(&card, Side::B, "Bob", &[]);
+    await_event(&mut bob, "joined", "room", "general");
+    await_event(&mut alice, "member_joined", "name", "Bob");
     for client in [&mut alice, &mut bob] {
-        for event in ["joined", "device_up", "path"] {
-            client.wait_for(event, SOON, |line| is_event(line, event));
-        }
+        await_event(client, "path", "path", "udp");
     }
-    client_hears_of(&mut alice, "Bob");
+    await_event(&mut alice, "device_up", "direction", "input");
+    await_event(&mut bob, "device_up", "direction", "output");
 
     let latency = understood("mouth to ear", &converse(&card, Side::A, Side::B));
     assert!(latency <= LATENCY_MS_MAX, "{latency:.0} ms from mouth to ear");
@@ -194,18 +197,10 @@ fn speech() -> Vec<f32> {
     file.samples::<i16>().map(|sample| f32::from(sample.unwrap()) / 32768.0).collect()
 }
 
-fn event(line: &str) -> Option<Value> {
-    serde_json::from_str(line).ok()
-}
-
-fn is_event(line: &str, name: &str) -> Option<()> {
-    (event(line)?.get("event")? == name).then_some(())
-}
-
-/// Waits until a client knows of a member of its room.
-fn client_hears_of(client: &mut Running, member: &str) {
-    client.wait_for(member, SOON, |line| {
-        let event = event(line)?;
-        (event.get("event")? == "member_joined" && event.get("name")? == member).then_some(())
+/// Waits until a client has told of an event with this field.
+fn await_event(client: &mut Running, event: &str, field: &str, value: &str) {
+    client.wait_for(&format!("{event} with {field} {value}"), SOON, |line| {
+        let told: Value = serde_json::from_str(line).ok()?;
+        (told.get("event")? == event && told.get(field)? == value).then_some(())
     });
 }
