@@ -17,10 +17,10 @@ const EXIT_FAULT: u8 = 70;
 #[derive(Parser)]
 #[command(version, about)]
 struct Args {
-    /// Where clients connect: HOST:PORT, [IPV6]:PORT; port 0 lets the system pick
+    /// Where clients connect: HOST:PORT, `[IPV6]:PORT`; port 0 lets the system pick
     #[arg(long, value_name = "HOST:PORT", default_value_t = any(TCP_PORT), value_parser = HostPort::parse)]
     tcp: HostPort,
-    /// Where voice arrives: HOST:PORT, [IPV6]:PORT; port 0 lets the system pick
+    /// Where voice arrives: HOST:PORT, `[IPV6]:PORT`; port 0 lets the system pick
     #[arg(long, value_name = "HOST:PORT", default_value_t = any(UDP_PORT), value_parser = HostPort::parse)]
     udp: HostPort,
     /// Threads that forward voice [default: one for each core]
