@@ -1,6 +1,17 @@
 //! The client: a small actor system around sound streams, with no user interface in its core.
 //!
 //! `control` holds the connection and knows the room; `voice` moves sound between devices and the
-//! network; `console` is the only part that knows a terminal.
+//! network; `app` turns keys, lines and events into what is asked and shown; `console` is the only
+//! part that knows a terminal.
 
+pub mod app;
+pub mod command;
+pub mod console;
+pub mod control;
+pub mod editor;
+pub mod event;
+pub mod options;
+pub mod ptt;
+pub mod run;
+pub mod texts;
 pub mod voice;

@@ -1,2 +1,54 @@
-//! Binary.
-fn main() {}
+//! The console client: reads its arguments, sets up the log, runs.
+
+use clap::Parser;
+use parlor::client::options::Options;
+use parlor::client::run::{self, EXIT_FAILED, EXIT_USAGE};
+use parlor::client::{texts, voice};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if options.list_devices {
+        return list_devices();
+    }
+    if let Err(why) = start_log(&options) {
+        eprintln!("parlor: {why}");
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let code = actix_rt::System::new().block_on(run::run(options));
+    ExitCode::from(code)
+}
+
+fn list_devices() -> ExitCode {
+    match voice::list_devices() {
+        Ok((inputs, outputs)) => {
+            texts::device_list(&inputs, &outputs).iter().for_each(|line| println!("{line}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("parlor: {error}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+/// Logs only when asked to, never to stdout, and on a full terminal only to a file: anything else
+/// would tear the screen.
+fn start_log(options: &Options) -> Result<(), String> {
+    let Some(filter) = options.log.clone() else { return Ok(()) };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    match &options.log_file {
+        Some(path) => {
+            let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+            let file = file.map_err(|error| {
+                texts::arguments::log_file(&path.display().to_string(), &error.to_string())
+            })?;
+            log.with_writer(std::sync::Mutex::new(file)).init();
+        }
+        None if options.on_terminal() => {
+            return Err(texts::arguments::LOG_FILE_NEEDED.to_owned());
+        }
+        None => log.with_writer(std::io::stderr).init(),
+    }
+    Ok(())
+}

@@ -119,3 +119,31 @@ pub const CLIENT_MAILBOX: usize = 256;
 pub const INPUT_HISTORY_MAX: usize = 200;
 /// Characters of one input line.
 pub const INPUT_CHARS_MAX: usize = 4096;
+/// Requests typed before they can be sent.
+pub const REQUEST_QUEUE_MAX: usize = 256;
+/// Requests sent and not answered yet; more wait in the queue.
+pub const REQUESTS_OPEN_MAX: usize = 128;
+/// Requests of one second that the client sends at most, on average; below what a server allows.
+pub const CLIENT_REQUESTS_PER_SECOND: u32 = 30;
+/// Requests that the client sends at once before the average counts.
+pub const CLIENT_REQUEST_BURST: u32 = 60;
+/// Events on their way from the client's control connection to its console. While less than
+/// `CLIENT_EVENTS_SPARE` of it is free the connection is not read.
+pub const CLIENT_EVENTS_MAX: usize = 1024;
+/// Events that one message, with the requests it sets free, can lead to.
+pub const CLIENT_EVENTS_SPARE: usize = 2 * REQUEST_QUEUE_MAX;
+/// Lines that wait for a terminal that takes none; the oldest are skipped.
+pub const SCREEN_LINES_MAX: usize = 2000;
+/// Addresses of one host name that are tried.
+pub const ADDRESSES_TRIED_MAX: usize = 8;
+/// How long a connection attempt may take, over all addresses of the host.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the server may take to answer a request before the user is told.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// First and longest pause between two attempts to come back.
+pub const RECONNECT_PAUSE: (Duration, Duration) =
+    (Duration::from_millis(500), Duration::from_secs(10));
+/// How long goodbye may take on its way out.
+pub const BYE_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long the push-to-talk key can be held; a key that hangs must not leave a microphone open.
+pub const PTT_HOLD_MAX: Duration = Duration::from_secs(180);

@@ -1,0 +1,363 @@
+//! The console without a terminal: keys, lines and events in; requests, events to show and a state
+//! to draw out. Pure. Only [`App::handle`] changes it; drawing takes `&App`.
+
+use super::command::{self, Command};
+use super::control::request::Request;
+use super::editor::{Edit, Editor};
+use super::event::{DeviceKind, Event, NoticeCode, Person, SessionNumber};
+use super::ptt::{self, Mode, Outcome, Ptt, Release};
+use crate::net::ids::MemberId;
+use crate::net::name::RoomName;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// A key as the terminal reports it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Which.
+    pub code: KeyCode,
+    /// With Ctrl.
+    pub ctrl: bool,
+    /// With Alt.
+    pub alt: bool,
+    /// Pressed, repeated or let go.
+    pub action: KeyAction,
+}
+
+/// Which key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyCode {
+    /// A character, as typed (with shift and so on).
+    Char(char),
+    /// Enter.
+    Enter,
+    /// Backspace.
+    Backspace,
+    /// Delete.
+    Delete,
+    /// Left arrow.
+    Left,
+    /// Right arrow.
+    Right,
+    /// Up arrow.
+    Up,
+    /// Down arrow.
+    Down,
+    /// Home.
+    Home,
+    /// End.
+    End,
+}
+
+/// What is done to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyAction {
+    /// It goes down.
+    Press,
+    /// It is held.
+    Repeat,
+    /// It is let go.
+    Release,
+}
+
+/// What comes in.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A whole line (line mode).
+    Line(String),
+    /// A key.
+    Key(Key),
+    /// A pasted text.
+    Paste(String),
+    /// The terminal is no longer in front.
+    FocusLost,
+    /// Something happened.
+    Event(Event),
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Ask the connection.
+    Ask(Request),
+    /// Show this.
+    Show(Event),
+    /// Draw the whole screen again.
+    Redraw,
+}
+
+/// The state that is shown.
+#[derive(Debug)]
+pub struct App {
+    ptt: Ptt,
+    /// Talking by key is possible, and how its release is known.
+    keys: Option<Release>,
+    editor: Editor,
+    session: SessionNumber,
+    up: bool,
+    room: Option<RoomName>,
+    members: BTreeMap<MemberId, Person>,
+    deafened: bool,
+    microphone_there: bool,
+    /// What the connection was last asked for.
+    transmits: bool,
+    effects: Vec<Effect>,
+}
+
+impl App {
+    /// A console that has nothing to show yet; `keys` where there is a keyboard to talk by.
+    #[must_use]
+    pub fn new(keys: Option<Release>, mode: Mode, deafened: bool) -> Self {
+        Self {
+            ptt: Ptt::new(keys.unwrap_or(Release::Guessed), mode),
+            keys,
+            editor: Editor::default(),
+            session: SessionNumber(0),
+            up: false,
+            room: None,
+            members: BTreeMap::new(),
+            deafened,
+            microphone_there: true,
+            transmits: false,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Takes one input and says what is to be done, in this order.
+    pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Effect> {
+        match input {
+            Input::Line(line) => self.line(&line, now),
+            Input::Key(key) => self.key(key, now),
+            Input::Paste(text) => self.editor.edit(Edit::Paste(text)),
+            Input::FocusLost => self.ptt(ptt::Input::FocusLost, now),
+            Input::Event(event) => self.event(event, now),
+            Input::Tick => self.ptt(ptt::Input::Tick, now),
+        }
+        self.switch_microphone();
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When `Tick` must come, if nothing else does before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.ptt.deadline()
+    }
+
+    /// The line that is being typed.
+    #[must_use]
+    pub fn editor(&self) -> &Editor {
+        &self.editor
+    }
+
+    /// The own room.
+    #[must_use]
+    pub fn room(&self) -> Option<&RoomName> {
+        self.room.as_ref()
+    }
+
+    /// Whether the connection stands, and whether it ever did.
+    #[must_use]
+    pub fn link(&self) -> (bool, bool) {
+        (self.up, self.session.0 > 0)
+    }
+
+    /// Whether we hear nobody.
+    #[must_use]
+    pub fn deafened(&self) -> bool {
+        self.deafened
+    }
+
+    /// The microphone's mode, whether it is on now, and whether there is one.
+    #[must_use]
+    pub fn microphone(&self) -> (Mode, bool, bool) {
+        (self.ptt.mode(), self.transmits, self.microphone_there)
+    }
+
+    /// Who else speaks now.
+    pub fn speakers(&self) -> impl Iterator<Item = &Person> {
+        self.members.values().filter(|member| member.speaking && !member.you)
+    }
+
+    // ---- what the user does ---------------------------------------------------------------
+
+    fn line(&mut self, line: &str, now: Instant) {
+        let command = match command::parse(line) {
+            Ok(command) => command,
+            Err(event) => return self.show(event),
+        };
+        match command {
+            Command::Nothing => {}
+            Command::Say(text) => self.ask(Request::Chat(text)),
+            Command::Mute => {
+                self.ptt(ptt::Input::Mute, now);
+                self.microphone_chosen(false);
+            }
+            Command::Unmute => {
+                self.ptt(ptt::Input::Unmute, now);
+                self.microphone_chosen(true);
+            }
+            Command::List => self.ask(Request::Rooms),
+            Command::Users(room) => self.ask(Request::Users(room)),
+            Command::Exit => self.ask(Request::Quit),
+            Command::Join(room) => self.ask(Request::Join(room)),
+            Command::Leave => self.ask(Request::Leave),
+            Command::Msg { to, text } => self.ask(Request::Private { to, text }),
+            Command::Nick(name) => self.ask(Request::Rename(name)),
+            Command::Deafen => self.deafen(true),
+            Command::Undeafen => self.deafen(false),
+            Command::Stats => self.ask(Request::Stats),
+            Command::Help => self.show(Event::Help { keys: self.keys }),
+        }
+    }
+
+    fn microphone_chosen(&mut self, open: bool) {
+        self.ask(Request::Microphone { open });
+        let waiting = open && self.room.is_none();
+        self.show(Event::Microphone { open, waiting });
+    }
+
+    fn deafen(&mut self, on: bool) {
+        self.deafened = on;
+        self.ask(Request::Deafen(on));
+        self.show(Event::Deafened { on });
+    }
+
+    fn key(&mut self, key: Key, now: Instant) {
+        if let KeyCode::Char(c) = key.code
+            && ptt::is_key(c)
+            && !key.ctrl
+            && !key.alt
+        {
+            return self.talk_key(c, key.action, now);
+        }
+        if key.action == KeyAction::Release {
+            return;
+        }
+        match (key.code, key.ctrl, key.alt) {
+            (KeyCode::Enter, _, true) => self.editor.edit(Edit::Insert('\n')),
+            (KeyCode::Enter, ..) => {
+                let line = self.editor.submit();
+                self.line(&line, now);
+            }
+            (KeyCode::Char('c'), true, _) => self.ask(Request::Quit),
+            (KeyCode::Char('d'), true, _) if self.editor.is_empty() => self.ask(Request::Quit),
+            (KeyCode::Char('l'), true, _) => self.effects.push(Effect::Redraw),
+            (code, ctrl, alt) => {
+                if let Some(edit) = edit(code, ctrl, alt) {
+                    self.editor.edit(edit);
+                }
+            }
+        }
+    }
+
+    fn talk_key(&mut self, key: char, action: KeyAction, now: Instant) {
+        let typing = !self.editor.is_empty();
+        let was_on = self.ptt.transmits();
+        let input = match action {
+            KeyAction::Release => ptt::Input::Up,
+            KeyAction::Press => ptt::Input::Down { key, repeat: false, typing },
+            KeyAction::Repeat => ptt::Input::Down { key, repeat: true, typing },
+        };
+        self.ptt(input, now);
+        if self.ptt.transmits() && !was_on && self.up && self.room.is_none() {
+            self.show(Event::Notice { code: NoticeCode::NobodyToTalkTo });
+        }
+    }
+
+    fn ptt(&mut self, input: ptt::Input, now: Instant) {
+        match self.ptt.handle(input, now) {
+            Outcome::None => {}
+            Outcome::Type(c) => self.editor.edit(Edit::Insert(c)),
+            Outcome::HeldTooLong => self.show(Event::Notice { code: NoticeCode::HeldTooLong }),
+        }
+    }
+
+    // ---- what happens ---------------------------------------------------------------------
+
+    fn event(&mut self, event: Event, now: Instant) {
+        match &event {
+            Event::Welcome { session, .. } => {
+                (self.session, self.up) = (*session, true);
+            }
+            Event::Joined { room, members } => {
+                self.room = Some(room.clone());
+                self.members = members.iter().map(|m| (m.id, m.clone())).collect();
+            }
+            Event::Left { .. } => self.leave_room(),
+            Event::Lost { .. } => {
+                self.up = false;
+                self.leave_room();
+                self.ptt(ptt::Input::Disconnected, now);
+            }
+            Event::MemberJoined(member) | Event::MemberChanged { member, .. } => {
+                self.members.insert(member.id, member.clone());
+            }
+            Event::MemberLeft { id, .. } => {
+                self.members.remove(id);
+            }
+            Event::Speaking { id, on, .. } => {
+                if let Some(member) = self.members.get_mut(id) {
+                    member.speaking = *on;
+                }
+            }
+            Event::DeviceDown { direction: DeviceKind::Input, .. } => {
+                self.microphone_there = false;
+                self.ptt(ptt::Input::DeviceLost, now);
+            }
+            Event::DeviceUp { direction: DeviceKind::Input, .. } => self.microphone_there = true,
+            _ => {}
+        }
+        self.show(event);
+    }
+
+    fn leave_room(&mut self) {
+        self.room = None;
+        self.members.clear();
+    }
+
+    /// Asks for the microphone as it should be, when that is different.
+    fn switch_microphone(&mut self) {
+        let on = self.up && self.room.is_some() && self.ptt.transmits();
+        if on != self.transmits {
+            self.transmits = on;
+            self.ask(Request::Transmit { on, session: self.session });
+        }
+    }
+
+    fn ask(&mut self, request: Request) {
+        self.effects.push(Effect::Ask(request));
+    }
+
+    fn show(&mut self, event: Event) {
+        self.effects.push(Effect::Show(event));
+    }
+}
+
+fn edit(code: KeyCode, ctrl: bool, alt: bool) -> Option<Edit> {
+    Some(match (code, ctrl, alt) {
+        (KeyCode::Char('a'), true, _) | (KeyCode::Home, ..) => Edit::Home,
+        (KeyCode::Char('e'), true, _) | (KeyCode::End, ..) => Edit::End,
+        (KeyCode::Char('b'), true, _) => Edit::Left,
+        (KeyCode::Char('f'), true, _) => Edit::Right,
+        (KeyCode::Char('d'), true, _) | (KeyCode::Delete, ..) => Edit::Delete,
+        (KeyCode::Char('h'), true, _) => Edit::Backspace,
+        (KeyCode::Char('u'), true, _) => Edit::KillToStart,
+        (KeyCode::Char('k'), true, _) => Edit::KillToEnd,
+        (KeyCode::Char('w'), true, _) => Edit::KillWord,
+        (KeyCode::Char('p'), true, _) | (KeyCode::Up, ..) => Edit::Older,
+        (KeyCode::Char('n'), true, _) | (KeyCode::Down, ..) => Edit::Newer,
+        (KeyCode::Backspace, false, false) => Edit::Backspace,
+        (KeyCode::Backspace, ..) => Edit::KillWord,
+        (KeyCode::Left, false, false) => Edit::Left,
+        (KeyCode::Right, false, false) => Edit::Right,
+        (KeyCode::Left, ..) | (KeyCode::Char('b'), false, true) => Edit::WordLeft,
+        (KeyCode::Right, ..) | (KeyCode::Char('f'), false, true) => Edit::WordRight,
+        (KeyCode::Char(c), false, false) => Edit::Insert(c),
+        (KeyCode::Char(_) | KeyCode::Enter, ..) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,321 @@
+//! The actor that holds the control connection: carries out what the core decides.
+//!
+//! | message | from | when its mailbox is full |
+//! |---|---|---|
+//! | [`Ask`] | console | the console says so, or tries again (closing the microphone) |
+//! | `FromLink` | its own reader, writer and dialer | they wait |
+//! | `FromVoice` | the pump of voice events | it waits |
+//!
+//! Events go to the console through a bounded channel; the connection is read only while it has
+//! room, so that sending to it never has to wait.
+
+use super::core::{Action, ControlCore, Input, VoiceCommand};
+use super::dial::Dialer;
+use super::link::{Deliver, Link};
+use super::request::Request;
+use crate::client::event::{Event, LossCause};
+use crate::client::voice::{VoiceEvent, VoiceHandle, VoiceStats};
+use crate::net::limits::CLIENT_MAILBOX;
+use crate::net::message::{ClientMessage, Envelope};
+use crate::net::{clock, frame};
+use actix::prelude::*;
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+/// How often the core looks at its deadlines.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Console to connection: the user wants something.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Ask {
+    /// What.
+    pub request: Request,
+    /// Given back when the request has left the queue; keeps a script from running ahead.
+    pub permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Which connection an input belongs to: what comes late from a lost one is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Generation(u32);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FromLink(Generation, Input);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Dialed<S>(Generation, S, std::net::SocketAddr);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FromVoice(VoiceEvent);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Figures(Box<VoiceStats>);
+
+/// Where voice for the server goes, if there is a connection.
+type VoiceOut = Rc<RefCell<Option<mpsc::Sender<Bytes>>>>;
+
+/// The actor.
+pub struct ControlActor<D: Dialer> {
+    core: ControlCore,
+    dialer: D,
+    voice: VoiceHandle,
+    voice_events: Option<mpsc::Receiver<VoiceEvent>>,
+    voice_out: VoiceOut,
+    events: mpsc::Sender<Event>,
+    ended: Option<oneshot::Sender<u8>>,
+    generation: Generation,
+    link: Option<Link>,
+    permits: VecDeque<Option<OwnedSemaphorePermit>>,
+}
+
+/// What the actor is made of.
+pub struct Parts<D> {
+    /// The rules.
+    pub core: ControlCore,
+    /// Makes connections.
+    pub dialer: D,
+    /// The voice side.
+    pub voice: VoiceHandle,
+    /// Its news.
+    pub voice_events: mpsc::Receiver<VoiceEvent>,
+    /// Where events go.
+    pub events: mpsc::Sender<Event>,
+    /// Gets the exit code, when what was sent is out.
+    pub ended: oneshot::Sender<u8>,
+}
+
+impl<D: Dialer> ControlActor<D> {
+    /// An actor that connects when it is started.
+    #[must_use]
+    pub fn new(parts: Parts<D>) -> Self {
+        Self {
+            core: parts.core,
+            dialer: parts.dialer,
+            voice: parts.voice,
+            voice_events: Some(parts.voice_events),
+            voice_out: Rc::default(),
+            events: parts.events,
+            ended: Some(parts.ended),
+            generation: Generation(0),
+            link: None,
+            permits: VecDeque::new(),
+        }
+    }
+
+    fn give(&mut self, input: Input, ctx: &mut Context<Self>) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            for action in self.core.handle(input, clock::now()) {
+                inputs.extend(self.carry_out(action, ctx));
+            }
+        }
+        while self.permits.len() > self.core.queued() {
+            self.permits.pop_front();
+        }
+    }
+
+    /// Does one thing; what it leads to at once comes back as input.
+    fn carry_out(&mut self, action: Action, ctx: &mut Context<Self>) -> Option<Input> {
+        match action {
+            Action::Dial => self.dial(ctx),
+            Action::HangUp => self.hang_up(),
+            Action::Send(message) => return self.send(&message),
+            Action::Voice(command) => self.command(command),
+            Action::AskStats => {
+                let (voice, addr) = (self.voice.clone(), ctx.address());
+                actix_rt::spawn(async move {
+                    let stats = Box::new(voice.stats().await);
+                    let _ = addr.send(Figures(stats)).await;
+                });
+            }
+            Action::Tell(event) => {
+                if let Err(error) = self.events.try_send(event) {
+                    tracing::warn!(%error, "the console is behind: an event is left out");
+                }
+            }
+            Action::End(code) => self.end(code, ctx),
+        }
+        None
+    }
+
+    fn dial(&mut self, ctx: &mut Context<Self>) {
+        self.generation.0 = self.generation.0.wrapping_add(1);
+        let (generation, addr, dial) = (self.generation, ctx.address(), self.dialer.dial());
+        actix_rt::spawn(async move {
+            // An actor that is gone needs no connection.
+            let _ = match dial.await {
+                Ok((stream, peer)) => addr.send(Dialed(generation, stream, peer)).await,
+                Err(why) => addr.send(FromLink(generation, Input::NotConnected(why))).await,
+            };
+        });
+    }
+
+    fn hang_up(&mut self) {
+        self.generation.0 = self.generation.0.wrapping_add(1);
+        self.voice_out.borrow_mut().take();
+        self.link = None;
+    }
+
+    fn send(&mut self, message: &Envelope<ClientMessage>) -> Option<Input> {
+        let link = self.link.as_ref()?;
+        match frame::encode(message) {
+            Ok(frame) => {
+                if link.send(frame) {
+                    return None;
+                }
+                let detail = "it takes nothing any more".to_owned();
+                Some(Input::Ended { cause: LossCause::Failed, detail })
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a message cannot be sent");
+                None
+            }
+        }
+    }
+
+    fn command(&self, command: VoiceCommand) {
+        match command {
+            VoiceCommand::Connect(session) => self.voice.connect(*session),
+            VoiceCommand::Disconnect => self.voice.disconnect(),
+            VoiceCommand::EnterRoom(members) => self.voice.enter_room(members),
+            VoiceCommand::LeaveRoom => self.voice.leave_room(),
+            VoiceCommand::Member(member) => self.voice.member(member),
+            VoiceCommand::MemberLeft(id) => self.voice.member_left(id),
+            VoiceCommand::Transmit(on) => self.voice.set_transmit(on),
+            VoiceCommand::Deafened(on) => self.voice.set_deafened(on),
+        }
+    }
+
+    fn end(&mut self, code: u8, ctx: &mut Context<Self>) {
+        self.voice_out.borrow_mut().take();
+        let (link, ended) = (self.link.take(), self.ended.take());
+        let written = async move {
+            if let Some(link) = link {
+                link.finish().await;
+            }
+        };
+        ctx.spawn(written.into_actor(self).map(move |(), _, ctx| {
+            if let Some(ended) = ended {
+                // Nobody waits: the client is being torn down already.
+                let _ = ended.send(code);
+            }
+            ctx.stop();
+        }));
+    }
+}
+
+impl<D: Dialer> Actor for ControlActor<D> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(CLIENT_MAILBOX);
+        ctx.run_interval(TICK, |actor, ctx| actor.give(Input::Tick, ctx));
+        if let Some(events) = self.voice_events.take() {
+            actix_rt::spawn(pump_voice(events, Rc::clone(&self.voice_out), ctx.address()));
+        }
+        self.give(Input::Start, ctx);
+    }
+}
+
+/// Brings news of the voice side to the actor, and its datagrams past it to the connection.
+async fn pump_voice<D: Dialer>(
+    mut events: mpsc::Receiver<VoiceEvent>,
+    out: VoiceOut,
+    addr: Addr<ControlActor<D>>,
+) {
+    while let Some(event) = events.recv().await {
+        match event {
+            VoiceEvent::ToServer(packet) => {
+                let message = Envelope::event(ClientMessage::Voice { packet });
+                if let (Some(out), Ok(frame)) = (out.borrow().as_ref(), frame::encode(&message)) {
+                    // Full: voice that has to wait is stale.
+                    let _ = out.try_send(frame);
+                }
+            }
+            event => {
+                if addr.send(FromVoice(event)).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Delivers the input of one connection.
+struct Post<D: Dialer>(Generation, Addr<ControlActor<D>>);
+
+impl<D: Dialer> Clone for Post<D> {
+    fn clone(&self) -> Self {
+        Self(self.0, self.1.clone())
+    }
+}
+
+impl<D: Dialer> Deliver for Post<D> {
+    async fn deliver(&self, input: Input) -> bool {
+        self.1.send(FromLink(self.0, input)).await.is_ok()
+    }
+}
+
+impl<D: Dialer> Handler<Dialed<D::Stream>> for ControlActor<D> {
+    type Result = ();
+
+    fn handle(
+        &mut self,
+        Dialed(generation, stream, peer): Dialed<D::Stream>,
+        ctx: &mut Self::Context,
+    ) {
+        if generation != self.generation {
+            return;
+        }
+        let post = Post(generation, ctx.address());
+        let link = Link::start(stream, post, self.events.clone(), self.voice.clone());
+        *self.voice_out.borrow_mut() = Some(link.voice());
+        self.link = Some(link);
+        self.give(Input::Connected(peer), ctx);
+    }
+}
+
+impl<D: Dialer> Handler<FromLink> for ControlActor<D> {
+    type Result = ();
+
+    fn handle(&mut self, FromLink(generation, input): FromLink, ctx: &mut Self::Context) {
+        if generation == self.generation {
+            self.give(input, ctx);
+        }
+    }
+}
+
+impl<D: Dialer> Handler<FromVoice> for ControlActor<D> {
+    type Result = ();
+
+    fn handle(&mut self, FromVoice(event): FromVoice, ctx: &mut Self::Context) {
+        self.give(Input::Voice(event), ctx);
+    }
+}
+
+impl<D: Dialer> Handler<Figures> for ControlActor<D> {
+    type Result = ();
+
+    fn handle(&mut self, Figures(stats): Figures, ctx: &mut Self::Context) {
+        self.give(Input::Stats(stats), ctx);
+    }
+}
+
+impl<D: Dialer> Handler<Ask> for ControlActor<D> {
+    type Result = ();
+
+    fn handle(&mut self, Ask { request, permit }: Ask, ctx: &mut Self::Context) {
+        if request.waits() {
+            self.permits.push_back(permit);
+        }
+        self.give(Input::Request(request), ctx);
+    }
+}

@@ -1,0 +1,153 @@
+//! Making the connection: names resolved, every address tried, IPv6 and IPv4.
+
+use crate::net::address::HostPort;
+use crate::net::limits::{ADDRESSES_TRIED_MAX, CONNECT_TIMEOUT};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// Head start of one address before the next is tried beside it (RFC 8305, section 5).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Makes connections of some kind; the control actor asks again after every loss.
+pub trait Dialer: Unpin + 'static {
+    /// What it makes.
+    type Stream: AsyncRead + AsyncWrite + Send + 'static;
+
+    /// Makes one; the address is the server's, voice goes to its host. The error is for people.
+    fn dial(&self) -> impl Future<Output = Result<(Self::Stream, SocketAddr), String>> + 'static;
+}
+
+/// Plain TCP.
+#[derive(Debug, Clone)]
+pub struct TcpDialer {
+    /// Name or address.
+    pub host: String,
+    /// Port of the control connection.
+    pub port: u16,
+}
+
+impl TcpDialer {
+    /// The server as people write it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        HostPort { host: self.host.clone(), port: Some(self.port) }.to_string()
+    }
+}
+
+impl Dialer for TcpDialer {
+    type Stream = TcpStream;
+
+    fn dial(&self) -> impl Future<Output = Result<(TcpStream, SocketAddr), String>> + 'static {
+        let (host, port) = (self.host.clone(), self.port);
+        async move {
+            match timeout(CONNECT_TIMEOUT, connect(host, port)).await {
+                Ok(result) => result,
+                Err(_) => Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
+            }
+        }
+    }
+}
+
+async fn connect(host: String, port: u16) -> Result<(TcpStream, SocketAddr), String> {
+    let found = lookup_host((host.as_str(), port))
+        .await
+        .map_err(|error| format!("the name '{host}' cannot be resolved: {}", plain(&error)))?;
+    let addresses: Vec<SocketAddr> = found.take(ADDRESSES_TRIED_MAX).collect();
+    race(interleaved(addresses)).await
+}
+
+/// IPv6 and IPv4 in turn, so that a family that leads nowhere costs one head start, not all.
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let mut second = second.into_iter();
+    let mut mixed = Vec::new();
+    for address in first {
+        mixed.push(address);
+        mixed.extend(second.next());
+    }
+    mixed.extend(second);
+    mixed
+}
+
+async fn race(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), String> {
+    let mut waiting = addresses.into_iter();
+    let mut running = JoinSet::new();
+    let mut last = "the name has no address".to_owned();
+    let mut start_next = true;
+    loop {
+        if start_next {
+            match waiting.next() {
+                Some(address) => {
+                    running.spawn(async move { (address, TcpStream::connect(address).await) });
+                }
+                None if running.is_empty() => return Err(last),
+                None => {}
+            }
+        }
+        match timeout(HEAD_START, running.join_next()).await {
+            Ok(Some(Ok((address, Ok(stream))))) => {
+                // Control messages are small and wanted at once.
+                let _ = stream.set_nodelay(true);
+                return Ok((stream, address));
+            }
+            Ok(Some(Ok((_, Err(error))))) => last = plain(&error),
+            Ok(Some(Err(error))) => last = error.to_string(),
+            Ok(None) | Err(_) => {}
+        }
+        start_next = true;
+    }
+}
+
+/// An error of the system in plain words.
+#[must_use]
+pub fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
+        io::ErrorKind::TimedOut => "no answer".to_owned(),
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            "there is no way to it".to_owned()
+        }
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            "the other end broke it off".to_owned()
+        }
+        io::ErrorKind::UnexpectedEof => "it ended in the middle of a message".to_owned(),
+        _ => {
+            let text = error.to_string();
+            let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(&text);
+            text.split(" (os error").next().unwrap_or(text).to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns() {
+        let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let all = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"].map(parse).to_vec();
+        let mixed = interleaved(all);
+        assert_eq!(mixed, ["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"].map(parse));
+    }
+
+    #[tokio::test]
+    async fn the_second_address_answers_where_the_first_does_not() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let there = listener.local_addr().unwrap();
+        let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nowhere = closed.local_addr().unwrap();
+        drop(closed);
+        let (_stream, address) = race(vec![nowhere, there]).await.unwrap();
+        assert_eq!(address, there);
+        assert_eq!(race(vec![nowhere]).await.unwrap_err(), "nothing listens there");
+        assert!(race(vec![]).await.is_err());
+    }
+}

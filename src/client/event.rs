@@ -1,0 +1,624 @@
+//! Everything that the client tells its user: what happened, typed, without words.
+//!
+//! The text console words events (`texts`), `--json` writes them as they are: the names of events
+//! and fields are stable, scripts rely on them. No field holds a secret.
+
+use super::voice::{Direction, VoicePath, VoiceStats};
+use crate::net::ids::MemberId;
+use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason, MemberInfo};
+use crate::net::name::{RoomName, UserName};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// Counts the sessions of one run of the client, so that a late command for a lost one is noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct SessionNumber(pub u32);
+
+/// Something that the user should know.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The first attempt to reach the server begins.
+    Connecting {
+        /// As the user wrote it, with its port.
+        server: String,
+    },
+    /// The control connection stands.
+    Connected {
+        /// The address that answered.
+        server: SocketAddr,
+    },
+    /// The server knows us.
+    Welcome {
+        /// Who we are to the others.
+        id: MemberId,
+        /// Our name as the server took it.
+        name: UserName,
+        /// Server program and version.
+        agent: String,
+        /// A lost session goes on.
+        resumed: bool,
+        /// Which session this is.
+        session: SessionNumber,
+    },
+    /// We are in this room now.
+    Joined {
+        /// The room.
+        room: RoomName,
+        /// Everyone in it, ourselves included.
+        members: Vec<Person>,
+    },
+    /// We are in no room any more.
+    Left {
+        /// The room left.
+        room: RoomName,
+    },
+    /// Someone has come into our room.
+    MemberJoined(Person),
+    /// Someone has left our room.
+    MemberLeft {
+        /// Who.
+        id: MemberId,
+        /// His last name.
+        name: UserName,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Someone in our room has another name, state or streams.
+    MemberChanged {
+        /// As he is now.
+        #[serde(flatten)]
+        member: Person,
+        /// His name before, if it changed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        renamed_from: Option<UserName>,
+        /// What is different, for people.
+        #[serde(skip)]
+        change: Change,
+    },
+    /// Someone has begun or ceased to speak.
+    Speaking {
+        /// Who.
+        id: MemberId,
+        /// His name.
+        name: UserName,
+        /// Begun or ceased.
+        on: bool,
+        /// It is ourselves: the server hears us.
+        you: bool,
+    },
+    /// Text to the room.
+    Chat {
+        /// Who said it.
+        id: MemberId,
+        /// His name.
+        name: UserName,
+        /// What.
+        text: String,
+        /// When, in milliseconds since 1970 by the server's clock.
+        at_ms: u64,
+        /// We said it ourselves.
+        you: bool,
+    },
+    /// Text between two users, one of whom we are.
+    Private {
+        /// Who said it.
+        from: UserName,
+        /// Whom he told.
+        to: UserName,
+        /// What.
+        text: String,
+        /// When, in milliseconds since 1970 by the server's clock.
+        at_ms: u64,
+        /// We said it ourselves.
+        you: bool,
+    },
+    /// The rooms there are.
+    Rooms {
+        /// By name.
+        rooms: Vec<Room>,
+        /// How many there are.
+        total: u64,
+    },
+    /// Who is in a room.
+    Users {
+        /// The room.
+        room: RoomName,
+        /// Its members.
+        members: Vec<Person>,
+        /// How many there are.
+        total: u64,
+    },
+    /// Our name is this now.
+    Renamed {
+        /// The name as the server took it.
+        name: UserName,
+    },
+    /// The server knows our state.
+    State {
+        /// The microphone is not open (push-to-talk).
+        muted: bool,
+        /// We hear nobody.
+        deafened: bool,
+    },
+    /// The microphone's mode was chosen.
+    Microphone {
+        /// Open, or push-to-talk.
+        open: bool,
+        /// It stays off until we are in a room.
+        waiting: bool,
+    },
+    /// Hearing was switched off or on.
+    Deafened {
+        /// Off.
+        on: bool,
+    },
+    /// A request or a command failed.
+    Error {
+        /// Why.
+        code: ErrorKind,
+        /// What the error is worded with.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        args: BTreeMap<String, String>,
+        /// The client ends because of it.
+        fatal: bool,
+    },
+    /// Something worth a line.
+    Notice {
+        /// What.
+        code: NoticeCode,
+    },
+    /// Figures of the voice side.
+    Stats(Stats),
+    /// The connection is lost; it is tried again by itself.
+    Lost {
+        /// Why.
+        why: LossCause,
+        /// The system's words, where there are any.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        detail: String,
+        /// Pause before the next attempt.
+        retry_ms: u64,
+    },
+    /// An attempt to come back has failed.
+    Retrying {
+        /// How many have failed in a row.
+        attempt: u32,
+        /// Why.
+        why: LossCause,
+        /// The system's words, where there are any.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        detail: String,
+        /// Pause before the next attempt.
+        retry_ms: u64,
+    },
+    /// The server closes the connection.
+    Goodbye {
+        /// Why.
+        reason: GoodbyeReason,
+    },
+    /// A sound device is open and running.
+    DeviceUp {
+        /// Microphone or loudspeaker.
+        direction: DeviceKind,
+        /// Its name and format.
+        description: String,
+    },
+    /// A sound device cannot be opened or has gone.
+    DeviceDown {
+        /// Microphone or loudspeaker.
+        direction: DeviceKind,
+        /// Its name.
+        name: String,
+        /// The sound system's words.
+        error: String,
+    },
+    /// Voice travels another way.
+    Path {
+        /// Which.
+        path: PathKind,
+    },
+    /// The commands there are.
+    Help {
+        /// How push-to-talk works in this terminal; `None` where there are no keys.
+        #[serde(skip)]
+        keys: Option<super::ptt::Release>,
+    },
+    /// The client has left; the last event.
+    Bye,
+}
+
+/// An event with its words.
+#[derive(Serialize)]
+struct Worded<'a> {
+    #[serde(flatten)]
+    event: &'a Event,
+    message: String,
+}
+
+/// A member, as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Person {
+    /// Who.
+    pub id: MemberId,
+    /// His name.
+    pub name: UserName,
+    /// His microphone is not open.
+    pub muted: bool,
+    /// He hears nobody.
+    pub deafened: bool,
+    /// He speaks right now.
+    pub speaking: bool,
+    /// It is ourselves.
+    pub you: bool,
+}
+
+impl Person {
+    /// A member as the server tells of him; `me` is ourselves.
+    #[must_use]
+    pub fn new(info: &MemberInfo, me: Option<MemberId>) -> Self {
+        Self {
+            id: info.id,
+            name: info.name.clone(),
+            muted: info.muted,
+            deafened: info.deafened,
+            speaking: info.speaking,
+            you: me == Some(info.id),
+        }
+    }
+}
+
+/// What is different about a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Change {
+    /// His microphone was opened or closed.
+    pub muted: bool,
+    /// He has ceased or begun to hear.
+    pub deafened: bool,
+}
+
+/// A room in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Room {
+    /// Its name.
+    pub name: RoomName,
+    /// How many are in it.
+    pub members: u32,
+    /// We are in it.
+    pub here: bool,
+}
+
+/// Where an error comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum ErrorKind {
+    /// The server refused.
+    Server(ErrorCode),
+    /// The client itself.
+    Local(LocalError),
+}
+
+/// Errors of the client itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalError {
+    /// No such command; args: `word`, perhaps `nearest`.
+    UnknownCommand,
+    /// Something is missing behind the command; args: `usage`.
+    MissingArgument,
+    /// A quotation mark without its partner; args: `usage`.
+    UnclosedQuote,
+    /// The line is longer than a text may be; args: `max`.
+    LineTooLong,
+    /// A request while there is no connection; args: `what`.
+    NotConnected,
+    /// The server has not answered; args: `what`.
+    NoAnswer,
+    /// The connection was lost before the answer; args: `what`.
+    LostUnanswered,
+    /// Too many requests wait to be sent; args: `what`.
+    QueueFull,
+    /// The server cannot be reached; args: `server`, `why`.
+    CannotConnect,
+    /// What answers is no Parlor server, or an incompatible one; args: `server`.
+    NotParlor,
+    /// The server wants a protection that this version does not know.
+    Protection,
+    /// Another client has taken this session over.
+    TakenOver,
+}
+
+/// Things worth a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeCode {
+    /// How push-to-talk works here: the terminal reports when a key is let go.
+    KeysRelease,
+    /// How push-to-talk works here: a key is held while it repeats.
+    KeysRepeat,
+    /// The key was pressed and there is nobody to talk to.
+    NobodyToTalkTo,
+    /// The key was held for too long; the microphone was closed.
+    HeldTooLong,
+    /// We are back after a lost connection; the microphone is off.
+    Back,
+    /// There is no connection; what was asked for takes effect when it is back.
+    WhenBack,
+    /// The screen could not keep up and lines were left out.
+    LinesSkipped,
+}
+
+/// Why a connection is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossCause {
+    /// The server closed it without a word.
+    Closed,
+    /// The network reported an error.
+    Failed,
+    /// Nothing was heard for too long.
+    Silence,
+    /// What came was no message.
+    Garbled,
+    /// The server said goodbye.
+    Goodbye,
+    /// It could not be made.
+    Unreachable,
+    /// The server refused us.
+    Refused,
+}
+
+/// Microphone or loudspeaker, for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// Microphone.
+    Input,
+    /// Loudspeaker.
+    Output,
+}
+
+impl From<Direction> for DeviceKind {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Input => Self::Input,
+            Direction::Output => Self::Output,
+        }
+    }
+}
+
+/// The way of voice, for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathKind {
+    /// None yet.
+    None,
+    /// Datagrams.
+    Udp,
+    /// Inside the control connection.
+    Stream,
+}
+
+impl From<VoicePath> for PathKind {
+    fn from(path: VoicePath) -> Self {
+        match path {
+            VoicePath::None => Self::None,
+            VoicePath::Udp => Self::Udp,
+            VoicePath::Stream => Self::Stream,
+        }
+    }
+}
+
+/// Figures of the voice side, with names.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stats {
+    /// Way of voice: `udp`, `stream` or `none`.
+    pub path: String,
+    /// Round trip to the server in ms, if measured.
+    pub round_trip_ms: Option<f32>,
+    /// Packets sent.
+    pub packets_sent: u64,
+    /// Packets received.
+    pub packets_received: u64,
+    /// Datagrams dropped.
+    pub packets_dropped: u64,
+    /// Share of our packets that the server missed lately, 0 to 1.
+    pub uplink_loss: f32,
+    /// Share that the room misses of what the server sends, 0 to 1.
+    pub room_loss: f32,
+    /// Level of the microphone, dBFS.
+    pub input_level_db: f32,
+    /// Level of what is played, dBFS.
+    pub output_level_db: f32,
+    /// The microphone, as opened.
+    pub input: String,
+    /// The loudspeaker, as opened.
+    pub output: String,
+    /// Times that the sound system lost samples of the microphone.
+    pub input_overruns: u64,
+    /// Times that the loudspeaker found no samples.
+    pub output_underruns: u64,
+    /// Everyone heard.
+    pub speakers: Vec<Speaker>,
+}
+
+/// Figures of one speaker.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Speaker {
+    /// Who.
+    pub id: MemberId,
+    /// His name, if he is still in the room.
+    pub name: Option<UserName>,
+    /// Packets received.
+    pub received: u64,
+    /// Packets lost on the way.
+    pub lost: u64,
+    /// Packets too late to be played.
+    pub late: u64,
+    /// Share of the last seconds of speech that was concealed, 0 to 1.
+    pub concealed: f32,
+    /// Jitter in ms.
+    pub jitter_ms: f32,
+    /// Playout delay in ms.
+    pub buffer_ms: f32,
+}
+
+impl Stats {
+    /// Figures with the names that `name_of` knows.
+    #[must_use]
+    pub fn new(stats: VoiceStats, name_of: impl Fn(MemberId) -> Option<UserName>) -> Self {
+        let speakers = stats.speakers.into_iter().map(|s| Speaker {
+            id: s.id,
+            name: name_of(s.id),
+            received: s.received,
+            lost: s.lost,
+            late: s.late,
+            concealed: s.concealed,
+            jitter_ms: s.jitter_ms,
+            buffer_ms: s.buffer_ms,
+        });
+        Self {
+            path: if stats.path.is_empty() { "none" } else { stats.path }.to_owned(),
+            round_trip_ms: stats.round_trip_ms,
+            packets_sent: stats.packets_sent,
+            packets_received: stats.packets_received,
+            packets_dropped: stats.packets_dropped,
+            uplink_loss: stats.uplink_loss,
+            room_loss: stats.room_loss,
+            input_level_db: stats.input_level_db,
+            output_level_db: stats.output_level_db,
+            input: stats.input,
+            output: stats.output,
+            input_overruns: stats.input_overruns,
+            output_underruns: stats.output_underruns,
+            speakers: speakers.collect(),
+        }
+    }
+}
+
+impl Event {
+    /// An error of the client itself.
+    #[must_use]
+    pub fn error<const N: usize>(code: LocalError, args: [(&str, String); N]) -> Self {
+        let args = args.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        Self::Error { code: ErrorKind::Local(code), args, fatal: false }
+    }
+
+    /// The event as one line of JSON. What is worded for people is in `message`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let worded = matches!(
+            self,
+            Self::Error { .. }
+                | Self::Notice { .. }
+                | Self::Lost { .. }
+                | Self::Retrying { .. }
+                | Self::Goodbye { .. }
+                | Self::DeviceDown { .. }
+                | Self::Help { .. }
+        );
+        let line = if worded {
+            let message = match self {
+                Self::Goodbye { reason } => super::texts::goodbye(*reason).to_owned(),
+                event => super::texts::words(event).join("\n"),
+            };
+            serde_json::to_string(&Worded { event: self, message })
+        } else {
+            serde_json::to_string(self)
+        };
+        line.unwrap_or_else(|error| serde_json::json!({ "event": error.to_string() }).to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn person(name: &str) -> Person {
+        Person {
+            id: MemberId(7),
+            name: UserName::parse(name).unwrap(),
+            muted: true,
+            deafened: false,
+            speaking: false,
+            you: false,
+        }
+    }
+
+    fn value(event: &Event) -> Value {
+        let line = event.to_json();
+        assert!(!line.contains('\n'), "{line}");
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[test]
+    fn members_are_flat_so_that_scripts_find_the_name_at_once() {
+        let expected = json!({"event": "member_joined", "id": 7, "name": "Bob", "muted": true,
+            "deafened": false, "speaking": false, "you": false});
+        assert_eq!(value(&Event::MemberJoined(person("Bob"))), expected);
+        let changed = Event::MemberChanged {
+            member: person("Bob"),
+            renamed_from: Some(UserName::parse("Bo").unwrap()),
+            change: Change::default(),
+        };
+        let changed = value(&changed);
+        assert_eq!(
+            (&changed["event"], &changed["name"]),
+            (&json!("member_changed"), &json!("Bob"))
+        );
+        assert_eq!(changed["renamed_from"], json!("Bo"));
+    }
+
+    #[test]
+    fn a_join_names_the_room_and_its_members() {
+        let room = RoomName::parse("general").unwrap();
+        let joined = value(&Event::Joined { room, members: vec![person("Bob")] });
+        assert_eq!((&joined["event"], &joined["room"]), (&json!("joined"), &json!("general")));
+        assert_eq!(joined["members"][0]["name"], json!("Bob"));
+    }
+
+    #[test]
+    fn an_error_has_a_code_arguments_and_a_message() {
+        let error = Event::error(LocalError::UnknownCommand, [("word", "/mut".to_owned())]);
+        let error = value(&error);
+        assert_eq!(error["code"], json!("unknown_command"));
+        assert_eq!(error["args"]["word"], json!("/mut"));
+        assert!(error["message"].as_str().unwrap().contains("/mut"));
+        let code = ErrorKind::Server(ErrorCode::NameTaken);
+        let error = value(&Event::Error { code, args: BTreeMap::new(), fatal: true });
+        assert_eq!((&error["code"], &error["fatal"]), (&json!("name_taken"), &json!(true)));
+    }
+
+    #[test]
+    fn a_text_stays_what_was_said() {
+        let name = UserName::parse("Bob").unwrap();
+        let chat = Event::Chat { id: MemberId(1), name, text: "a\nb".into(), at_ms: 5, you: true };
+        let expected = json!({"event": "chat", "id": 1, "name": "Bob", "text": "a\nb", "at_ms": 5,
+            "you": true});
+        assert_eq!(value(&chat), expected);
+    }
+
+    #[test]
+    fn devices_paths_and_speaking_have_their_names() {
+        let down = Event::DeviceDown {
+            direction: DeviceKind::Input,
+            name: "Mic".into(),
+            error: "gone".into(),
+        };
+        assert_eq!(value(&down)["event"], json!("device_down"));
+        assert_eq!(value(&down)["direction"], json!("input"));
+        assert_eq!(
+            value(&Event::Path { path: PathKind::Udp }),
+            json!({"event": "path", "path": "udp"})
+        );
+        let name = UserName::parse("Bob").unwrap();
+        let speaking = Event::Speaking { id: MemberId(1), name, on: true, you: false };
+        let expected =
+            json!({"event": "speaking", "id": 1, "name": "Bob", "on": true, "you": false});
+        assert_eq!(value(&speaking), expected);
+        let stats = value(&Event::Stats(Stats::new(VoiceStats::default(), |_| None)));
+        assert_eq!((&stats["event"], &stats["path"]), (&json!("stats"), &json!("none")));
+    }
+}

@@ -1,0 +1,431 @@
+//! Push-to-talk: whether the microphone is on, from keys, commands and mishaps. Pure.
+//!
+//! The key is the one left of `1`. Where the terminal reports when a key is let go, holding it
+//! talks; on a line with text a tap types the character and holding talks. Elsewhere only the
+//! key's repetition shows that it is held: the first press counts for [`FIRST_REPEAT`], each
+//! repetition for [`NEXT_REPEAT`], and on a line with text the key types.
+//!
+//! The microphone never hangs: every mishap (focus lost, connection lost, microphone unplugged,
+//! key held for too long) closes it, and a key that is still down then does not open it again.
+
+use crate::net::limits::PTT_HOLD_MAX;
+use std::time::{Duration, Instant};
+
+/// Repetition has not begun: keyboards wait 250 to 660 ms before it.
+pub const FIRST_REPEAT: Duration = Duration::from_millis(700);
+/// A key that repeats comes every 20 to 100 ms.
+pub const NEXT_REPEAT: Duration = Duration::from_millis(200);
+/// A key let go sooner than this was tapped, not held.
+pub const TAP: Duration = Duration::from_millis(180);
+
+/// Characters of the key, as Latin and Russian keyboards have them, with and without shift.
+const KEY: [char; 4] = ['`', '~', 'ё', 'Ё'];
+
+/// How it is known that the key was let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// The terminal reports it.
+    Reported,
+    /// The key no longer repeats.
+    Guessed,
+}
+
+/// When the microphone is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// While the key is held.
+    PushToTalk,
+    /// Always.
+    Open,
+}
+
+/// What happens to the microphone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// The key goes down, or repeats; `typing`: there is text on the line.
+    Down {
+        /// The character it stands for.
+        key: char,
+        /// The terminal says that it repeats.
+        repeat: bool,
+        /// There is text on the line.
+        typing: bool,
+    },
+    /// The key is let go.
+    Up,
+    /// The terminal is no longer in front: what happens to the key there is not seen here.
+    FocusLost,
+    /// `/mute`
+    Mute,
+    /// `/unmute`
+    Unmute,
+    /// The connection is lost.
+    Disconnected,
+    /// The microphone was unplugged.
+    DeviceLost,
+    /// Time has passed.
+    Tick,
+}
+
+/// What the key was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The microphone, or nothing.
+    None,
+    /// The line: type this character.
+    Type(char),
+    /// It was held for too long.
+    HeldTooLong,
+}
+
+/// A key that is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Hold {
+    key: char,
+    since: Instant,
+    /// When it must be taken for let go, if releases are guessed.
+    until: Option<Instant>,
+    /// It talks; if not, it is not yet known whether it types.
+    talks: bool,
+}
+
+/// The state of the microphone.
+#[derive(Debug, Clone)]
+pub struct Ptt {
+    release: Release,
+    mode: Mode,
+    hold: Option<Hold>,
+    /// The key was still down when a mishap closed the microphone. It must be let go first: by
+    /// report, or (guessed) by not repeating until then.
+    stale: Option<Option<Instant>>,
+}
+
+/// Whether a character belongs to the push-to-talk key.
+#[must_use]
+pub fn is_key(c: char) -> bool {
+    KEY.contains(&c)
+}
+
+impl Ptt {
+    /// A microphone that is off.
+    #[must_use]
+    pub fn new(release: Release, mode: Mode) -> Self {
+        Self { release, mode, hold: None, stale: None }
+    }
+
+    /// How it is known that the key was let go.
+    #[must_use]
+    pub fn release(&self) -> Release {
+        self.release
+    }
+
+    /// When the microphone is on.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether the microphone is on now.
+    #[must_use]
+    pub fn transmits(&self) -> bool {
+        self.mode == Mode::Open || self.hold.is_some_and(|hold| hold.talks)
+    }
+
+    /// When `Tick` must come, if nothing else does before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        let hold = self.hold?;
+        let longest = hold.since + PTT_HOLD_MAX;
+        let tap = (!hold.talks).then(|| hold.since + TAP);
+        [hold.until, tap].into_iter().flatten().fold(Some(longest), |first, at| first.min(Some(at)))
+    }
+
+    /// Takes one input.
+    pub fn handle(&mut self, input: Input, now: Instant) -> Outcome {
+        let passed = self.tick(now);
+        match input {
+            Input::Tick => passed,
+            Input::Down { key, repeat, typing } => self.down(key, repeat, typing, now),
+            Input::Up => self.up(now),
+            Input::FocusLost | Input::DeviceLost => self.mishap(now),
+            Input::Mute => {
+                self.mode = Mode::PushToTalk;
+                self.mishap(now)
+            }
+            Input::Unmute => {
+                self.hold = None;
+                self.mode = Mode::Open;
+                Outcome::None
+            }
+            Input::Disconnected => {
+                self.mode = Mode::PushToTalk;
+                self.mishap(now)
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Instant) -> Outcome {
+        if let Some(Some(until)) = self.stale
+            && now >= until
+        {
+            self.stale = None;
+        }
+        let Some(hold) = &mut self.hold else { return Outcome::None };
+        if now >= hold.since + PTT_HOLD_MAX {
+            self.mishap(now);
+            return Outcome::HeldTooLong;
+        }
+        if hold.until.is_some_and(|until| now >= until) {
+            self.hold = None;
+        } else if !hold.talks && now >= hold.since + TAP {
+            hold.talks = true;
+        }
+        Outcome::None
+    }
+
+    fn down(&mut self, key: char, repeat: bool, typing: bool, now: Instant) -> Outcome {
+        if self.mode == Mode::Open {
+            return Outcome::Type(key);
+        }
+        match self.release {
+            Release::Reported => {
+                if repeat {
+                    return Outcome::None;
+                }
+                // A new press shows that the key was let go, even if the report was lost.
+                self.stale = None;
+                self.hold = Some(Hold { key, since: now, until: None, talks: !typing });
+                Outcome::None
+            }
+            Release::Guessed => {
+                if let Some(stale) = &mut self.stale {
+                    *stale = Some(now + FIRST_REPEAT);
+                    return Outcome::None;
+                }
+                if let Some(hold) = &mut self.hold {
+                    hold.until = Some(now + NEXT_REPEAT);
+                    return Outcome::None;
+                }
+                if typing {
+                    return Outcome::Type(key);
+                }
+                let until = Some(now + FIRST_REPEAT);
+                self.hold = Some(Hold { key, since: now, until, talks: true });
+                Outcome::None
+            }
+        }
+    }
+
+    fn up(&mut self, now: Instant) -> Outcome {
+        self.stale = None;
+        match self.hold.take() {
+            Some(hold) if !hold.talks && now < hold.since + TAP => Outcome::Type(hold.key),
+            _ => Outcome::None,
+        }
+    }
+
+    fn mishap(&mut self, now: Instant) -> Outcome {
+        if self.hold.take().is_some() {
+            self.stale = Some(match self.release {
+                Release::Reported => None,
+                Release::Guessed => Some(now + FIRST_REPEAT),
+            });
+        }
+        Outcome::None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::clock;
+    use proptest::prelude::*;
+
+    struct Bench {
+        ptt: Ptt,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new(release: Release) -> Self {
+            Self { ptt: Ptt::new(release, Mode::PushToTalk), now: clock::now() }
+        }
+
+        fn give(&mut self, input: Input) -> Outcome {
+            self.ptt.handle(input, self.now)
+        }
+
+        fn press(&mut self, typing: bool) -> Outcome {
+            self.give(Input::Down { key: 'ё', repeat: false, typing })
+        }
+
+        /// Lets time pass as the shell does: a tick at each deadline.
+        fn pass(&mut self, ms: u64) {
+            let end = self.now + Duration::from_millis(ms);
+            while let Some(deadline) = self.ptt.deadline().filter(|at| *at <= end) {
+                self.now = deadline;
+                self.give(Input::Tick);
+            }
+            self.now = end;
+            self.give(Input::Tick);
+        }
+    }
+
+    #[test]
+    fn the_microphone_is_off_at_the_start() {
+        assert!(!Bench::new(Release::Reported).ptt.transmits());
+        assert!(!Bench::new(Release::Guessed).ptt.transmits());
+    }
+
+    #[test]
+    fn with_reports_it_is_on_exactly_while_the_key_is_down() {
+        let mut bench = Bench::new(Release::Reported);
+        bench.press(false);
+        assert!(bench.ptt.transmits());
+        bench.pass(30_000);
+        bench.give(Input::Down { key: 'ё', repeat: true, typing: false });
+        assert!(bench.ptt.transmits());
+        assert_eq!(bench.give(Input::Up), Outcome::None);
+        assert!(!bench.ptt.transmits());
+    }
+
+    #[test]
+    fn with_reports_and_text_a_tap_types_and_holding_talks() {
+        let mut bench = Bench::new(Release::Reported);
+        bench.press(true);
+        assert!(!bench.ptt.transmits(), "typing must not be heard");
+        bench.pass(100);
+        assert_eq!(bench.give(Input::Up), Outcome::Type('ё'));
+        bench.press(true);
+        bench.pass(200);
+        assert!(bench.ptt.transmits());
+        assert_eq!(bench.give(Input::Up), Outcome::None);
+        assert!(!bench.ptt.transmits());
+    }
+
+    #[test]
+    fn without_reports_repetition_counts_as_holding() {
+        let mut bench = Bench::new(Release::Guessed);
+        bench.press(false);
+        bench.pass(650);
+        assert!(bench.ptt.transmits(), "slow keyboards repeat after 660 ms");
+        for _ in 0..50 {
+            bench.press(false);
+            assert!(bench.ptt.transmits());
+            bench.pass(90);
+        }
+        bench.pass(200);
+        assert!(!bench.ptt.transmits());
+    }
+
+    #[test]
+    fn without_reports_one_press_lasts_a_moment() {
+        let mut bench = Bench::new(Release::Guessed);
+        bench.press(false);
+        bench.pass(699);
+        assert!(bench.ptt.transmits());
+        bench.pass(1);
+        assert!(!bench.ptt.transmits());
+    }
+
+    #[test]
+    fn without_reports_the_key_types_on_a_line_with_text() {
+        let mut bench = Bench::new(Release::Guessed);
+        assert_eq!(bench.press(true), Outcome::Type('ё'));
+        assert!(!bench.ptt.transmits());
+    }
+
+    #[test]
+    fn an_open_microphone_leaves_the_key_to_the_line() {
+        let mut bench = Bench::new(Release::Reported);
+        bench.give(Input::Unmute);
+        assert!(bench.ptt.transmits());
+        assert_eq!(bench.press(false), Outcome::Type('ё'));
+        bench.give(Input::Mute);
+        assert!(!bench.ptt.transmits());
+    }
+
+    #[test]
+    fn every_mishap_closes_it_and_the_key_must_be_let_go_first() {
+        for release in [Release::Reported, Release::Guessed] {
+            for mishap in [Input::FocusLost, Input::Disconnected, Input::DeviceLost, Input::Mute] {
+                let mut bench = Bench::new(release);
+                bench.press(false);
+                bench.give(mishap);
+                assert!(!bench.ptt.transmits(), "{release:?} {mishap:?}");
+                for _ in 0..20 {
+                    bench.pass(50);
+                    let repeat = release == Release::Reported;
+                    bench.give(Input::Down { key: '`', repeat, typing: false });
+                    assert!(!bench.ptt.transmits(), "{release:?} {mishap:?}");
+                }
+                bench.give(if release == Release::Reported { Input::Up } else { Input::Tick });
+                bench.pass(700);
+                bench.press(false);
+                assert!(bench.ptt.transmits(), "{release:?} {mishap:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lost_connection_closes_an_open_microphone() {
+        let mut bench = Bench::new(Release::Guessed);
+        bench.give(Input::Unmute);
+        bench.give(Input::Disconnected);
+        assert_eq!((bench.ptt.mode(), bench.ptt.transmits()), (Mode::PushToTalk, false));
+    }
+
+    #[test]
+    fn an_unplugged_microphone_leaves_the_mode_as_it_was() {
+        let mut bench = Bench::new(Release::Guessed);
+        bench.give(Input::Unmute);
+        bench.give(Input::DeviceLost);
+        assert_eq!(bench.ptt.mode(), Mode::Open);
+    }
+
+    #[test]
+    fn a_key_that_hangs_is_let_go_of() {
+        let mut bench = Bench::new(Release::Reported);
+        bench.press(false);
+        bench.now += PTT_HOLD_MAX;
+        assert_eq!(bench.give(Input::Tick), Outcome::HeldTooLong);
+        assert!(!bench.ptt.transmits());
+        bench.give(Input::Down { key: '`', repeat: true, typing: false });
+        assert!(!bench.ptt.transmits());
+        // The same where a book lies on the key and only repetition shows it.
+        let mut bench = Bench::new(Release::Guessed);
+        bench.press(false);
+        let end = bench.now + PTT_HOLD_MAX + Duration::from_secs(5);
+        while bench.now < end {
+            bench.press(false);
+            bench.pass(40);
+        }
+        assert!(!bench.ptt.transmits());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_silence_follows(steps in prop::collection::vec((0u8..8, 0u64..900), 0..60),
+                                            reported: bool) {
+            let release = if reported { Release::Reported } else { Release::Guessed };
+            let mut bench = Bench::new(release);
+            for (step, ms) in steps {
+                bench.give(match step {
+                    0 => Input::Down { key: '`', repeat: false, typing: false },
+                    1 => Input::Down { key: '`', repeat: true, typing: false },
+                    2 => Input::Down { key: '`', repeat: false, typing: true },
+                    3 => Input::Up,
+                    4 => Input::FocusLost,
+                    5 => Input::Mute,
+                    6 => Input::Unmute,
+                    _ => Input::Disconnected,
+                });
+                bench.pass(ms);
+            }
+            bench.give(Input::Mute);
+            prop_assert!(!bench.ptt.transmits());
+            bench.pass(1000);
+            prop_assert!(!bench.ptt.transmits());
+        }
+    }
+}

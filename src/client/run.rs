@@ -1,0 +1,165 @@
+//! Puts the client together: voice, connection, console; and takes it apart again.
+//!
+//! Voice and console stand before the connection is made, so that nobody joins a room and then
+//! fails to start.
+
+use super::app::App;
+use super::console::Wires;
+use super::console::line::LineConsole;
+use super::control::actor::{Ask, ControlActor, Parts};
+use super::control::core::{ControlCore, Settings};
+use super::control::dial::TcpDialer;
+use super::control::request::Request;
+use super::options::Options;
+use super::ptt::Mode;
+use super::voice::{VoiceConfig, VoiceError, VoiceHandle};
+use crate::net::clock;
+use crate::net::limits::{BYE_TIMEOUT, CLIENT_EVENTS_MAX, CLIENT_MAILBOX};
+use crate::net::message::MemberState;
+use actix::prelude::*;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// The client could not do what it was started for.
+pub const EXIT_FAILED: u8 = 1;
+/// What the one who started the client can mend: a flag, a file.
+pub const EXIT_USAGE: u8 = 2;
+/// A fault inside (as sysexits' EX_SOFTWARE).
+pub const EXIT_FAULT: u8 = 70;
+
+/// How long the console may take to show its last lines.
+const LAST_LINES_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the sound devices and files may take to close.
+const VOICE_STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long anything may take after a signal.
+const SIGNAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Runs the client to its end inside an actix system. What is said on stderr is said; the result is the exit code.
+pub async fn run(options: Options) -> u8 {
+    let (input, output) = match options.sound() {
+        Ok(sound) => sound,
+        Err(why) => return refuse(&why, EXIT_USAGE),
+    };
+    let Some(name) = options.user_name() else {
+        return refuse(super::texts::arguments::NO_NAME, EXIT_USAGE);
+    };
+    let (voice_events_in, voice_events) = mpsc::channel(CLIENT_MAILBOX);
+    let voice = match VoiceHandle::start(VoiceConfig { input, output }, voice_events_in) {
+        Ok(voice) => voice,
+        Err(error @ VoiceError::File { .. }) => return refuse(&error.to_string(), EXIT_USAGE),
+        Err(error) => return refuse(&error.to_string(), EXIT_FAILED),
+    };
+    let (host, port) = options.target();
+    let dialer = TcpDialer { host, port };
+    let settings = Settings {
+        server: dialer.label(),
+        name,
+        room: options.room.clone(),
+        udp_port: options.udp_port,
+        state: MemberState { muted: !options.unmute, deafened: options.deafen },
+        agent: concat!("parlor/", env!("CARGO_PKG_VERSION")).to_owned(),
+    };
+    let (events_in, events) = mpsc::channel(CLIENT_EVENTS_MAX);
+    let (ended_in, ended) = oneshot::channel();
+    let (done_in, done) = oneshot::channel();
+    let parts = Parts {
+        core: ControlCore::new(settings, seed(), clock::now()),
+        dialer,
+        voice: voice.clone(),
+        voice_events,
+        events: events_in,
+        ended: ended_in,
+    };
+    // The connection's mailbox exists before the console, and the connection starts after it.
+    let console = Arbiter::new();
+    let control = ControlActor::create(|ctx| {
+        let wires = Wires { control: ctx.address().recipient(), events, done: done_in };
+        start_console(&options, &console, wires);
+        ControlActor::new(parts)
+    });
+    let code = wait(&control, ended, done).await;
+    drop(control);
+    let _ = timeout(VOICE_STOP_TIMEOUT, voice.stop()).await;
+    console.stop();
+    code
+}
+
+fn start_console(options: &Options, arbiter: &Arbiter, wires: Wires) {
+    let mode = if options.unmute { Mode::Open } else { Mode::PushToTalk };
+    let app = App::new(None, mode, options.deafen);
+    let json = options.json;
+    LineConsole::start_in_arbiter(&arbiter.handle(), move |_| LineConsole::new(app, json, wires));
+}
+
+/// Waits for the end: of the connection's own accord, by a signal, or by a fault.
+async fn wait(
+    control: &Addr<ControlActor<TcpDialer>>,
+    ended: oneshot::Receiver<u8>,
+    mut done: oneshot::Receiver<()>,
+) -> u8 {
+    let mut ended = ended;
+    let code = tokio::select! {
+        code = &mut ended => code.unwrap_or(EXIT_FAULT),
+        // The console is gone without being asked to: it has panicked.
+        _ = &mut done => {
+            quit(control);
+            let _ = timeout(BYE_TIMEOUT, &mut ended).await;
+            return EXIT_FAULT;
+        }
+        () = signalled() => {
+            quit(control);
+            tokio::select! {
+                code = timeout(SIGNAL_TIMEOUT, &mut ended) => match code {
+                    Ok(code) => code.unwrap_or(EXIT_FAULT),
+                    Err(_) => 0,
+                },
+                () = signalled() => 0,
+            }
+        }
+    };
+    let _ = timeout(LAST_LINES_TIMEOUT, done).await;
+    code
+}
+
+fn quit(control: &Addr<ControlActor<TcpDialer>>) {
+    // Full: it is busy with what will end anyway, and the bound of the wait ends us.
+    let _ = control.try_send(Ask { request: Request::Quit, permit: None });
+}
+
+fn refuse(why: &str, code: u8) -> u8 {
+    eprintln!("parlor: {why}");
+    code
+}
+
+/// Spreads the attempts of many clients to come back; where there is no randomness the process
+/// number has to do.
+fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u64::from_ne_bytes(bytes),
+        Err(_) => u64::from(std::process::id()),
+    }
+}
+
+/// Waits for a signal that asks the client to end.
+#[cfg(unix)]
+async fn signalled() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn signalled() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,663 @@
+//! Every text that people see, in English. Each says what happened, why, and what to do.
+//!
+//! Names and texts of peers pass through `printable` here, so that nothing of theirs can move a
+//! cursor.
+
+use super::event::{
+    DeviceKind, ErrorKind, Event, LocalError, LossCause, NoticeCode, PathKind, Person, Room,
+    Speaker, Stats,
+};
+use super::ptt::Release;
+use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason};
+use crate::net::name::printable;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+type Args = BTreeMap<String, String>;
+
+/// The lines that tell of an event; none for one that is only for scripts or the status line.
+#[must_use]
+pub fn words(event: &Event) -> Vec<String> {
+    let line = match event {
+        Event::Connecting { server } => format!("* Connecting to {} ...", shown(server)),
+        Event::Connected { server } => format!("* Connected to {server}."),
+        Event::Welcome { name, .. } => format!("* You are {}.", shown(name)),
+        Event::Joined { room, members } => joined(&shown(room), members),
+        Event::Left { room } => {
+            format!("* You have left {}. /join ROOM takes you to another room.", shown(room))
+        }
+        Event::MemberJoined(member) => format!("* {} has come in.", shown(&member.name)),
+        Event::MemberLeft { name, reason, .. } => {
+            format!("* {} has left{}.", shown(name), left_because(*reason))
+        }
+        Event::MemberChanged { member, renamed_from: Some(before), .. } if !member.you => {
+            format!("* {} is now called {}.", shown(before), shown(&member.name))
+        }
+        Event::MemberChanged { member, change, .. } if !member.you => {
+            let mut what = Vec::new();
+            if change.deafened {
+                what.push(if member.deafened { "hears nobody now" } else { "hears again" });
+            }
+            if change.muted {
+                let closed = "has closed the microphone (push-to-talk)";
+                what.push(if member.muted { closed } else { "has an open microphone" });
+            }
+            if what.is_empty() {
+                return Vec::new();
+            }
+            format!("* {} {}.", shown(&member.name), what.join(" and "))
+        }
+        // Goodbye is told as the reason of the loss that follows.
+        Event::MemberChanged { .. } | Event::State { .. } | Event::Goodbye { .. } => {
+            return Vec::new();
+        }
+        Event::Speaking { name, on: true, .. } => format!("* {} speaks.", shown(name)),
+        Event::Speaking { name, on: false, .. } => format!("* {} is silent.", shown(name)),
+        Event::Chat { name, text, .. } => return text_of(&format!("{}: ", shown(name)), text),
+        Event::Private { from, to, text, you, .. } => {
+            let head = match you {
+                true => format!("[to {}] ", shown(to)),
+                false => format!("[from {}] ", shown(from)),
+            };
+            return text_of(&head, text);
+        }
+        Event::Rooms { rooms, total } => return room_list(rooms, *total),
+        Event::Users { room, members, total } => return user_list(&shown(room), members, *total),
+        Event::Renamed { name } => format!("* You are now called {}.", shown(name)),
+        Event::Microphone { open, waiting } => microphone(*open, *waiting).to_owned(),
+        Event::Deafened { on: true } => {
+            "* You hear nobody now. /undeafen lets you hear again.".to_owned()
+        }
+        Event::Deafened { on: false } => "* You hear the others again.".to_owned(),
+        Event::Error { code, args, .. } => format!("! {}", error(*code, args)),
+        Event::Notice { code } => format!("* {}", notice(*code)),
+        Event::Stats(stats) => return stats_lines(stats),
+        Event::Lost { why, detail, retry_ms } => format!(
+            "! The connection is lost: {}. The microphone is off. Trying again in {}; /exit ends.",
+            loss(*why, detail),
+            seconds(*retry_ms)
+        ),
+        // The second and third, then about one a minute: the status line shows the rest.
+        Event::Retrying { attempt, .. } if *attempt > 3 && attempt % 6 != 0 => return Vec::new(),
+        Event::Retrying { why, detail, retry_ms, .. } => {
+            format!("! Not yet: {}. Trying again in {}.", loss(*why, detail), seconds(*retry_ms))
+        }
+        Event::DeviceUp { direction, description } => {
+            format!("* {}: {}.", device(*direction), shown(description))
+        }
+        Event::DeviceDown { direction, name, error } => format!(
+            "! {} '{}' cannot be used: {}. Text works, and sound comes back when the device does.",
+            device(*direction),
+            shown(name),
+            shown(error)
+        ),
+        Event::Path { path } => match path {
+            PathKind::Udp => "* Voice goes by UDP.".to_owned(),
+            PathKind::Stream => {
+                "* UDP does not get through: voice goes through the control connection.".to_owned()
+            }
+            PathKind::None => return Vec::new(),
+        },
+        Event::Help { keys } => return help(*keys),
+        Event::Bye => "* You have left. Goodbye!".to_owned(),
+    };
+    vec![line]
+}
+
+/// An error that ends the client, as its last line on stderr.
+#[must_use]
+pub fn fatal(code: ErrorKind, args: &Args) -> String {
+    format!("parlor: {}", error(code, args))
+}
+
+/// What the prompt says while there is no connection.
+#[must_use]
+pub fn status_link(up: bool, ever: bool) -> &'static str {
+    match (up, ever) {
+        (true, _) => "no room",
+        (false, false) => "connecting",
+        (false, true) => "reconnecting",
+    }
+}
+
+/// What the prompt says of the microphone.
+#[must_use]
+pub fn status_microphone(open: bool, talking: bool, device: bool) -> &'static str {
+    match (device, open, talking) {
+        (false, ..) => "no mic",
+        (true, true, _) => "MIC OPEN",
+        (true, false, true) => "TALKING",
+        (true, false, false) => "mic off",
+    }
+}
+
+/// What the prompt says when we hear nobody.
+pub const STATUS_DEAFENED: &str = "deafened";
+
+/// A line that was left out because the screen could not keep up.
+#[must_use]
+pub fn skipped(lines: usize) -> String {
+    format!("* {lines} lines were left out: they came faster than the screen could show them.")
+}
+
+fn shown(text: impl Display) -> String {
+    printable(&text.to_string()).replace('\n', " ")
+}
+
+/// A text with its head; further lines of it are set in.
+fn text_of(head: &str, text: &str) -> Vec<String> {
+    let text = printable(text);
+    let lines = text.split('\n').enumerate();
+    lines
+        .map(|(k, line)| if k == 0 { format!("{head}{line}") } else { format!("    {line}") })
+        .collect()
+}
+
+fn joined(room: &str, members: &[Person]) -> String {
+    let others: Vec<String> = members.iter().filter(|m| !m.you).map(|m| shown(&m.name)).collect();
+    match others.as_slice() {
+        [] => format!("* You are in {room}. Nobody else is here yet."),
+        [one] => format!("* You are in {room} with {one}."),
+        [.., last] if others.len() <= 8 => {
+            let first = others.iter().take(others.len() - 1).cloned().collect::<Vec<_>>();
+            format!("* You are in {room} with {} and {last}.", first.join(", "))
+        }
+        _ => format!("* You are in {room} with {} others; /users lists them.", others.len()),
+    }
+}
+
+fn left_because(reason: LeaveReason) -> &'static str {
+    match reason {
+        LeaveReason::Switched => " for another room",
+        LeaveReason::Lost => ": the connection was lost",
+        LeaveReason::Timeout => ": no sign of life",
+        LeaveReason::CutOff => ": cut off by the server",
+        LeaveReason::Left | LeaveReason::Quit | LeaveReason::Unknown => "",
+    }
+}
+
+fn room_list(rooms: &[Room], total: u64) -> Vec<String> {
+    if rooms.is_empty() {
+        return vec!["* There are no rooms. /join ROOM makes one.".to_owned()];
+    }
+    let mut lines = vec![match total {
+        1 => "* 1 room:".to_owned(),
+        _ => format!("* {total} rooms:"),
+    }];
+    lines.extend(rooms.iter().map(|room| {
+        let people = match room.members {
+            1 => "1 person".to_owned(),
+            n => format!("{n} people"),
+        };
+        let here = if room.here { ", you are here" } else { "" };
+        format!("    {} ({people}{here})", shown(&room.name))
+    }));
+    lines
+}
+
+fn user_list(room: &str, members: &[Person], total: u64) -> Vec<String> {
+    let people = if total == 1 { "1 person".to_owned() } else { format!("{total} people") };
+    let mut lines = vec![format!("* In {room}: {people}")];
+    lines.extend(members.iter().map(|member| {
+        let marks: Vec<&str> = [
+            (member.you, "you"),
+            (member.speaking, "speaking"),
+            (member.muted, "muted"),
+            (member.deafened, "deafened"),
+        ]
+        .into_iter()
+        .filter_map(|(on, mark)| on.then_some(mark))
+        .collect();
+        match marks.is_empty() {
+            true => format!("    {}", shown(&member.name)),
+            false => format!("    {} ({})", shown(&member.name), marks.join(", ")),
+        }
+    }));
+    lines
+}
+
+fn microphone(open: bool, waiting: bool) -> &'static str {
+    match (open, waiting) {
+        (true, false) => "* The microphone is open: your room hears you. /mute closes it.",
+        (true, true) => {
+            "* The microphone will be open when you are in a room: it will hear you. /mute closes it."
+        }
+        (false, _) => {
+            "* The microphone is off, except while you hold the talk key. /unmute opens it."
+        }
+    }
+}
+
+fn device(kind: DeviceKind) -> &'static str {
+    match kind {
+        DeviceKind::Input => "Microphone",
+        DeviceKind::Output => "Loudspeaker",
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+}
+
+fn loss(why: LossCause, detail: &str) -> String {
+    let detail = shown(detail);
+    match why {
+        LossCause::Closed => "the server closed it".to_owned(),
+        LossCause::Failed => format!("the network failed ({detail})"),
+        LossCause::Silence => "the server is silent".to_owned(),
+        LossCause::Garbled => "what came could not be understood".to_owned(),
+        LossCause::Goodbye => format!("the server has ended it ({detail})"),
+        LossCause::Unreachable => format!("the server cannot be reached ({detail})"),
+        LossCause::Refused => format!("the server refused: {detail}"),
+    }
+}
+
+/// Why the server says goodbye.
+#[must_use]
+pub fn goodbye(reason: GoodbyeReason) -> &'static str {
+    match reason {
+        GoodbyeReason::Stopping => "it is stopping",
+        GoodbyeReason::Timeout => "it has heard nothing from us for too long",
+        GoodbyeReason::HelloTimeout => "our greeting took too long",
+        GoodbyeReason::SlowReader => "we read too slowly",
+        GoodbyeReason::Protocol => "it could not understand us",
+        GoodbyeReason::TooFast => "we sent too much",
+        GoodbyeReason::Resumed => "this session was taken over from elsewhere",
+        GoodbyeReason::Full => "it is full",
+        GoodbyeReason::Unknown => "for a reason that this version does not know",
+    }
+}
+
+fn notice(code: NoticeCode) -> &'static str {
+    match code {
+        NoticeCode::KeysRelease => {
+            "Hold ` (or ё) to talk; the microphone closes when you let go. /help tells the rest."
+        }
+        NoticeCode::KeysRepeat => {
+            "Hold ` (or ё) on an empty line to talk. This terminal does not tell when a key is let go, \
+             so the microphone closes a moment later. /help tells the rest."
+        }
+        NoticeCode::NobodyToTalkTo => {
+            "You are in no room, so nobody can hear you. /join ROOM enters one."
+        }
+        NoticeCode::HeldTooLong => {
+            "The talk key was held for so long that the microphone was closed. Let go and press it again."
+        }
+        NoticeCode::Back => "Back again. The microphone is off.",
+        NoticeCode::WhenBack => "There is no connection now; that takes effect when it is back.",
+        NoticeCode::LinesSkipped => "Lines were left out.",
+    }
+}
+
+/// An error in words.
+#[must_use]
+pub fn error(code: ErrorKind, args: &Args) -> String {
+    let arg = |key: &str| args.get(key).map(shown).unwrap_or_default();
+    match code {
+        ErrorKind::Local(code) => local_error(code, &arg),
+        ErrorKind::Server(code) => server_error(code, &arg),
+    }
+}
+
+fn local_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
+    match code {
+        LocalError::UnknownCommand if arg("nearest").is_empty() => {
+            format!(
+                "There is no command {}. /help lists them; //text says a text that begins with /.",
+                arg("word")
+            )
+        }
+        LocalError::UnknownCommand => {
+            format!(
+                "There is no command {}. Did you mean {}? /help lists them.",
+                arg("word"),
+                arg("nearest")
+            )
+        }
+        LocalError::MissingArgument => format!("Something is missing: {}", arg("usage")),
+        LocalError::UnclosedQuote => {
+            format!("A quotation mark has no partner: {}", arg("usage"))
+        }
+        LocalError::LineTooLong => {
+            format!("The text is too long: at most {} bytes. Send it in parts.", arg("max"))
+        }
+        LocalError::NotConnected => {
+            format!("Not sent, there is no connection: {}. Try again when it is back.", arg("what"))
+        }
+        LocalError::NoAnswer => format!("The server has not answered: {}.", arg("what")),
+        LocalError::LostUnanswered => {
+            format!(
+                "The connection was lost before the server answered: {}. It may not have arrived.",
+                arg("what")
+            )
+        }
+        LocalError::QueueFull => format!("Too much waits to be sent. Left out: {}.", arg("what")),
+        LocalError::CannotConnect => format!(
+            "cannot reach {}: {}. Is the server running, and are host and port right (--server HOST:PORT)?",
+            arg("server"),
+            arg("why")
+        ),
+        LocalError::NotParlor => format!(
+            "what answers at {} is no Parlor server (or speaks another version): {}",
+            arg("server"),
+            arg("why")
+        ),
+        LocalError::Protection => {
+            "The server protects voice in a way that this version does not know. \
+             Use a newer client."
+                .to_owned()
+        }
+        LocalError::TakenOver => {
+            "This session was taken over from elsewhere; this client ends.".to_owned()
+        }
+    }
+}
+
+fn server_error(code: ErrorCode, arg: &dyn Fn(&str) -> String) -> String {
+    match code {
+        ErrorCode::UnknownType => {
+            "The server does not know this request; it may be older than this client.".to_owned()
+        }
+        ErrorCode::BadMessage | ErrorCode::HelloFirst | ErrorCode::HelloTwice => {
+            "The server did not understand us; client and server may not fit together.".to_owned()
+        }
+        ErrorCode::Version => format!(
+            "The server speaks version {} of the protocol, this client version {}. Use the same release on both ends.",
+            arg("server"),
+            crate::net::message::PROTOCOL_VERSION
+        ),
+        ErrorCode::BadName => format!(
+            "The name cannot be used: {}. Choose another: /nick NAME (at the start --name NAME).",
+            arg("why")
+        ),
+        ErrorCode::NameTaken => format!(
+            "The name '{}' is in use. Choose another: /nick NAME (at the start --name NAME).",
+            arg("name")
+        ),
+        ErrorCode::NameLooksTaken => format!(
+            "The name '{}' looks like '{}', which is in use. Choose another: /nick NAME (at the start --name NAME).",
+            arg("name"),
+            arg("like")
+        ),
+        ErrorCode::BadRoom => format!("The room's name cannot be used: {}.", arg("why")),
+        ErrorCode::RoomLooksTaken => format!(
+            "The room's name '{}' looks like '{}', which exists. Join that, or choose another name.",
+            arg("room"),
+            arg("like")
+        ),
+        ErrorCode::RoomFull => {
+            format!("The room is full ({} people). Try again later, or another room.", arg("max"))
+        }
+        ErrorCode::TooManyRooms => format!(
+            "There are too many rooms already ({}). /list shows them; join one.",
+            arg("max")
+        ),
+        ErrorCode::ServerFull => {
+            format!("The server is full ({} people). Try again later.", arg("max"))
+        }
+        ErrorCode::NotInRoom => "You are in no room. /join ROOM enters one.".to_owned(),
+        ErrorCode::NoSuchUser => format!(
+            "There is nobody called '{}' here. /users shows who is in your room.",
+            arg("name")
+        ),
+        ErrorCode::NoSuchRoom => {
+            format!("There is no room '{}'. /list shows the rooms.", arg("room"))
+        }
+        ErrorCode::EmptyText => "An empty text is not sent.".to_owned(),
+        ErrorCode::TextTooLong => {
+            format!("The text is too long: at most {} bytes. Send it in parts.", arg("max"))
+        }
+        ErrorCode::TooFast => {
+            "That was too much at once; the server left some of it out. Wait a moment.".to_owned()
+        }
+        ErrorCode::Busy => "The server cannot do this now. Try again.".to_owned(),
+        ErrorCode::Unknown => {
+            "The server refused, for a reason that this version does not know.".to_owned()
+        }
+    }
+}
+
+fn stats_lines(stats: &Stats) -> Vec<String> {
+    let path = match stats.path.as_str() {
+        "udp" => "UDP",
+        "stream" => "control connection (UDP does not get through)",
+        _ => "none yet",
+    };
+    let trip = match stats.round_trip_ms {
+        Some(ms) => format!("{ms:.0} ms"),
+        None => "not measured".to_owned(),
+    };
+    let mut lines = vec![
+        format!("* Voice path: {path}, round trip {trip}"),
+        format!(
+            "    packets: sent {}, received {}, dropped {}",
+            stats.packets_sent, stats.packets_received, stats.packets_dropped
+        ),
+        format!(
+            "    loss: {} on your way up, {} on the room's way down",
+            percent(stats.uplink_loss),
+            percent(stats.room_loss)
+        ),
+        device_line("microphone ", stats.input_level_db, &stats.input, stats.input_overruns),
+        device_line("loudspeaker", stats.output_level_db, &stats.output, stats.output_underruns),
+    ];
+    if stats.speakers.is_empty() {
+        lines.push("    nobody was heard yet".to_owned());
+    }
+    lines.extend(stats.speakers.iter().map(speaker_line));
+    lines
+}
+
+fn device_line(what: &str, level_db: f32, name: &str, gaps: u64) -> String {
+    let name = if name.is_empty() { "none".to_owned() } else { shown(name) };
+    let gaps = if gaps == 0 { String::new() } else { format!(", gaps {gaps}") };
+    format!("    {what} {} {name}{gaps}", meter(level_db))
+}
+
+fn speaker_line(speaker: &Speaker) -> String {
+    let name = speaker.name.as_ref().map_or_else(|| "(gone)".to_owned(), shown);
+    format!(
+        "    {name}: packets {}, lost {}, late {}, concealed {}, jitter {:.0} ms, delay {:.0} ms",
+        speaker.received,
+        speaker.lost,
+        speaker.late,
+        percent(speaker.concealed),
+        speaker.jitter_ms,
+        speaker.buffer_ms
+    )
+}
+
+fn percent(share: f32) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// A level from -60 dBFS (empty) to 0 (full), twelve marks wide.
+fn meter(level_db: f32) -> String {
+    const MARKS: usize = 12;
+    // A level is never meant to be precise: the cast saturates, and NaN becomes zero.
+    let full = ((level_db + 60.0) / 60.0 * MARKS as f32).round().clamp(0.0, MARKS as f32) as usize;
+    let value = if level_db <= -119.0 { "  -inf".to_owned() } else { format!("{level_db:6.1}") };
+    format!("[{}{}] {value} dB", "#".repeat(full), ".".repeat(MARKS.saturating_sub(full)))
+}
+
+fn help(keys: Option<Release>) -> Vec<String> {
+    let mut text = String::from(
+        "* What you type is said to the room. Commands:
+    /mute, /unmute        push-to-talk (the start); open microphone
+    /list                 the rooms, and how many are in each
+    /users [ROOM]         who is there; who is muted, deafened, speaking
+    /join ROOM, /leave    go to a room (it is made if it does not exist); go out of it
+    /msg NAME TEXT        a private message; a name with spaces in \"quotation marks\"
+    /nick NAME            another name
+    /deafen, /undeafen    stop hearing; hear again
+    /stats                levels, packets, loss, round trip, each speaker
+    /exit                 leave
+    //TEXT                says a text that begins with /",
+    );
+    match keys {
+        Some(Release::Reported) => text.push_str(
+            "
+* Talk: hold the key left of 1 (` or ё). On a line with text a short tap types it, holding talks.",
+        ),
+        Some(Release::Guessed) => text.push_str(
+            "
+* Talk: hold the key left of 1 (` or ё) on an empty line; on a line with text it types.
+    This terminal does not tell when a key is let go: the microphone stays on while the key
+    repeats, and closes 0.2 s after that (0.7 s after a single press). /unmute opens it for good.",
+        ),
+        None => {}
+    }
+    text.lines().map(str::to_owned).collect()
+}
+
+/// The sound devices there are.
+#[must_use]
+pub fn device_list(inputs: &[String], outputs: &[String]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (what, names) in [("Microphones (--input):", inputs), ("Loudspeakers (--output):", outputs)]
+    {
+        lines.push(what.to_owned());
+        lines.extend(names.iter().map(|name| format!("    {}", shown(name))));
+        if names.is_empty() {
+            lines.push("    none".to_owned());
+        }
+    }
+    lines
+}
+
+/// What one request was, for errors about it.
+pub mod requests {
+    use super::shown;
+
+    /// The start of a text, so that the user knows which.
+    #[must_use]
+    pub fn text(text: &str) -> String {
+        let text = shown(text);
+        match text.char_indices().nth(40) {
+            Some((end, _)) => format!("\"{}...\"", text.get(..end).unwrap_or_default()),
+            None => format!("\"{text}\""),
+        }
+    }
+
+    /// A text to one user.
+    #[must_use]
+    pub fn private(to: &str, what: &str) -> String {
+        format!("{} to {}", text(what), shown(to))
+    }
+}
+
+/// Problems with the arguments of the program; clap adds which.
+pub mod arguments {
+    /// `--input` is empty.
+    pub const NO_SOURCE: &str = "name a device, or wav:FILE, tone:HZ, silence, echo";
+    /// `--output` is empty.
+    pub const NO_SINK: &str = "name a device, or wav:FILE, null";
+    /// `tone:` without a frequency that can be heard.
+    pub const TONE: &str = "a tone is a frequency from 20 to 20000 Hz, for example tone:440";
+    /// `wav:` without a file.
+    pub const WAV: &str = "name the file: wav:FILE";
+
+    /// A file that cannot be read.
+    #[must_use]
+    pub fn unreadable(path: &str, why: &str) -> String {
+        format!("{path} cannot be read: {why}")
+    }
+
+    /// There is no login name, and a guest's name cannot be made.
+    pub const NO_NAME: &str = "say who you are: --name NAME";
+    /// `--loop` without a file.
+    pub const LOOP: &str = "--loop repeats a WAV file: use it with --input wav:FILE";
+    /// `--log-file` cannot be opened.
+    #[must_use]
+    pub fn log_file(path: &str, why: &str) -> String {
+        format!("the log file {path} cannot be written: {why}")
+    }
+    /// Logs on the terminal would tear the screen.
+    pub const LOG_FILE_NEEDED: &str =
+        "on a terminal the log needs a file: add --log-file FILE (or --plain)";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::ids::MemberId;
+    use crate::net::name::{RoomName, UserName};
+
+    fn person(name: &str) -> Person {
+        Person {
+            id: MemberId(1),
+            name: UserName::parse(name).unwrap(),
+            muted: false,
+            deafened: false,
+            speaking: false,
+            you: false,
+        }
+    }
+
+    #[test]
+    fn no_text_of_a_peer_reaches_the_screen_with_an_escape_sequence() {
+        let name = UserName::parse("Bob").unwrap();
+        let text = "a\u{1b}[2J\nb\u{7}".to_owned();
+        let lines = words(&Event::Chat { id: MemberId(1), name, text, at_ms: 0, you: false });
+        assert_eq!(lines, ["Bob: a\u{FFFD}[2J", "    b\u{FFFD}"]);
+        let args = [("why", "x\u{1b}]0;y".to_owned())];
+        let line = words(&Event::error(LocalError::CannotConnect, args));
+        assert!(!line.concat().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn marks_tell_who_is_muted_deafened_and_speaking() {
+        let mut bob = person("Bob");
+        (bob.muted, bob.deafened, bob.speaking) = (true, true, true);
+        let room = RoomName::parse("general").unwrap();
+        let members = vec![person("Ann"), bob];
+        let lines = words(&Event::Users { room, members, total: 2 });
+        assert_eq!(
+            lines,
+            ["* In general: 2 people", "    Ann", "    Bob (speaking, muted, deafened)"]
+        );
+    }
+
+    #[test]
+    fn a_join_tells_who_is_there() {
+        let room = RoomName::parse("general").unwrap();
+        let joined = |names: &[&str]| {
+            let members = names.iter().map(|name| person(name)).collect();
+            words(&Event::Joined { room: room.clone(), members }).concat()
+        };
+        assert_eq!(joined(&[]), "* You are in general. Nobody else is here yet.");
+        assert_eq!(joined(&["a"]), "* You are in general with a.");
+        assert_eq!(joined(&["a", "b", "c"]), "* You are in general with a, b and c.");
+        let nine: Vec<String> = (0..9).map(|k| format!("u{k}")).collect();
+        let nine: Vec<&str> = nine.iter().map(String::as_str).collect();
+        assert_eq!(joined(&nine), "* You are in general with 9 others; /users lists them.");
+    }
+
+    #[test]
+    fn the_meter_is_empty_at_silence_and_full_at_full_scale() {
+        assert_eq!(meter(-120.0), "[............]   -inf dB");
+        assert_eq!(meter(-30.0), "[######......]  -30.0 dB");
+        assert_eq!(meter(0.0), "[############]    0.0 dB");
+        assert_eq!(meter(f32::NAN), "[............]    NaN dB");
+    }
+
+    #[test]
+    fn every_error_says_something_of_its_own() {
+        let codes = [
+            ErrorCode::Version,
+            ErrorCode::BadName,
+            ErrorCode::NameTaken,
+            ErrorCode::RoomFull,
+            ErrorCode::NotInRoom,
+            ErrorCode::NoSuchUser,
+            ErrorCode::NoSuchRoom,
+            ErrorCode::TextTooLong,
+            ErrorCode::Unknown,
+        ];
+        let mut seen: Vec<String> =
+            codes.iter().map(|code| error(ErrorKind::Server(*code), &Args::new())).collect();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), codes.len());
+    }
+}
