@@ -13,6 +13,8 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Narrower than this there is no room for a status.
 const STATUS_WIDTH_MIN: usize = 24;
+/// Columns that the status leaves to the input, whatever it has to say.
+const INPUT_WIDTH_MIN: usize = 8;
 /// Columns for the name of the room.
 const ROOM_WIDTH_MAX: usize = 20;
 /// Columns for one name of those who speak.
@@ -49,6 +51,10 @@ impl Prompt {
         let mut spans = Vec::new();
         if width >= STATUS_WIDTH_MIN {
             status(app, width / 2, &mut spans);
+            let wide = |spans: &[(Look, String)]| spans.iter().map(|s| s.1.width()).sum::<usize>();
+            while spans.len() > 1 && wide(&spans) + INPUT_WIDTH_MIN > width {
+                spans.pop();
+            }
         }
         spans.push((Look::Dim, if width >= STATUS_WIDTH_MIN { "▏" } else { ">" }.to_owned()));
         let used: usize = spans.iter().map(|(_, text)| text.width()).sum();
@@ -68,7 +74,7 @@ impl Prompt {
 fn status(app: &App, room: usize, spans: &mut Vec<(Look, String)>) {
     let (up, ever) = app.link();
     let place = match app.room() {
-        Some(room) => fit(&printable(room.as_str()), ROOM_WIDTH_MAX),
+        Some(name) => fit(&printable(name.as_str()), ROOM_WIDTH_MAX.min(room / 2)),
         None => texts::status_link(up, ever).to_owned(),
     };
     spans.push((Look::Plain, format!("[{place}] ")));
@@ -88,7 +94,8 @@ fn status(app: &App, room: usize, spans: &mut Vec<(Look, String)>) {
         let more = names.len() - k;
         let next = format!("{}{name}", if k == 0 { "♪ " } else { ", " });
         // The first is always named; of the others at least how many there are.
-        if k > 0 && next.width() + 4 > left {
+        let mark = if more > 1 { 4 } else { 0 };
+        if k > 0 && next.width() + mark > left {
             let _ = write!(shown, " +{more}");
             break;
         }
@@ -218,7 +225,9 @@ mod tests {
         assert_eq!(Prompt::new(&talking, 80).text(), "[general] mic off ♪ Ann, Bob ▏");
         let crowd = app(&["Ann", "Bartholomew the Great", "Cid", "Dee"]);
         let text = Prompt::new(&crowd, 80).text();
-        assert_eq!(text, "[general] mic off ♪ Ann, Bartholomew t… +2 ▏");
+        assert_eq!(text, "[general] mic off ♪ Ann +3 ▏");
+        let text = Prompt::new(&crowd, 120).text();
+        assert_eq!(text, "[general] mic off ♪ Ann, Bartholomew t…, Cid, Dee ▏");
     }
 
     #[test]
