@@ -7,6 +7,7 @@ pub mod address;
 pub mod clock;
 pub mod codec;
 pub mod frame;
+pub mod fuzz;
 pub mod ids;
 pub mod limits;
 pub mod message;

@@ -157,9 +157,12 @@ async fn write_all<S: AsyncWrite>(mut write: WriteHalf<S>, outbox: Outbox) {
             [one] => one.clone(),
             many => many.concat().into(),
         };
-        match timeout(WRITE_STALL_MAX, write.write_all(&bytes)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return,
+        let written = tokio::select! {
+            written = timeout(WRITE_STALL_MAX, write.write_all(&bytes)) => written,
+            () = outbox.cut_off() => return,
+        };
+        if !matches!(written, Ok(Ok(()))) {
+            return;
         }
     }
     let _ = timeout(GOODBYE_TIMEOUT, write.shutdown()).await;
@@ -370,5 +373,108 @@ async fn listen<S: AsyncRead>(
         if session.send(message).await.is_err() || quits {
             return LeaveReason::Quit;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::limits::PING_INTERVAL;
+    use crate::net::message::MemberState;
+    use std::time::Duration;
+    use tokio::io::DuplexStream;
+    use tokio::time::Instant;
+
+    /// A reception whose forwarders take everything at once, so that no socket is needed and the
+    /// clock can be a virtual one.
+    fn reception() -> Rc<Reception> {
+        let routes = Routes::new(1);
+        routes.feeds()[0].retire();
+        let lobby = Lobby::new(0, routes.clone()).start();
+        let (streams, _) = mpsc::channel(1);
+        Rc::new(Reception::new(lobby, routes, vec![streams], 0))
+    }
+
+    struct Client {
+        frames: Frames<DuplexStream>,
+        write: WriteHalf<DuplexStream>,
+    }
+
+    impl Client {
+        fn knock(reception: &Rc<Reception>) -> Self {
+            let (near, far) = tokio::io::duplex(4096);
+            actix_rt::spawn(serve(Rc::clone(reception), far));
+            let (read, write) = tokio::io::split(near);
+            Self { frames: FramedRead::new(read, frame::codec()), write }
+        }
+
+        async fn say(&mut self, body: ClientMessage) {
+            self.write.write_all(&frame::encode(&Envelope::event(body)).unwrap()).await.unwrap();
+        }
+
+        async fn read(&mut self) -> Option<ServerMessage> {
+            let frame = frame::next(&mut self.frames).await?.ok()?;
+            Some(frame::decode::<Envelope<ServerMessage>>(&frame).unwrap().body)
+        }
+
+        async fn join(reception: &Rc<Reception>, name: &str) -> Self {
+            let mut client = Self::knock(reception);
+            let hello = Hello {
+                version: PROTOCOL_VERSION,
+                name: name.to_owned(),
+                codecs: vec![],
+                features: vec![],
+                agent: String::new(),
+                state: MemberState::default(),
+                resume: None,
+            };
+            client.say(ClientMessage::Hello(hello)).await;
+            client.say(ClientMessage::Join { room: "hall".to_owned() }).await;
+            assert!(matches!(client.read().await, Some(ServerMessage::Welcome(_))));
+            assert!(matches!(client.read().await, Some(ServerMessage::Joined { .. })));
+            client
+        }
+    }
+
+    #[actix::test]
+    async fn a_member_without_a_sign_of_life_is_removed_and_told_why() {
+        tokio::time::pause();
+        let reception = reception();
+        let begun = Instant::now();
+        let mut silent = Client::join(&reception, "silent").await;
+        let mut alive = Client::join(&reception, "alive").await;
+        let pings = async {
+            loop {
+                tokio::time::sleep(PING_INTERVAL).await;
+                alive.say(ClientMessage::Ping { token: 0 }).await;
+                match alive.read().await {
+                    Some(ServerMessage::MemberLeft { name, reason, .. }) => return (name, reason),
+                    other => assert_eq!(other, Some(ServerMessage::Pong { token: 0 })),
+                }
+            }
+        };
+        let (name, reason) = pings.await;
+        assert_eq!((name.as_str(), reason), ("silent", LeaveReason::Timeout));
+        let elapsed = begun.elapsed();
+        assert!(elapsed >= LIVENESS_TIMEOUT && elapsed < LIVENESS_TIMEOUT + 2 * PING_INTERVAL);
+        let mut last = None;
+        while let Some(message) = silent.read().await {
+            last = Some(message);
+        }
+        assert_eq!(last, Some(ServerMessage::Goodbye { reason: GoodbyeReason::Timeout }));
+    }
+
+    #[actix::test]
+    async fn who_says_no_hello_in_time_is_sent_away() {
+        tokio::time::pause();
+        let reception = reception();
+        let begun = Instant::now();
+        let mut client = Client::knock(&reception);
+        let goodbye = client.read().await;
+        assert_eq!(goodbye, Some(ServerMessage::Goodbye { reason: GoodbyeReason::HelloTimeout }));
+        assert!(begun.elapsed() >= HELLO_TIMEOUT);
+        assert_eq!(client.read().await, None);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(reception.open(), 0);
     }
 }

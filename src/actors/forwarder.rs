@@ -13,7 +13,7 @@ use super::routes::{RouteFeed, VoicePath};
 use super::session::VoiceNotice;
 use crate::net::clock;
 use crate::net::ids::{SessionId, Ssrc};
-use crate::net::limits::{FORWARDER_MAILBOX, RECEIVE_BATCH, RECEIVE_LOOP_MAX};
+use crate::net::limits::{FORWARDER_MAILBOX, RECEIVE_BATCH, RECEIVE_LOOP_MAX, SEND_BATCH};
 use crate::net::udp::{Receiver, Transmitter};
 use actix::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -266,9 +266,15 @@ impl Shell {
                 Err(_) => continue,
             };
             let now = clock::now();
-            let (core, out) = (&mut self.core, &mut self.out);
+            let Self { core, out, transmitter, socket, refused, .. } = self;
             receiver.for_each(count, |from, datagram| {
                 core.handle_datagram(Origin::Udp(from), datagram, now, out);
+                // A large room fills a system call with one packet's copies: send them at once, so
+                // that what waits stays small. News must go first, so with news this waits.
+                if out.queue.len() >= SEND_BATCH && out.notices.is_empty() {
+                    let sent = transmitter.send(socket, &mut out.queue);
+                    *refused += u64::try_from(sent.refused).unwrap_or(0);
+                }
             });
             self.flush();
             if count < RECEIVE_BATCH {

@@ -19,6 +19,7 @@ pub struct Outbox(Arc<Shared>);
 struct Shared {
     queue: Mutex<Queue>,
     wake: Notify,
+    cut: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +73,7 @@ impl Outbox {
             queue.voice.clear();
             queue.bytes = 0;
             queue.close(Some(GoodbyeReason::SlowReader));
+            self.0.cut.notify_one();
         } else {
             queue.bytes += frame.len();
             queue.frames.push_back(frame);
@@ -118,6 +120,11 @@ impl Outbox {
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.lock().bytes
+    }
+
+    /// Returns when the reader is cut off: a write that is stuck then will never end.
+    pub async fn cut_off(&self) {
+        self.0.cut.notified().await;
     }
 
     /// Waits for the next thing to write. Only the writer calls this.

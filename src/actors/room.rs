@@ -201,3 +201,53 @@ impl Handler<Close> for Room {
         ctx.stop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::routes::SessionVoice;
+    use crate::net::codec::Codec;
+    use crate::net::ids::Ssrc;
+    use crate::net::message::MemberState;
+    use crate::net::name::UserName;
+    use crate::net::protect::Sealer;
+    use crate::net::secret::Secret;
+    use std::sync::Arc;
+
+    fn member(k: u32) -> Member {
+        Member {
+            id: MemberId(u64::from(k)),
+            session: SessionId(u64::from(k)),
+            name: UserName::parse(&format!("user {k}")).unwrap(),
+            state: MemberState::default(),
+            speaking: false,
+            codecs: vec![Codec::Pcm],
+            voice: Arc::new(SessionVoice::new(Ssrc(k * 4))),
+            sealer: Sealer::plain(Secret::new([0; 16])),
+            path: None,
+        }
+    }
+
+    #[actix::test]
+    async fn a_leave_is_confirmed_only_when_every_forwarder_has_it_in_force() {
+        let routes = Routes::new(2);
+        let room = Room::new(RoomId(1), RoomName::parse("hall").unwrap(), routes.clone()).start();
+        for k in 1..=2 {
+            let enter = Enter { member: member(k), outbox: Outbox::default(), re: None };
+            room.send(enter).await.unwrap().unwrap();
+        }
+        let leave = Leave { id: MemberId(1), reason: LeaveReason::Left };
+        let left = actix_rt::spawn(room.send(leave));
+        // Dealt with by the room, and by one forwarder of two.
+        room.send(ListMembers { outbox: Outbox::default(), re: None }).await.unwrap();
+        for feed in routes.feeds() {
+            tokio::task::yield_now().await;
+            assert!(!left.is_finished());
+            let update = feed.take();
+            let members = &update.rooms[&RoomId(1)].as_ref().unwrap().members;
+            assert_eq!(members.len(), 1, "the latest snapshot is without him");
+            feed.confirm(update.version);
+        }
+        left.await.unwrap().unwrap();
+    }
+}

@@ -17,10 +17,10 @@ const EXIT_FAULT: u8 = 70;
 #[derive(Parser)]
 #[command(version, about)]
 struct Args {
-    /// Where clients connect: HOST:PORT, [IPV6]:PORT; port 0 lets the system pick
+    /// Where clients connect: HOST:PORT, `[IPV6]:PORT`; port 0 lets the system pick
     #[arg(long, value_name = "HOST:PORT", default_value_t = any(TCP_PORT), value_parser = HostPort::parse)]
     tcp: HostPort,
-    /// Where voice arrives: HOST:PORT, [IPV6]:PORT; port 0 lets the system pick
+    /// Where voice arrives: HOST:PORT, `[IPV6]:PORT`; port 0 lets the system pick
     #[arg(long, value_name = "HOST:PORT", default_value_t = any(UDP_PORT), value_parser = HostPort::parse)]
     udp: HostPort,
     /// Threads that forward voice [default: one for each core]
@@ -47,6 +47,7 @@ async fn resolve(address: &HostPort, default_port: u16) -> anyhow::Result<Socket
 fn main() -> ExitCode {
     let args = Args::parse();
     tracing_subscriber::fmt().with_env_filter(args.log.clone()).with_writer(std::io::stderr).init();
+    raise_file_limit();
     actix::System::new().block_on(run(args))
 }
 
@@ -84,6 +85,17 @@ async fn run(args: Args) -> ExitCode {
     };
     server.stop().await;
     code
+}
+
+/// As many file descriptors as the system lets us have: each client takes one.
+fn raise_file_limit() {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = limit.maximum;
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
 }
 
 fn fail(what: &str) -> ExitCode {

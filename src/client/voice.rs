@@ -3,11 +3,39 @@
 //! Behind the handle stand three actors, each on a thread of its own: capture, playback and link.
 //! Voice itself goes through rings and sockets, never through a mailbox.
 
+mod capture;
+mod capture_actor;
+mod device;
+mod jitter;
+mod keeper;
+mod limiter;
+mod link;
+mod link_actor;
+mod playback;
+mod playback_actor;
+mod reports;
+mod resample;
+mod shared;
+mod source;
+mod speaker;
+mod stretch;
+mod system;
+mod tap;
+mod wav;
+
+pub use tap::Tap;
+
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::message::{MemberInfo, Protection, StreamGrant};
 use crate::net::protect::DirectionKey;
+use capture_actor::AskCapture;
+use link_actor::AskLink;
+use playback_actor::AskPlayback;
+use shared::{Command, path_name};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use system::VoiceSystem;
 use tokio::sync::mpsc;
 
 /// Where sound comes from.
@@ -194,8 +222,12 @@ pub enum VoiceError {
 }
 
 /// Commands to the voice side. Cheap to clone; none of the calls blocks.
+///
+/// When the last handle is dropped, the threads end by themselves.
 #[derive(Clone, Debug)]
-pub struct VoiceHandle {}
+pub struct VoiceHandle {
+    system: Arc<VoiceSystem>,
+}
 
 impl VoiceHandle {
     /// Starts the voice threads and opens the devices. The microphone is off.
@@ -203,46 +235,115 @@ impl VoiceHandle {
     /// # Errors
     /// No thread or socket could be had, or a WAV file cannot be used.
     pub fn start(
-        _config: VoiceConfig,
-        _events: mpsc::Sender<VoiceEvent>,
+        config: VoiceConfig,
+        events: mpsc::Sender<VoiceEvent>,
     ) -> Result<Self, VoiceError> {
-        Ok(Self {})
+        Self::start_tapped(&config, &events, None)
+    }
+
+    /// As `start`, and `tap` sees every packet's samples as decoded, before anything is done to them.
+    ///
+    /// # Errors
+    /// As for `start`.
+    pub fn start_with_tap(
+        config: VoiceConfig,
+        events: mpsc::Sender<VoiceEvent>,
+        tap: Tap,
+    ) -> Result<Self, VoiceError> {
+        Self::start_tapped(&config, &events, Some(tap))
+    }
+
+    fn start_tapped(
+        config: &VoiceConfig,
+        events: &mpsc::Sender<VoiceEvent>,
+        tap: Option<Tap>,
+    ) -> Result<Self, VoiceError> {
+        Ok(Self { system: Arc::new(VoiceSystem::start(config, events, tap)?) })
     }
 
     /// A session has begun (or begun anew): keys, streams and address of the server.
-    pub fn connect(&self, _session: VoiceSession) {}
+    pub fn connect(&self, session: VoiceSession) {
+        self.system.command(Command::Connect(Box::new(session)));
+    }
 
     /// The session is over: nothing is sent or played any more, the microphone is off.
-    pub fn disconnect(&self) {}
+    pub fn disconnect(&self) {
+        self.system.shared.set_transmit(false);
+        self.system.command(Command::Disconnect);
+    }
 
     /// We are in a room with these members and in no other: what others played stops at once.
-    pub fn enter_room(&self, _members: Vec<MemberInfo>) {}
+    pub fn enter_room(&self, members: Vec<MemberInfo>) {
+        self.system.command(Command::EnterRoom(members));
+    }
 
     /// We are in no room: all sound stops at once.
-    pub fn leave_room(&self) {}
+    pub fn leave_room(&self) {
+        self.system.command(Command::LeaveRoom);
+    }
 
     /// A member has come, or has other streams.
-    pub fn member(&self, _member: MemberInfo) {}
+    pub fn member(&self, member: MemberInfo) {
+        self.system.command(Command::Member(Box::new(member)));
+    }
 
     /// A member has left: his voice stops at once.
-    pub fn member_left(&self, _id: MemberId) {}
+    pub fn member_left(&self, id: MemberId) {
+        self.system.command(Command::MemberLeft(id));
+    }
 
     /// Opens or closes the microphone. A talkspurt starts with a marked packet and ends with three empty ones.
-    pub fn set_transmit(&self, _on: bool) {}
+    pub fn set_transmit(&self, on: bool) {
+        self.system.shared.set_transmit(on);
+    }
 
     /// Plays nobody, or everybody again.
-    pub fn set_deafened(&self, _on: bool) {}
+    pub fn set_deafened(&self, on: bool) {
+        self.system.shared.set_deafened(on);
+    }
+
+    /// Whether voice may go through the control connection (`VoicePath::Stream`) while datagrams do
+    /// not get through. Off at the start.
+    pub fn allow_stream(&self, on: bool) {
+        self.system.command(Command::AllowStream(on));
+    }
 
     /// A sealed datagram that came through the control connection.
-    pub fn from_server(&self, _datagram: Vec<u8>) {}
+    pub fn from_server(&self, datagram: Vec<u8>) {
+        self.system.command(Command::FromServer(datagram));
+    }
 
     /// Figures as they are now.
     pub async fn stats(&self) -> VoiceStats {
-        VoiceStats::default()
+        let link = self.system.link.send(AskLink).await.unwrap_or_default();
+        let capture = self.system.capture.send(AskCapture).await.unwrap_or_default();
+        let playback = self.system.playback.send(AskPlayback).await.unwrap_or_default();
+        let mut speakers = playback.speakers;
+        for speaker in &mut speakers {
+            speaker.jitter_ms = link.jitters.get(&speaker.id).copied().unwrap_or_default();
+        }
+        VoiceStats {
+            path: path_name(link.path.unwrap_or(VoicePath::None)),
+            round_trip_ms: link.figures.round_trip_ms,
+            packets_sent: self.system.shared.sent().packets,
+            packets_received: link.figures.received,
+            packets_dropped: link.figures.dropped,
+            uplink_loss: link.figures.uplink_loss,
+            room_loss: link.figures.room_loss,
+            input_level_db: capture.level_db,
+            output_level_db: playback.level_db,
+            input: capture.input,
+            output: playback.output,
+            input_overruns: capture.overruns,
+            output_underruns: playback.underruns,
+            speakers,
+        }
     }
 
     /// Ends talkspurts, closes devices and files (a WAV output is complete then), joins the threads.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        self.system.stop().await;
+    }
 }
 
 /// Names of the sound devices there are, inputs and outputs, for `--list-devices`.
@@ -250,5 +351,5 @@ impl VoiceHandle {
 /// # Errors
 /// The sound system cannot be asked.
 pub fn list_devices() -> Result<(Vec<String>, Vec<String>), VoiceError> {
-    Ok((Vec::new(), Vec::new()))
+    device::list().map_err(VoiceError::Start)
 }

@@ -11,8 +11,14 @@ pub fn now() -> Instant {
 
 /// Milliseconds since 1970, for time stamps that people read.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub fn unix_ms() -> u64 {
+    unix_ns() / 1_000_000
+}
+
+/// Nanoseconds since 1970, to compare with the times of arrival that the kernel notes.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+pub fn unix_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -210,11 +210,22 @@ mod system {
     use tokio::io::Interest;
     use tokio::net::UdpSocket;
 
+    /// Room for one control message: the time of arrival, with its header and alignment.
+    const CONTROL_BYTES: usize = 64;
+
+    /// Aligned as control messages must be.
+    #[derive(Clone, Copy)]
+    #[repr(C, align(8))]
+    struct Control([u8; CONTROL_BYTES]);
+
     /// Room for one batch of received datagrams.
     pub struct Receiver {
         slots: Box<[[u8; SLOT_BYTES]]>,
         names: Box<[libc::sockaddr_storage]>,
+        controls: Box<[Control]>,
         lengths: Box<[usize]>,
+        arrivals: Box<[u64]>,
+        timed: bool,
     }
 
     impl Default for Receiver {
@@ -223,7 +234,10 @@ mod system {
                 slots: vec![[0; SLOT_BYTES]; RECEIVE_BATCH].into_boxed_slice(),
                 // SAFETY: all-zero is a valid value of this C structure.
                 names: vec![unsafe { zeroed() }; RECEIVE_BATCH].into_boxed_slice(),
+                controls: vec![Control([0; CONTROL_BYTES]); RECEIVE_BATCH].into_boxed_slice(),
                 lengths: vec![0; RECEIVE_BATCH].into_boxed_slice(),
+                arrivals: vec![0; RECEIVE_BATCH].into_boxed_slice(),
+                timed: false,
             }
         }
     }
@@ -235,6 +249,47 @@ mod system {
         /// Those of recvmmsg(2).
         pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
             socket.try_io(Interest::READABLE, || self.receive_now(socket.as_raw_fd()))
+        }
+
+        /// A receiver that also notes when the kernel got each datagram; switches that on for the socket.
+        ///
+        /// # Errors
+        /// The kernel refuses.
+        pub fn timed(socket: &std::net::UdpSocket) -> io::Result<Self> {
+            let on: libc::c_int = 1;
+            // SAFETY: the option takes an int, which lives until the call returns.
+            let result = unsafe {
+                libc::setsockopt(
+                    socket.as_raw_fd(),
+                    libc::SOL_SOCKET,
+                    libc::SO_TIMESTAMPNS,
+                    (&raw const on).cast(),
+                    size_of_val(&on) as libc::socklen_t,
+                )
+            };
+            if result != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(Self { timed: true, ..Self::default() })
+        }
+
+        /// Receives from a socket of no runtime, without waiting; `WouldBlock` if nothing is queued.
+        ///
+        /// # Errors
+        /// Those of recvmmsg(2).
+        pub fn receive_from(&mut self, socket: &std::net::UdpSocket) -> io::Result<usize> {
+            self.receive_now(socket.as_raw_fd())
+        }
+
+        /// Calls `handle` with each of the first `count` datagrams and when the kernel got it, in
+        /// nanoseconds since 1970 (0 unless this receiver is timed).
+        pub fn for_each_timed(&mut self, count: usize, mut handle: impl FnMut(u64, &mut [u8])) {
+            let parts = self.slots.iter_mut().zip(self.lengths.iter()).zip(self.arrivals.iter());
+            for ((slot, length), arrival) in parts.take(count) {
+                if let Some(datagram) = slot.get_mut(..*length) {
+                    handle(*arrival, datagram);
+                }
+            }
         }
 
         fn receive_now(&mut self, fd: i32) -> io::Result<usize> {
@@ -253,8 +308,14 @@ mod system {
                 header.msg_hdr.msg_name = (&raw mut *name).cast();
                 header.msg_hdr.msg_namelen = size_of_val(name) as libc::socklen_t;
             }
-            // SAFETY: every header points to one vector, every vector to one slot of its length
-            // and to one address storage; all of them outlive the call and none is shared.
+            if self.timed {
+                for (header, control) in headers.iter_mut().zip(self.controls.iter_mut()) {
+                    header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
+                    header.msg_hdr.msg_controllen = CONTROL_BYTES;
+                }
+            }
+            // SAFETY: every header points to one vector, one address storage and perhaps one control buffer, every
+            // vector to one slot of its length; all of them outlive the call and none is shared.
             let count = unsafe {
                 libc::recvmmsg(
                     fd,
@@ -268,6 +329,11 @@ mod system {
             for (header, length) in headers.iter().zip(self.lengths.iter_mut()).take(count) {
                 *length = header.msg_len as usize;
             }
+            if self.timed {
+                for (header, arrival) in headers.iter().zip(self.arrivals.iter_mut()).take(count) {
+                    *arrival = arrival_of(&header.msg_hdr);
+                }
+            }
             Ok(count)
         }
 
@@ -279,6 +345,24 @@ mod system {
                     handle(from, datagram);
                 }
             }
+        }
+    }
+
+    /// The time in the control messages that the kernel wrote, in nanoseconds since 1970.
+    fn arrival_of(header: &libc::msghdr) -> u64 {
+        // SAFETY: the kernel has filled the control buffer that the header points to, and set its
+        // length; the macros stay inside it. The time is copied out, whatever its alignment.
+        unsafe {
+            let message = libc::CMSG_FIRSTHDR(header);
+            if message.is_null()
+                || (*message).cmsg_level != libc::SOL_SOCKET
+                || (*message).cmsg_type != libc::SCM_TIMESTAMPNS
+            {
+                return 0;
+            }
+            let time = libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned();
+            let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+            seconds * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
         }
     }
 
@@ -311,7 +395,7 @@ mod system {
 
     impl Transmitter {
         /// Sends what is queued and empties the queue. Voice that the kernel has no room for is stale by the time it has: it is dropped.
-        pub fn send(&mut self, socket: &UdpSocket, queue: &mut SendQueue) -> Sent {
+        pub fn send(&mut self, socket: &impl AsRawFd, queue: &mut SendQueue) -> Sent {
             let mut sent = Sent::default();
             let total = queue.len();
             while sent.taken + sent.refused < total {
@@ -321,6 +405,7 @@ mod system {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         sent.refused = total - sent.taken;
                     }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     // The first of the rest has no way there: leave it out and go on.
                     Err(_) => sent.refused += 1,
                 }
@@ -376,14 +461,42 @@ mod system {
     }
 
     impl Receiver {
+        /// A receiver; this system tells no times of arrival.
+        ///
+        /// # Errors
+        /// None here.
+        pub fn timed(_socket: &std::net::UdpSocket) -> io::Result<Self> {
+            Ok(Self::default())
+        }
+
+        /// Receives from a socket of no runtime, without waiting; `WouldBlock` if nothing is queued.
+        ///
+        /// # Errors
+        /// Those of the system.
+        pub fn receive_from(&mut self, socket: &std::net::UdpSocket) -> io::Result<usize> {
+            self.fill(|slot| socket.recv_from(slot))
+        }
+
+        /// Calls `handle` with each of the first `count` datagrams; the time is always 0 here.
+        pub fn for_each_timed(&mut self, count: usize, mut handle: impl FnMut(u64, &mut [u8])) {
+            self.for_each(count, |_, datagram| handle(0, datagram));
+        }
+
         /// Receives what is queued, at most one batch; `WouldBlock` if nothing is.
         ///
         /// # Errors
         /// Those of the system.
         pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+            self.fill(|slot| socket.try_recv_from(slot))
+        }
+
+        fn fill(
+            &mut self,
+            mut receive: impl FnMut(&mut [u8]) -> io::Result<(usize, SocketAddr)>,
+        ) -> io::Result<usize> {
             let mut count = 0;
             for (slot, length, from) in &mut self.slots {
-                match socket.try_recv_from(slot) {
+                match receive(slot) {
                     Ok((n, address)) => (*length, *from) = (n, Some(address)),
                     Err(error) if count == 0 => return Err(error),
                     Err(_) => break,
@@ -403,16 +516,37 @@ mod system {
         }
     }
 
+    /// A socket that sends one datagram without waiting.
+    pub trait SendOne {
+        /// Sends one datagram.
+        ///
+        /// # Errors
+        /// Those of the system.
+        fn send_one(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize>;
+    }
+
+    impl SendOne for UdpSocket {
+        fn send_one(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+            self.try_send_to(datagram, to)
+        }
+    }
+
+    impl SendOne for std::net::UdpSocket {
+        fn send_one(&self, datagram: &[u8], to: SocketAddr) -> io::Result<usize> {
+            self.send_to(datagram, to)
+        }
+    }
+
     /// Sends batches.
     #[derive(Default)]
     pub struct Transmitter {}
 
     impl Transmitter {
         /// Sends what is queued and empties the queue. Voice that the kernel has no room for is stale by the time it has: it is dropped.
-        pub fn send(&mut self, socket: &UdpSocket, queue: &mut SendQueue) -> Sent {
+        pub fn send(&mut self, socket: &impl SendOne, queue: &mut SendQueue) -> Sent {
             let mut sent = Sent::default();
             for (to, datagram) in queue.iter() {
-                match socket.try_send_to(datagram, to) {
+                match socket.send_one(datagram, to) {
                     Ok(_) => sent.taken += 1,
                     Err(_) => sent.refused += 1,
                 }

@@ -4,6 +4,11 @@
 //! allow helpers outside test functions what they allow tests: to stop at the first surprise.
 
 #[cfg(test)]
+#[cfg(all(feature = "server", unix))]
+mod bad_input;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 #[cfg(feature = "server")]
 mod original_faults;
 #[cfg(test)]

@@ -18,17 +18,38 @@ use tempfile::TempDir;
 
 use super::listening::RATE;
 use super::process::{Running, command, poll_until};
+use super::tools;
 
 /// The programs that it needs.
-pub const TOOLS: [&str; 4] = ["pulseaudio", "pactl", "pacat", "parec"];
+const TOOLS: [&str; 4] = ["pulseaudio", "pactl", "pacat", "parec"];
+/// The part of ALSA that takes its programs to the sound server, and where systems keep it.
+const PLUG_IN: &str = "libasound_module_pcm_pulse.so";
+const PLUG_IN_FOLDERS: [&str; 3] = ["/usr/lib", "/usr/lib64", "/usr/local/lib"];
 /// The variable with which `./test` makes a missing program a failure.
-pub const REQUIRED_BY: &str = "PARLOR_TEST_REQUIRE_SOUND";
+const REQUIRED_BY: &str = "PARLOR_TEST_REQUIRE_SOUND";
 
 const START_MAX: Duration = Duration::from_secs(20);
 /// A null sink that nobody listens to sleeps in blocks of 2 s. It is awake when this many chunks
 /// have come in a row, each within `AWAKE_GAP` of the last.
 const AWAKE_CHUNKS: usize = 20;
 const AWAKE_GAP: Duration = Duration::from_millis(60);
+
+/// Says whether the test must be skipped, and says so loudly, because there can be no sound card.
+pub fn missing(test: &str) -> bool {
+    let absent = TOOLS.iter().copied().filter(|tool| tools::find(tool).is_none());
+    let absent: Vec<&str> = absent.chain((!has_plug_in()).then_some(PLUG_IN)).collect();
+    tools::skips(test, &absent, REQUIRED_BY)
+}
+
+/// Looks for ALSA's plug-in in the library folders, and one level below for those of an
+/// architecture (`/usr/lib/x86_64-linux-gnu`).
+fn has_plug_in() -> bool {
+    let holds = |folder: &Path| folder.join("alsa-lib").join(PLUG_IN).is_file();
+    PLUG_IN_FOLDERS.iter().map(Path::new).any(|folder| {
+        let below = fs::read_dir(folder).into_iter().flatten().flatten();
+        holds(folder) || below.into_iter().any(|entry| holds(&entry.path()))
+    })
+}
 
 /// One of the two people: a microphone and a loudspeaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +139,17 @@ impl SoundCard {
         self.point(&mut player);
         let status = Running::start("pacat", player).wait_end(Duration::from_secs(60));
         assert!(status.success(), "pacat: {status}");
+    }
+
+    /// Plays what is heard at the microphone `from` into the sink `to`, `latency_ms` later.
+    pub fn loop_back(&self, from: &str, to: &str, latency_ms: u16) {
+        let mut program = command("pactl");
+        program.args(["load-module", "module-loopback"]);
+        program.args([format!("source={from}.monitor"), format!("sink={to}")]);
+        program.arg(format!("latency_msec={latency_ms}"));
+        self.point(&mut program);
+        let status = Running::start("pactl", program).wait_end(START_MAX);
+        assert!(status.success(), "pactl: {status}");
     }
 
     /// Records what is played into a sink, from now on.

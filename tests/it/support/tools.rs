@@ -10,12 +10,11 @@ pub fn find(program: &str) -> Option<PathBuf> {
     env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// Says whether the test must be skipped because one of `programs` is missing, and says so loudly.
+/// Says whether a test must be skipped because something is `absent`, and says so loudly.
 ///
-/// Where `required_by` is set to `1` in the environment (`./test` does, wherever it installed the
-/// tools, and always in CI), a missing program is a failure instead.
-pub fn missing(test: &str, programs: &[&str], required_by: &str) -> bool {
-    let absent: Vec<&str> = programs.iter().copied().filter(|p| find(p).is_none()).collect();
+/// Where `required_by` is set to `1` in the environment (`./test` does, wherever the tools are
+/// there, and always in CI), that is a failure instead.
+pub fn skips(test: &str, absent: &[&str], required_by: &str) -> bool {
     if absent.is_empty() {
         return false;
     }

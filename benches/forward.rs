@@ -1,0 +1,107 @@
+//! What the server does a million times, without sockets: open a packet, look up its room, seal a
+//! copy for each other member. And the control messages around it.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use parlor::actors::forwarder::core::{ForwarderCore, Origin, Outputs};
+use parlor::actors::outbox::Outbox;
+use parlor::actors::routes::{RoomRoutes, Route, SessionRoute, SessionVoice, VoicePath};
+use parlor::net::codec::PT_L16;
+use parlor::net::ids::{PacketIndex, RoomId, SessionId, Ssrc};
+use parlor::net::message::{ClientMessage, Envelope};
+use parlor::net::protect::{Opener, Sealer};
+use parlor::net::rtp::RtpHeader;
+use parlor::net::secret::Secret;
+use parlor::net::{clock, frame};
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+const PAYLOAD_BYTES: usize = 80;
+
+/// A room of `members`, all of them reachable.
+fn room(members: u32) -> ForwarderCore {
+    let now = clock::now();
+    let mut core = ForwarderCore::new(Box::new(|| [0; 8]));
+    let mut routes = Vec::new();
+    for k in 0..members {
+        let (up, down) = (Secret::new([1; 16]), Secret::new([2; 16]));
+        let voice = Arc::new(SessionVoice::new(Ssrc(k * 4)));
+        let session = SessionId(u64::from(k));
+        let sealer = Sealer::plain(down);
+        core.add_session(
+            SessionRoute {
+                session,
+                opener: Opener::plain(up),
+                sealer: sealer.clone(),
+                voice: Arc::clone(&voice),
+                outbox: Outbox::default(),
+            },
+            now,
+        );
+        let path = VoicePath::Udp(SocketAddr::from(([127, 0, 0, 1], 9)));
+        routes.push(Route { session, path: Some(path), sealer, voice });
+    }
+    core.set_room(RoomId(1), Some(Arc::new(RoomRoutes { id: RoomId(1), members: routes })));
+    core
+}
+
+fn packet(index: PacketIndex) -> Vec<u8> {
+    let header = RtpHeader {
+        marker: false,
+        payload_type: PT_L16,
+        seq: index.seq(),
+        timestamp: 0,
+        ssrc: Ssrc(0),
+        audio_level: None,
+    };
+    let mut packet = Vec::new();
+    header.write(&mut packet);
+    packet.resize(packet.len() + PAYLOAD_BYTES, 0x5a);
+    let mut sealed = Vec::new();
+    Sealer::plain(Secret::new([1; 16])).seal_rtp(&packet, index, &mut sealed);
+    sealed
+}
+
+fn forward(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("forward");
+    for members in [10u32, 50, 200] {
+        group.throughput(Throughput::Elements(u64::from(members - 1)));
+        group.bench_with_input(
+            BenchmarkId::from_parameter(members),
+            &members,
+            |bencher, members| {
+                let mut core = room(*members);
+                let mut out = Outputs::default();
+                let (mut index, now) = (PacketIndex(1), clock::now());
+                let from = SocketAddr::from(([127, 0, 0, 1], 9));
+                bencher.iter_batched(
+                    || {
+                        index.0 += 1;
+                        packet(index)
+                    },
+                    |mut datagram| {
+                        core.handle_datagram(Origin::Udp(from), &mut datagram, now, &mut out);
+                        black_box(out.queue.len());
+                        out.queue.clear();
+                        out.notices.clear();
+                    },
+                    criterion::BatchSize::SmallInput,
+                );
+            },
+        );
+    }
+    group.finish();
+}
+
+fn control(criterion: &mut Criterion) {
+    let chat = Envelope::answer(Some(1), ClientMessage::Chat { text: "hello ".repeat(20) });
+    criterion.bench_function("control/encode", |b| b.iter(|| frame::encode(black_box(&chat))));
+    let bytes = frame::encode(&chat).unwrap_or_default();
+    let body = bytes.get(4..).unwrap_or_default();
+    criterion.bench_function("control/decode", |b| {
+        b.iter(|| frame::decode::<Envelope<ClientMessage>>(black_box(body)));
+    });
+}
+
+criterion_group!(benches, forward, control);
+criterion_main!(benches);

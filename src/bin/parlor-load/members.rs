@@ -1,0 +1,286 @@
+//! Simulated members: real sessions over TCP, one UDP socket for the voice of all of them.
+//!
+//! One socket keeps the receivers' share of the kernel's work, which a server on the same machine
+//! is billed for, the same whatever the number of members.
+
+use anyhow::{Context, bail};
+use parlor::net::frame;
+use parlor::net::ids::{PacketIndex, Ssrc};
+use parlor::net::limits::PING_INTERVAL;
+use parlor::net::message::{
+    ClientMessage, Envelope, Hello, MemberState, PROTOCOL_VERSION, ServerMessage, Welcome,
+};
+use parlor::net::protect::{Opener, Sealer, TAG_BYTES};
+use parlor::net::rtcp::{self, App, RtcpPacket};
+use parlor::net::rtp::{RtpHeader, is_rtcp};
+use parlor::net::udp::{Receiver, SendQueue, Transmitter};
+use parlor::net::{clock, codec};
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::watch;
+use tokio_util::codec::FramedRead;
+
+const PROOF_DEADLINE: Duration = Duration::from_secs(10);
+const RECEIVE_BUFFER_BYTES: usize = 64 << 20;
+
+/// One session.
+pub struct Member {
+    sealer: Sealer,
+    opener: Opener,
+    ssrc: Ssrc,
+    tag: [u8; TAG_BYTES],
+    seq: u64,
+    timestamp: u32,
+    rtcp: u64,
+    /// Voice packets received.
+    pub received: u64,
+}
+
+/// All members and the socket of their voice.
+pub struct Members {
+    /// The members, room by room.
+    pub all: Vec<Member>,
+    by_tag: HashMap<[u8; TAG_BYTES], usize>,
+    socket: UdpSocket,
+    receiver: Receiver,
+    transmitter: Transmitter,
+    queue: SendQueue,
+    voice: SocketAddr,
+    stop: watch::Sender<bool>,
+}
+
+impl Drop for Members {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+impl Members {
+    /// Nobody yet. `voice` is the server's UDP address.
+    pub fn new(voice: SocketAddr) -> anyhow::Result<Self> {
+        let any = if voice.is_ipv6() { "[::1]:0" } else { "127.0.0.1:0" };
+        let socket = UdpSocket::bind(any).context("no UDP socket")?;
+        socket.set_nonblocking(true)?;
+        let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
+        let receiver = Receiver::timed(&socket).context("no times of arrival")?;
+        Ok(Self {
+            all: Vec::new(),
+            by_tag: HashMap::new(),
+            socket,
+            receiver,
+            transmitter: Transmitter::default(),
+            queue: SendQueue::default(),
+            voice,
+            stop: watch::Sender::new(false),
+        })
+    }
+
+    /// Connects one more session, into a room if one is named, and keeps it alive in the background.
+    pub async fn connect(
+        &mut self,
+        tcp: SocketAddr,
+        name: &str,
+        room: Option<&str>,
+    ) -> anyhow::Result<u16> {
+        let mut stream = TcpStream::connect(tcp).await.context("cannot connect")?;
+        stream.set_nodelay(true)?;
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            name: name.to_owned(),
+            codecs: vec![codec::Codec::Pcm],
+            features: Vec::new(),
+            agent: concat!("parlor-load/", env!("CARGO_PKG_VERSION")).to_owned(),
+            state: MemberState::default(),
+            resume: None,
+        };
+        let mut bytes = frame::encode(&Envelope::event(ClientMessage::Hello(hello)))?.to_vec();
+        if let Some(room) = room {
+            let join = ClientMessage::Join { room: room.to_owned() };
+            bytes.extend(frame::encode(&Envelope::event(join))?);
+        }
+        stream.write_all(&bytes).await?;
+        let (read, mut write) = stream.into_split();
+        let mut frames = FramedRead::with_capacity(read, frame::codec(), 1024);
+        let ServerMessage::Welcome(welcome) = read_message(&mut frames).await? else {
+            bail!("the server refused a session");
+        };
+        if room.is_some() {
+            let joined = read_message(&mut frames).await?;
+            if !matches!(joined, ServerMessage::Joined { .. }) {
+                bail!("the server refused a member: {joined:?}");
+            }
+        }
+        let udp_port = welcome.udp_port;
+        self.add(*welcome);
+        let mut stop = self.stop.subscribe();
+        tokio::spawn(async move {
+            let ping = frame::encode(&Envelope::event(ClientMessage::Ping { token: 0 }));
+            let Ok(ping) = ping else { return };
+            let mut interval = tokio::time::interval(PING_INTERVAL);
+            loop {
+                tokio::select! {
+                    _ = stop.changed() => return,
+                    _ = interval.tick() => if write.write_all(&ping).await.is_err() { return },
+                    frame = frame::next(&mut frames) => if !matches!(frame, Some(Ok(_))) { return },
+                }
+            }
+        });
+        Ok(udp_port)
+    }
+
+    fn add(&mut self, welcome: Welcome) {
+        let tag = *welcome.down_key.expose();
+        let ssrc = welcome.streams.first().map_or(Ssrc(0), |stream| stream.ssrc);
+        self.by_tag.insert(tag, self.all.len());
+        self.all.push(Member {
+            sealer: Sealer::plain(welcome.up_key),
+            opener: Opener::plain(welcome.down_key),
+            ssrc,
+            tag,
+            seq: 1,
+            timestamp: 0,
+            rtcp: 1,
+            received: 0,
+        });
+    }
+
+    /// Sets where voice goes, once the server has said its port.
+    pub fn set_voice(&mut self, voice: SocketAddr) {
+        self.voice = voice;
+    }
+
+    /// Proves the voice address of every member from `first` on.
+    pub fn prove(&mut self, first: usize) -> anyhow::Result<()> {
+        let deadline = clock::now() + PROOF_DEADLINE;
+        let mut open: Vec<usize> = (first..self.all.len()).collect();
+        while !open.is_empty() {
+            if clock::now() > deadline {
+                bail!("{} members have no voice path", open.len());
+            }
+            let mut proven = Vec::new();
+            for chunk in open.chunks(128) {
+                for k in chunk {
+                    self.send_app(*k, App::Keepalive([0; 8]));
+                }
+                self.flush();
+                std::thread::sleep(Duration::from_millis(20));
+                self.drain_apps(&mut proven);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            self.drain_apps(&mut proven);
+            open.retain(|k| !proven.contains(k));
+        }
+        Ok(())
+    }
+
+    fn send_app(&mut self, k: usize, app: App) {
+        let (Some(member), voice) = (self.all.get_mut(k), self.voice) else { return };
+        let mut packet = Vec::new();
+        rtcp::write_app(&mut packet, member.ssrc, app);
+        let index = PacketIndex(member.rtcp);
+        member.rtcp += 1;
+        self.queue.push(voice, |bytes| {
+            member.sealer.seal_rtcp(&packet, index, bytes);
+        });
+    }
+
+    /// Answers challenges; members whose keepalive was answered come to `proven`.
+    fn drain_apps(&mut self, proven: &mut Vec<usize>) {
+        let mut answers = Vec::new();
+        while let Ok(count) = self.receiver.receive_from(&self.socket) {
+            let (by_tag, all) = (&self.by_tag, &self.all);
+            self.receiver.for_each_timed(count, |_, datagram| {
+                let at = datagram.len().saturating_sub(TAG_BYTES + 4);
+                let tag = datagram.get(at..).and_then(|t| t.first_chunk::<TAG_BYTES>());
+                let Some(k) = tag.and_then(|tag| by_tag.get(tag)).copied() else { return };
+                let Some(Ok((packet, _))) = all.get(k).map(|m| m.opener.open_rtcp(datagram)) else {
+                    return;
+                };
+                for packet in rtcp::packets(packet).flatten() {
+                    match packet {
+                        RtcpPacket::App { app: App::Challenge(probe), .. } => {
+                            answers.push((k, probe));
+                        }
+                        RtcpPacket::App { app: App::KeepaliveAnswer(_), .. } => proven.push(k),
+                        _ => {}
+                    }
+                }
+            });
+        }
+        for (k, probe) in answers {
+            self.send_app(k, App::ChallengeAnswer(probe));
+        }
+        self.flush();
+    }
+
+    /// Queues a packet of speech; its payload begins with the time.
+    pub fn speak(&mut self, k: usize, payload: usize) {
+        let (Some(member), voice) = (self.all.get_mut(k), self.voice) else { return };
+        let header = RtpHeader {
+            marker: false,
+            payload_type: codec::PT_L16,
+            seq: (member.seq & 0xffff) as u16,
+            timestamp: member.timestamp,
+            ssrc: member.ssrc,
+            audio_level: None,
+        };
+        let mut packet = Vec::with_capacity(payload + 12);
+        header.write(&mut packet);
+        packet.extend(clock::unix_ns().to_be_bytes());
+        packet.resize(payload + 12, 0x5a);
+        let index = PacketIndex(member.seq);
+        member.seq += 1;
+        member.timestamp = member.timestamp.wrapping_add(320);
+        self.queue.push(voice, |bytes| {
+            member.sealer.seal_rtp(&packet, index, bytes);
+        });
+    }
+
+    /// Sends what is queued.
+    pub fn flush(&mut self) {
+        self.transmitter.send(&self.socket, &mut self.queue);
+    }
+
+    /// Takes the voice that has arrived: latencies in nanoseconds into `latencies`. How many packets.
+    pub fn receive(&mut self, latencies: &mut Vec<u64>) -> u64 {
+        let mut total = 0;
+        loop {
+            match self.receiver.receive_from(&self.socket) {
+                Ok(count) => {
+                    let (by_tag, all) = (&self.by_tag, &mut self.all);
+                    self.receiver.for_each_timed(count, |arrival, datagram| {
+                        let at = datagram.len().saturating_sub(TAG_BYTES);
+                        let tag = datagram.get(at..).and_then(|t| t.first_chunk::<TAG_BYTES>());
+                        let member = tag.and_then(|tag| by_tag.get(tag)).copied();
+                        let Some(member) = member.and_then(|k| all.get_mut(k)) else { return };
+                        if is_rtcp(datagram) {
+                            return;
+                        }
+                        debug_assert!(
+                            member.tag.iter().zip(datagram.iter().skip(at)).all(|(a, b)| a == b)
+                        );
+                        member.received += 1;
+                        total += 1;
+                        if let Some(sent) = datagram.get(12..).and_then(|p| p.first_chunk::<8>()) {
+                            latencies.push(arrival.saturating_sub(u64::from_be_bytes(*sent)));
+                        }
+                    });
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return total,
+            }
+        }
+    }
+}
+
+async fn read_message(
+    frames: &mut FramedRead<OwnedReadHalf, tokio_util::codec::LengthDelimitedCodec>,
+) -> anyhow::Result<ServerMessage> {
+    let frame = frame::next(frames).await.context("the server closed the connection")??;
+    Ok(frame::decode::<Envelope<ServerMessage>>(&frame)?.body)
+}

@@ -1,0 +1,280 @@
+//! The capture actor: a timer that moves samples from the source through the capture core to the socket.
+//!
+//! Owns the source and the numbering of our stream. Voice goes from here straight to the socket (or, by
+//! event, into the control connection); the mailbox carries only questions and the end.
+
+use super::capture::{Capture, level_db};
+use super::keeper::Change;
+use super::shared::{Outbox, Shared};
+use super::source::Source;
+use super::{Direction, VoiceEvent};
+use crate::net::clock;
+use crate::net::ids::PacketIndex;
+use crate::net::limits::CLIENT_MAILBOX;
+use crate::net::protect::Sealer;
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often the source is looked at.
+pub const TICK: Duration = Duration::from_millis(2);
+/// A source that gives nothing for this long is away: the talkspurt ends, time goes on without it.
+const AWAY: Duration = Duration::from_millis(200);
+/// Most of a device's latency that is thrown away when the microphone opens.
+const LATENCY_MAX: Duration = Duration::from_millis(100);
+
+/// The actor.
+pub struct CaptureActor {
+    shared: Arc<Shared>,
+    source: Source,
+    name: String,
+    core: Capture,
+    sender: Sender,
+    samples: Vec<f32>,
+    generation: u64,
+    openings: u64,
+    /// Samples still to throw away: they sounded before the microphone was opened.
+    skip: usize,
+    last_samples: Option<Instant>,
+    overruns_before: u64,
+    overruns: u64,
+}
+
+/// Where packets go.
+struct Sender {
+    shared: Arc<Shared>,
+    outbox: Outbox,
+    sealer: Option<Sealer>,
+    socket: Option<Arc<UdpSocket>>,
+    stream: bool,
+    sealed: Vec<u8>,
+}
+
+/// Asks for figures.
+#[derive(Debug, Message)]
+#[rtype(result = "CaptureFigures")]
+pub struct AskCapture;
+
+/// Figures of the microphone.
+#[derive(Debug, Clone, Default, PartialEq, actix::MessageResponse)]
+pub struct CaptureFigures {
+    /// Level lately, dBFS.
+    pub level_db: f32,
+    /// What it is.
+    pub input: String,
+    /// Times that samples were lost.
+    pub overruns: u64,
+}
+
+/// Ends the talkspurt and closes the source; the actor stops.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+impl CaptureActor {
+    /// An actor that reads this source; `name` is how it was asked for.
+    #[must_use]
+    pub fn new(
+        shared: Arc<Shared>,
+        source: Source,
+        name: String,
+        core: Capture,
+        outbox: Outbox,
+    ) -> Self {
+        let sender = Sender {
+            shared: shared.clone(),
+            outbox,
+            sealer: None,
+            socket: None,
+            stream: false,
+            sealed: Vec::new(),
+        };
+        Self {
+            shared,
+            source,
+            name,
+            core,
+            sender,
+            samples: Vec::new(),
+            generation: 0,
+            openings: 0,
+            skip: 0,
+            last_samples: None,
+            overruns_before: 0,
+            overruns: 0,
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.sender.outbox.flush();
+        self.follow_session();
+        self.samples.clear();
+        let pulled = self.source.pull(now, &mut self.samples);
+        if let Some(change) = pulled.change {
+            self.tell(change);
+        }
+        self.count_overruns();
+        if let Some(rate) = self.source.rate()
+            && self.core.set_rate(rate).is_err()
+        {
+            self.samples.clear();
+        }
+        self.note_gap(now);
+
+        let (transmit, openings) = self.shared.transmit();
+        let connected = self.sender.sealer.is_some();
+        let mut emit = |bytes: &[u8], index: PacketIndex, timestamp: u32, octets: usize| {
+            self.sender.send(bytes, index, timestamp, octets, now);
+        };
+        if !transmit || !connected || pulled.mute {
+            self.core.end(&mut emit);
+            self.core.discard(&self.samples);
+            if !transmit {
+                self.openings = openings;
+                self.skip = 0;
+            }
+            // Opened between two looks: what lies here now is from before.
+            if transmit && !pulled.mute {
+                self.openings = openings.wrapping_sub(1);
+            }
+            return;
+        }
+        if self.openings != openings {
+            self.openings = openings;
+            self.core.end(&mut emit);
+            self.core.discard(&self.samples);
+            self.source.opened(now);
+            let latency = self.source.latency().min(LATENCY_MAX).as_secs_f64();
+            let rate = f64::from(self.source.rate().unwrap_or(0));
+            self.skip = (latency * rate) as usize;
+            return;
+        }
+        let skipped = self.skip.min(self.samples.len());
+        self.skip -= skipped;
+        let (before, after) = self.samples.split_at_checked(skipped).unwrap_or((&[], &[]));
+        self.core.discard(before);
+        if !after.is_empty() {
+            self.core.transmit(after, &mut emit);
+        }
+    }
+
+    /// Takes over a new session, or the end of one.
+    fn follow_session(&mut self) {
+        let shared = self.shared.clone();
+        let uplink = shared.uplink();
+        self.sender.stream = uplink.stream;
+        if uplink.generation != self.generation {
+            self.generation = uplink.generation;
+            self.sender.sealer = None;
+            if let Some((ssrc, sealer)) = &uplink.session {
+                let mut random = [0u8; 8];
+                if let Err(error) = getrandom::fill(&mut random) {
+                    tracing::error!(%error, "no random numbers: the stream starts at zero");
+                }
+                let [a, b, c, d, e, f, ..] = random;
+                let seq = u16::from_be_bytes([a, b]);
+                self.core.set_stream(*ssrc, seq, u32::from_be_bytes([c, d, e, f]));
+                self.sender.sealer = Some(sealer.clone());
+            }
+        }
+        match (&self.sender.socket, &uplink.socket) {
+            (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {}
+            (_, new) => self.sender.socket = new.clone(),
+        }
+    }
+
+    /// Time goes on while a source gives nothing.
+    fn note_gap(&mut self, now: Instant) {
+        let last = *self.last_samples.get_or_insert(now);
+        let gap = now.saturating_duration_since(last);
+        if !self.samples.is_empty() {
+            if gap > AWAY {
+                self.core.advance(gap);
+            }
+            self.last_samples = Some(now);
+        } else if gap > AWAY && self.core.is_talking() {
+            let mut emit = |bytes: &[u8], index: PacketIndex, timestamp: u32, octets: usize| {
+                self.sender.send(bytes, index, timestamp, octets, now);
+            };
+            self.core.end(&mut emit);
+        }
+    }
+
+    fn count_overruns(&mut self) {
+        let overruns = self.source.overruns();
+        self.overruns += overruns.saturating_sub(self.overruns_before);
+        self.overruns_before = overruns;
+    }
+
+    fn tell(&mut self, change: Change) {
+        let direction = Direction::Input;
+        self.sender.outbox.push(match change {
+            Change::Up(description) => VoiceEvent::DeviceUp { direction, description },
+            Change::Down(error) => {
+                VoiceEvent::DeviceDown { direction, name: self.name.clone(), error }
+            }
+        });
+    }
+}
+
+impl Sender {
+    fn send(
+        &mut self,
+        bytes: &[u8],
+        index: PacketIndex,
+        timestamp: u32,
+        octets: usize,
+        now: Instant,
+    ) {
+        let Some(sealer) = &self.sealer else { return };
+        self.sealed.clear();
+        sealer.seal_rtp(bytes, index, &mut self.sealed);
+        if self.stream {
+            self.outbox.push(VoiceEvent::ToServer(self.sealed.clone()));
+        } else if let Some(socket) = &self.socket
+            && let Err(error) = socket.send(&self.sealed)
+        {
+            // A full buffer or an ICMP refusal: the packet is lost, the reports will tell.
+            tracing::trace!(%error, "voice packet not sent");
+        }
+        let mut sent = self.shared.sent();
+        sent.packets += 1;
+        sent.octets += octets as u64;
+        sent.last = Some((timestamp, now));
+    }
+}
+
+impl Actor for CaptureActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        context.set_mailbox_capacity(CLIENT_MAILBOX);
+        context.run_interval(TICK, |actor, _| actor.tick(clock::now()));
+    }
+}
+
+impl Handler<AskCapture> for CaptureActor {
+    type Result = CaptureFigures;
+
+    fn handle(&mut self, _: AskCapture, _: &mut Context<Self>) -> CaptureFigures {
+        CaptureFigures {
+            level_db: level_db(self.core.level()),
+            input: self.source.description(),
+            overruns: self.overruns,
+        }
+    }
+}
+
+impl Handler<Stop> for CaptureActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, context: &mut Context<Self>) {
+        let now = clock::now();
+        let mut emit = |bytes: &[u8], index: PacketIndex, timestamp: u32, octets: usize| {
+            self.sender.send(bytes, index, timestamp, octets, now);
+        };
+        self.core.end(&mut emit);
+        context.stop();
+    }
+}

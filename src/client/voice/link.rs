@@ -1,0 +1,565 @@
+//! The voice link's core: whose datagrams are believed, what is played, what is reported, and which way voice goes.
+//!
+//! Pure: datagrams, news of the room and the time come in; actions come out. Nothing is stored for a
+//! datagram before it authenticates.
+
+use super::jitter::Packet;
+use super::playback::ToPlayback;
+use super::reports::{Reception, long_time, middle};
+use super::speaker::{Arrived, duration};
+use super::{VoiceEvent, VoicePath, VoiceSession};
+use crate::net::ids::{MemberId, PacketIndex, Ssrc};
+use crate::net::limits::{
+    CHALLENGE_INTERVAL, KEEPALIVE_INTERVAL, REPORT_BLOCKS_MAX, REPORT_INTERVAL,
+    UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX,
+};
+use crate::net::message::{MemberInfo, Protection, StreamInfo};
+use crate::net::protect::{Opener, Sealer};
+use crate::net::replay::ReplayWindow;
+use crate::net::rtcp::{self, App, Probe, ReportBlock, RtcpPacket, SenderInfo};
+use crate::net::rtp::{self, RtpPacket};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Unanswered probes after which the path is taken for dead.
+const TRIES: u32 = 3;
+/// How soon an unanswered probe of a proven path is repeated.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// While we speak, a path on which nothing comes for this long is probed at once.
+const ACTIVE_SILENCE: Duration = Duration::from_millis(750);
+/// After this long without success a path is probed only every second.
+const GIVE_UP_HURRY: Duration = Duration::from_secs(10);
+/// Probes remembered to measure round trips with.
+const PROBES_REMEMBERED: usize = 8;
+
+/// What the shell must do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Send this datagram to the server, by whatever way is in use.
+    Send(Vec<u8>),
+    /// Hand this to playback, in order.
+    Play(ToPlayback),
+    /// Tell the rest of the client.
+    Tell(VoiceEvent),
+}
+
+/// What capture has sent so far, for sender reports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// Packets.
+    pub packets: u64,
+    /// Payload bytes.
+    pub octets: u64,
+    /// Time stamp of the last packet and when it was sent.
+    pub last: Option<(u32, Instant)>,
+}
+
+/// Figures of the link.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LinkFigures {
+    /// Round trip, smoothed, in ms.
+    pub round_trip_ms: Option<f32>,
+    /// Authentic RTP packets.
+    pub received: u64,
+    /// Datagrams dropped.
+    pub dropped: u64,
+    /// What the server missed of ours lately.
+    pub uplink_loss: f32,
+    /// What the room misses lately.
+    pub room_loss: f32,
+}
+
+/// The link, with or without a session.
+#[derive(Debug, Default)]
+pub struct Link {
+    session: Option<Session>,
+    /// Never goes back, whatever the session: a sealed index is not used twice under one key.
+    rtcp_index: u64,
+    stream_allowed: bool,
+    actions: Vec<Action>,
+    scratch: Vec<u8>,
+    figures: LinkFigures,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: MemberId,
+    opener: Opener,
+    sealer: Sealer,
+    ours: Ssrc,
+    own_ssrcs: Vec<Ssrc>,
+    control_ssrc: Ssrc,
+    began: Instant,
+    control_window: ReplayWindow,
+    streams: BTreeMap<Ssrc, Stream>,
+    held: VecDeque<Held>,
+    path: VoicePath,
+    proven: bool,
+    last_heard: Instant,
+    next_probe: Instant,
+    tries: u32,
+    probes: VecDeque<(Probe, Instant)>,
+    next_report: Instant,
+    reported_packets: u64,
+    /// Last sender report of each source: middle of its NTP time, and when it came.
+    sender_reports: BTreeMap<Ssrc, (u32, Instant)>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    member: MemberId,
+    window: ReplayWindow,
+    reception: Reception,
+}
+
+/// An authentic packet of a stream that nobody has named yet.
+#[derive(Debug)]
+struct Held {
+    ssrc: Ssrc,
+    packet: Vec<u8>,
+    at: Instant,
+}
+
+impl Link {
+    /// What is to be done since the last call.
+    pub fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// Figures since the session began.
+    #[must_use]
+    pub fn figures(&self) -> &LinkFigures {
+        &self.figures
+    }
+
+    /// The way of voice.
+    #[must_use]
+    pub fn path(&self) -> VoicePath {
+        self.session.as_ref().map_or(VoicePath::None, |session| session.path)
+    }
+
+    /// How long the path has been without proof, if it is.
+    #[must_use]
+    pub fn unproven_for(&self, now: Instant) -> Option<Duration> {
+        let session = self.session.as_ref().filter(|session| !session.proven)?;
+        Some(now.saturating_duration_since(session.last_heard))
+    }
+
+    /// Interarrival jitter in ms of each member heard.
+    #[must_use]
+    pub fn jitters(&self) -> BTreeMap<MemberId, f32> {
+        let mut all = BTreeMap::new();
+        for stream in self.session.iter().flat_map(|session| session.streams.values()) {
+            let jitter: &mut f32 = all.entry(stream.member).or_default();
+            *jitter = jitter.max(stream.reception.jitter_ms());
+        }
+        all
+    }
+
+    /// A session has begun. False if its protection is unknown here: nothing is sent or believed then.
+    pub fn connect(&mut self, session: &VoiceSession, now: Instant) -> bool {
+        self.disconnect();
+        self.figures = LinkFigures::default();
+        let (opener, sealer) = match session.protection {
+            Protection::Plain => {
+                (Opener::plain(session.down_key.clone()), Sealer::plain(session.up_key.clone()))
+            }
+            Protection::Unknown => return false,
+        };
+        let Some(first) = session.streams.first() else { return false };
+        self.session = Some(Session {
+            id: session.id,
+            opener,
+            sealer,
+            ours: first.ssrc,
+            own_ssrcs: session.streams.iter().map(|grant| grant.ssrc).collect(),
+            control_ssrc: session.control_ssrc,
+            began: now,
+            control_window: ReplayWindow::default(),
+            streams: BTreeMap::new(),
+            held: VecDeque::new(),
+            path: VoicePath::None,
+            proven: false,
+            last_heard: now,
+            next_probe: now,
+            tries: 0,
+            probes: VecDeque::new(),
+            next_report: now + REPORT_INTERVAL,
+            reported_packets: 0,
+            sender_reports: BTreeMap::new(),
+        });
+        self.set_path();
+        true
+    }
+
+    /// The session is over.
+    pub fn disconnect(&mut self) {
+        self.actions.push(Action::Play(ToPlayback::Room(Vec::new())));
+        if let Some(session) = self.session.take()
+            && session.path != VoicePath::None
+        {
+            self.actions.push(Action::Tell(VoiceEvent::Path(VoicePath::None)));
+        }
+    }
+
+    /// Whether voice may go through the control connection while datagrams do not get through.
+    pub fn allow_stream(&mut self, on: bool) {
+        self.stream_allowed = on;
+        self.set_path();
+    }
+
+    /// These members, and no others, are in the room.
+    pub fn enter_room(&mut self, members: &[MemberInfo], now: Instant) {
+        let Some(session) = &mut self.session else { return };
+        let ids: Vec<MemberId> = members.iter().map(|member| member.id).collect();
+        session.streams.retain(|_, stream| ids.contains(&stream.member));
+        self.actions.push(Action::Play(ToPlayback::Room(ids)));
+        for member in members {
+            self.member(member, now);
+        }
+    }
+
+    /// We are in no room.
+    pub fn leave_room(&mut self) {
+        if let Some(session) = &mut self.session {
+            session.streams.clear();
+            session.held.clear();
+        }
+        self.actions.push(Action::Play(ToPlayback::Room(Vec::new())));
+    }
+
+    /// A member has left.
+    pub fn member_left(&mut self, id: MemberId) {
+        if let Some(session) = &mut self.session {
+            session.streams.retain(|_, stream| stream.member != id);
+        }
+        self.actions.push(Action::Play(ToPlayback::Gone(id)));
+    }
+
+    /// A member has come, or has other streams.
+    pub fn member(&mut self, member: &MemberInfo, now: Instant) {
+        let Some(session) = &mut self.session else { return };
+        if member.id == session.id {
+            return;
+        }
+        session.streams.retain(|ssrc, stream| {
+            stream.member != member.id || member.streams.iter().any(|info| info.ssrc == *ssrc)
+        });
+        for info in &member.streams {
+            let stream = session.streams.entry(info.ssrc).or_insert_with(|| Stream {
+                member: member.id,
+                window: ReplayWindow::default(),
+                reception: Reception::new(info.clock_hz),
+            });
+            stream.member = member.id;
+            stream.learn(info);
+        }
+        for info in &member.streams {
+            self.release_held(info.ssrc, now);
+        }
+    }
+
+    /// A datagram has come.
+    pub fn datagram(&mut self, bytes: &mut [u8], now: Instant) {
+        let known =
+            if rtp::is_rtcp(bytes) { self.control(bytes, now) } else { self.voice(bytes, now) };
+        if known.is_none() {
+            self.figures.dropped += 1;
+        }
+    }
+
+    /// Time has passed: probes, reports, expiry. `fresh` makes eight random bytes.
+    pub fn tick(&mut self, sent: Sent, now: Instant, fresh: &mut dyn FnMut() -> Probe) {
+        let Some(session) = &mut self.session else { return };
+        while session
+            .held
+            .front()
+            .is_some_and(|held| now.saturating_duration_since(held.at) > UNKNOWN_STREAM_HOLD)
+        {
+            session.held.pop_front();
+            self.figures.dropped += 1;
+        }
+        let speaking =
+            sent.last.is_some_and(|(_, at)| now.saturating_duration_since(at) < REPORT_INTERVAL);
+        let quiet = now.saturating_duration_since(session.last_heard);
+        if session.proven && session.tries == 0 && speaking && quiet > ACTIVE_SILENCE {
+            session.next_probe = session.next_probe.min(now);
+        }
+        if now >= session.next_probe {
+            self.probe(now, fresh());
+        }
+        self.report(sent, now);
+    }
+
+    /// Opens and reads a control packet. None: dropped.
+    fn control(&mut self, bytes: &mut [u8], now: Instant) -> Option<()> {
+        let session = self.session.as_mut()?;
+        let (packet, index) = session.opener.open_rtcp(bytes).ok()?;
+        session.control_window.check(index).ok()?;
+        session.control_window.commit(index);
+        session.last_heard = now;
+        for packet in rtcp::packets(packet) {
+            match packet {
+                Ok(RtcpPacket::App { app, .. }) => self.app(app, now),
+                Ok(RtcpPacket::Sender { ssrc, info, blocks }) => {
+                    if let Some(session) = &mut self.session
+                        && (ssrc == session.control_ssrc || session.streams.contains_key(&ssrc))
+                    {
+                        session.sender_reports.insert(ssrc, (middle(info.ntp), now));
+                    }
+                    blocks.for_each(|block| self.block(&block, now));
+                }
+                Ok(RtcpPacket::Receiver { blocks, .. }) => {
+                    blocks.for_each(|block| self.block(&block, now));
+                }
+                Ok(RtcpPacket::Other) => {}
+                Err(_) => break,
+            }
+        }
+        self.alive(now);
+        Some(())
+    }
+
+    fn app(&mut self, app: App, now: Instant) {
+        let Some(session) = &mut self.session else { return };
+        match app {
+            App::Challenge(probe) => {
+                // The proof of it is a keepalive that is answered: ask at once.
+                session.next_probe = now;
+                self.send_app(App::ChallengeAnswer(probe));
+            }
+            App::KeepaliveAnswer(probe) => {
+                let asked = session.probes.iter().position(|(asked, _)| *asked == probe);
+                let Some((_, at)) = asked.and_then(|k| session.probes.remove(k)) else { return };
+                session.proven = true;
+                self.round_trip(now.saturating_duration_since(at));
+                self.set_path();
+            }
+            App::Downlink { loss_p90, .. } => {
+                self.figures.room_loss = f32::from(loss_p90) / 256.0;
+            }
+            App::Keepalive(_) | App::ChallengeAnswer(_) => {}
+        }
+    }
+
+    /// What the server says of one of our own streams.
+    fn block(&mut self, block: &ReportBlock, now: Instant) {
+        let Some(session) = &self.session else { return };
+        if !session.own_ssrcs.contains(&block.ssrc) {
+            return;
+        }
+        let loss = f32::from(block.fraction_lost) / 256.0;
+        self.figures.uplink_loss += (loss - self.figures.uplink_loss) * 0.3;
+        if block.last_sender_report != 0 {
+            let here = middle(long_time(now.saturating_duration_since(session.began)));
+            let units =
+                here.wrapping_sub(block.last_sender_report).wrapping_sub(block.delay_since_last);
+            // What is above a minute is a clock that went wrong, not a round trip.
+            if units < 60 << 16 {
+                self.round_trip(Duration::from_secs_f64(f64::from(units) / 65536.0));
+            }
+        }
+    }
+
+    /// Opens a voice packet and hands it on, or holds it. None: dropped.
+    fn voice(&mut self, bytes: &mut [u8], now: Instant) -> Option<()> {
+        let session = self.session.as_mut()?;
+        let ssrc = rtp::peek_ssrc(bytes)?;
+        let seq = rtp::peek_seq(bytes)?;
+        let Some(stream) = session.streams.get_mut(&ssrc) else {
+            let packet = session.opener.open_rtp(bytes, PacketIndex::new(0, seq)).ok()?;
+            if session.own_ssrcs.contains(&ssrc) {
+                return None;
+            }
+            session.held.push_back(Held { ssrc, packet: packet.to_vec(), at: now });
+            session.last_heard = now;
+            if session.held.len() > UNKNOWN_STREAM_PACKETS_MAX {
+                session.held.pop_front();
+                self.figures.dropped += 1;
+            }
+            self.alive(now);
+            return Some(());
+        };
+        let index = stream.window.estimate(seq);
+        stream.window.check(index).ok()?;
+        let packet = session.opener.open_rtp(bytes, index).ok()?;
+        stream.window.commit(index);
+        session.last_heard = now;
+        self.figures.received += 1;
+        self.actions.extend(stream.receive(ssrc, packet, index, now).map(Action::Play));
+        self.alive(now);
+        Some(())
+    }
+
+    /// Hands on what was held for a stream that has a name now.
+    fn release_held(&mut self, ssrc: Ssrc, now: Instant) {
+        let Some(session) = &mut self.session else { return };
+        let Some(stream) = session.streams.get_mut(&ssrc) else { return };
+        let (ready, rest): (VecDeque<_>, VecDeque<_>) =
+            session.held.drain(..).partition(|held| held.ssrc == ssrc);
+        session.held = rest;
+        for held in ready {
+            let fresh = now.saturating_duration_since(held.at) <= UNKNOWN_STREAM_HOLD;
+            let index = rtp::peek_seq(&held.packet).map(|seq| stream.window.estimate(seq));
+            match index.filter(|index| fresh && stream.window.check(*index).is_ok()) {
+                Some(index) => {
+                    stream.window.commit(index);
+                    self.figures.received += 1;
+                    let item = stream.receive(ssrc, &held.packet, index, held.at);
+                    self.actions.extend(item.map(Action::Play));
+                }
+                None => self.figures.dropped += 1,
+            }
+        }
+    }
+
+    /// Something authentic has come.
+    fn alive(&mut self, now: Instant) {
+        if let Some(session) = &mut self.session
+            && session.proven
+            && session.tries > 0
+        {
+            session.tries = 0;
+            session.next_probe = now + KEEPALIVE_INTERVAL;
+        }
+    }
+
+    fn probe(&mut self, now: Instant, probe: Probe) {
+        let Some(session) = &mut self.session else { return };
+        if session.proven && session.tries >= TRIES {
+            session.proven = false;
+            session.tries = 0;
+            self.set_path();
+        }
+        let Some(session) = &mut self.session else { return };
+        session.tries += 1;
+        let hurry = now.saturating_duration_since(session.last_heard) < GIVE_UP_HURRY;
+        session.next_probe = now
+            + match (session.proven, hurry) {
+                (true, _) => RETRY_INTERVAL,
+                (false, true) => CHALLENGE_INTERVAL,
+                (false, false) => Duration::from_secs(1),
+            };
+        session.probes.push_back((probe, now));
+        if session.probes.len() > PROBES_REMEMBERED {
+            session.probes.pop_front();
+        }
+        self.send_app(App::Keepalive(probe));
+    }
+
+    fn report(&mut self, sent: Sent, now: Instant) {
+        let Some(session) = &mut self.session else { return };
+        if now < session.next_report {
+            return;
+        }
+        session.next_report = now + REPORT_INTERVAL;
+        let control = session.sender_reports.get(&session.control_ssrc).copied();
+        let mut blocks = Vec::new();
+        for (ssrc, stream) in &mut session.streams {
+            let last = session.sender_reports.get(ssrc).copied().or(control);
+            let last = last.map(|(ntp, at)| (ntp, now.saturating_duration_since(at)));
+            blocks.extend(stream.reception.block(*ssrc, last));
+        }
+        let we_spoke = sent.packets != session.reported_packets;
+        session.reported_packets = sent.packets;
+        let ours = session.ours;
+        let (first, rest) = blocks.split_at_checked(REPORT_BLOCKS_MAX).unwrap_or((&blocks, &[]));
+        let mut packet = std::mem::take(&mut self.scratch);
+        packet.clear();
+        if let (true, Some((timestamp, at))) = (we_spoke, sent.last) {
+            let age = now.saturating_duration_since(at).as_secs_f64();
+            let info = SenderInfo {
+                ntp: long_time(now.saturating_duration_since(session.began)),
+                rtp_timestamp: timestamp.wrapping_add((age * 16_000.0) as u32),
+                packets: sent.packets as u32,
+                octets: sent.octets as u32,
+            };
+            rtcp::write_sender_report(&mut packet, ours, info, first);
+        } else if !first.is_empty() {
+            rtcp::write_receiver_report(&mut packet, ours, first);
+        }
+        if !packet.is_empty() {
+            self.send_control(&packet);
+        }
+        for chunk in rest.chunks(REPORT_BLOCKS_MAX) {
+            packet.clear();
+            rtcp::write_receiver_report(&mut packet, ours, chunk);
+            self.send_control(&packet);
+        }
+        self.scratch = packet;
+    }
+
+    fn send_app(&mut self, app: App) {
+        let Some(session) = &self.session else { return };
+        let mut packet = Vec::with_capacity(rtcp::APP_PROBE_BYTES);
+        rtcp::write_app(&mut packet, session.ours, app);
+        self.send_control(&packet);
+    }
+
+    fn send_control(&mut self, packet: &[u8]) {
+        let Some(session) = &self.session else { return };
+        let mut sealed = Vec::with_capacity(packet.len() + 32);
+        session.sealer.seal_rtcp(packet, PacketIndex(self.rtcp_index), &mut sealed);
+        self.rtcp_index += 1;
+        self.actions.push(Action::Send(sealed));
+    }
+
+    fn round_trip(&mut self, time: Duration) {
+        let ms = time.as_secs_f32() * 1e3;
+        let smooth = self.figures.round_trip_ms.map_or(ms, |before| before + (ms - before) / 4.0);
+        self.figures.round_trip_ms = Some(smooth);
+    }
+
+    fn set_path(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let path = match (session.proven, self.stream_allowed) {
+            (true, _) => VoicePath::Udp,
+            (false, true) => VoicePath::Stream,
+            (false, false) => VoicePath::None,
+        };
+        if path != session.path {
+            session.path = path;
+            self.actions.push(Action::Tell(VoiceEvent::Path(path)));
+        }
+    }
+}
+
+impl Stream {
+    /// Takes over how far the server says the stream is, where that is ahead of what we know.
+    fn learn(&mut self, info: &StreamInfo) {
+        let Some(seq) = info.seq else { return };
+        // The packet of this very index may still be on its way: the one before it is the mark.
+        let mark = PacketIndex(PacketIndex::new(info.roc, seq).0.saturating_sub(1));
+        let behind = match self.window.highest() {
+            None => mark.0 > 0,
+            Some(highest) => mark.0 > highest.0 + (1 << 14),
+        };
+        if behind {
+            self.window.commit(mark);
+        }
+    }
+
+    /// An authentic packet as playback takes it, if it can be read.
+    fn receive(
+        &mut self,
+        ssrc: Ssrc,
+        bytes: &[u8],
+        index: PacketIndex,
+        at: Instant,
+    ) -> Option<ToPlayback> {
+        let RtpPacket { header, payload } = RtpPacket::parse(bytes).ok()?;
+        let duration = duration(header.payload_type, payload);
+        let voice = !payload.is_empty();
+        self.reception.count(index, voice.then_some(header.timestamp), at);
+        let packet = Packet {
+            index: index.0,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            duration: duration?,
+            payload: payload.to_vec(),
+        };
+        let member = self.member;
+        let payload_type = header.payload_type;
+        Some(ToPlayback::Packet(Arrived { member, ssrc, payload_type, packet, at }))
+    }
+}

@@ -1,0 +1,325 @@
+//! The playback actor: a timer that takes packets from the link's ring and keeps the loudspeaker's ring filled.
+//!
+//! The sound card sets the pace: blocks are mixed when its ring has drained below a small level. Files, the
+//! null output and the time while a device is away go by the clock.
+
+use super::capture::level_db;
+use super::capture_actor::Stop;
+use super::device::OutputDevice;
+use super::keeper::{Change, Keeper};
+use super::playback::{MIX_RATE, Playback, ToPlayback};
+use super::resample::Resampler;
+use super::shared::{Outbox, Shared};
+use super::source::Pacer;
+use super::wav::WavOutput;
+use super::{Direction, SpeakerStats, VoiceEvent};
+use crate::net::clock;
+use crate::net::limits::CLIENT_MAILBOX;
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use rtrb::{Consumer, Producer};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// How often rings are looked at.
+const TICK: Duration = Duration::from_millis(2);
+/// Least that lies in the device's ring beyond one period, in ms; ...
+const MARGIN_MIN_MS: f32 = 4.0;
+/// ... it grows by this when the device found too little, ...
+const MARGIN_STEP_MS: f32 = 2.0;
+/// ... up to this, ...
+const MARGIN_MAX_MS: f32 = 40.0;
+/// ... and comes down by a millisecond after this long without.
+const MARGIN_CALM: Duration = Duration::from_secs(20);
+/// Frames of a device whose period is not known yet.
+const PERIOD_GUESS: u32 = 480;
+/// Blocks mixed at one look at most.
+const BLOCKS_MAX: usize = 64;
+/// How often a file's header is brought up to date.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Where the mix goes.
+#[derive(Debug)]
+pub enum Sink {
+    /// A sound device.
+    Device(Box<DeviceSink>),
+    /// A file.
+    Wav {
+        /// Where it is.
+        path: PathBuf,
+        /// None after the disk refused it.
+        file: Option<WavOutput>,
+        /// When its header was last brought up to date.
+        flushed: Option<Instant>,
+    },
+    /// Nowhere.
+    Null,
+}
+
+/// A sound device and what its ring is kept filled with.
+#[derive(Debug)]
+pub struct DeviceSink {
+    keeper: Keeper<OutputDevice>,
+    name: String,
+    resampler: Option<Resampler>,
+    resampled: Vec<f32>,
+    margin_ms: f32,
+    glitches_seen: u64,
+    glitched_at: Option<Instant>,
+}
+
+/// The actor.
+pub struct PlaybackActor {
+    shared: Arc<Shared>,
+    core: Playback,
+    packets: Consumer<ToPlayback>,
+    sink: Sink,
+    pacer: Pacer,
+    echo: Option<Producer<f32>>,
+    outbox: Outbox,
+    mix: Vec<f32>,
+    underruns: u64,
+}
+
+/// Asks for figures.
+#[derive(Debug, Message)]
+#[rtype(result = "PlaybackFigures")]
+pub struct AskPlayback;
+
+/// Figures of the loudspeaker and of all who are heard.
+#[derive(Debug, Clone, Default, PartialEq, actix::MessageResponse)]
+pub struct PlaybackFigures {
+    /// Level lately, dBFS.
+    pub level_db: f32,
+    /// What it is.
+    pub output: String,
+    /// Times that it found no samples.
+    pub underruns: u64,
+    /// Everyone heard.
+    pub speakers: Vec<SpeakerStats>,
+}
+
+impl DeviceSink {
+    /// A device that is kept open; `name` is how it was asked for.
+    #[must_use]
+    pub fn new(keeper: Keeper<OutputDevice>, name: String) -> Self {
+        Self {
+            keeper,
+            name,
+            resampler: None,
+            resampled: Vec::new(),
+            margin_ms: MARGIN_MIN_MS,
+            glitches_seen: 0,
+            glitched_at: None,
+        }
+    }
+
+    /// Fills the device's ring; how often it had found too little, or none if it is not open.
+    fn fill(&mut self, now: Instant, mut render: impl FnMut() -> Vec<f32>) -> Option<u64> {
+        let device = self.keeper.device()?;
+        let rate = device.rate;
+        if self.resampler.as_ref().is_none_or(|_| !device.state.wanted.load(Ordering::Relaxed)) {
+            self.resampler = Resampler::new(MIX_RATE, rate).ok();
+            self.glitches_seen = device.state.glitches.load(Ordering::Relaxed);
+        }
+        let resampler = self.resampler.as_mut()?;
+        let glitches = device.state.glitches.load(Ordering::Relaxed);
+        let new = glitches.saturating_sub(self.glitches_seen);
+        self.glitches_seen = glitches;
+        if new > 0 {
+            self.margin_ms = (self.margin_ms + MARGIN_STEP_MS).min(MARGIN_MAX_MS);
+            self.glitched_at = Some(now);
+        } else if self.glitched_at.is_some_and(|at| now.saturating_duration_since(at) > MARGIN_CALM)
+        {
+            self.margin_ms = (self.margin_ms - 1.0).max(MARGIN_MIN_MS);
+            self.glitched_at = (self.margin_ms > MARGIN_MIN_MS).then_some(now);
+        }
+        let period = match device.state.period.load(Ordering::Relaxed) {
+            0 => PERIOD_GUESS,
+            period => period,
+        };
+        let margin = (self.margin_ms * rate as f32 / 1e3) as usize;
+        let wanted = usize::try_from(period).unwrap_or(0) + margin;
+        let capacity = device.ring.buffer().capacity();
+        for _ in 0..BLOCKS_MAX {
+            if capacity - device.ring.slots() >= wanted.min(capacity / 2) {
+                break;
+            }
+            self.resampled.clear();
+            resampler.push(&render(), &mut self.resampled);
+            let room = device.ring.slots().min(self.resampled.len());
+            if let Ok(chunk) = device.ring.write_chunk_uninit(room) {
+                chunk.fill_from_iter(self.resampled.iter().copied());
+            }
+        }
+        device.state.wanted.store(true, Ordering::Relaxed);
+        Some(new)
+    }
+}
+
+impl PlaybackActor {
+    /// An actor that plays what comes through `packets`.
+    #[must_use]
+    pub fn new(
+        shared: Arc<Shared>,
+        core: Playback,
+        packets: Consumer<ToPlayback>,
+        sink: Sink,
+        echo: Option<Producer<f32>>,
+        outbox: Outbox,
+    ) -> Self {
+        Self {
+            shared,
+            core,
+            packets,
+            sink,
+            pacer: Pacer::default(),
+            echo,
+            outbox,
+            mix: Vec::new(),
+            underruns: 0,
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        while let Ok(item) = self.packets.pop() {
+            self.core.handle(item);
+        }
+        self.core.set_deafened(self.shared.deafened());
+        let (core, echo, mix) = (&mut self.core, &mut self.echo, &mut self.mix);
+        let mut render = || {
+            mix.clear();
+            core.render(now, mix);
+            if let Some(ring) = echo {
+                let room = ring.slots().min(mix.len());
+                if let Ok(chunk) = ring.write_chunk_uninit(room) {
+                    chunk.fill_from_iter(mix.iter().copied());
+                }
+            }
+            mix.clone()
+        };
+        let mut change = None;
+        let on_device = match &mut self.sink {
+            Sink::Device(sink) => {
+                change = sink.keeper.poll(now);
+                sink.fill(now, &mut render)
+            }
+            Sink::Wav { .. } | Sink::Null => None,
+        };
+        match on_device {
+            Some(glitches) => {
+                self.underruns += glitches;
+                self.pacer.reset();
+            }
+            None => {
+                self.pacer.start(now);
+                let mut due = self.pacer.due(now, MIX_RATE);
+                // A block is 5 ms, more or less: what is rendered too much is not due next time.
+                let mut blocks = Vec::new();
+                while due > 0 {
+                    let block = render();
+                    due = match due.checked_sub(block.len().max(1)) {
+                        Some(rest) => rest,
+                        None => {
+                            self.pacer.ahead(block.len() - due);
+                            0
+                        }
+                    };
+                    blocks.push(block);
+                }
+                for block in blocks {
+                    change = change.or(self.sink.write(&block, now));
+                }
+            }
+        }
+        if let Some(change) = change {
+            self.tell(change);
+        }
+        for event in self.core.take_events() {
+            self.outbox.push(event);
+        }
+        self.outbox.flush();
+    }
+
+    fn tell(&mut self, change: Change) {
+        let direction = Direction::Output;
+        self.outbox.push(match change {
+            Change::Up(description) => VoiceEvent::DeviceUp { direction, description },
+            Change::Down(error) => {
+                VoiceEvent::DeviceDown { direction, name: self.sink.name(), error }
+            }
+        });
+    }
+}
+
+impl Sink {
+    /// Writes to the file, if it is one; what went wrong, once.
+    fn write(&mut self, samples: &[f32], now: Instant) -> Option<Change> {
+        let Self::Wav { file, flushed, .. } = self else { return None };
+        let writer = file.as_mut()?;
+        let mut result = writer.write(samples);
+        if flushed.is_none_or(|at| now.saturating_duration_since(at) > FLUSH_INTERVAL) {
+            *flushed = Some(now);
+            result = result.and(writer.flush());
+        }
+        let why = result.err()?;
+        *file = None;
+        Some(Change::Down(why))
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Device(sink) => sink.name.clone(),
+            Self::Wav { path, .. } => path.display().to_string(),
+            Self::Null => "null".to_owned(),
+        }
+    }
+
+    fn description(&mut self) -> String {
+        match self {
+            Self::Device(sink) => {
+                sink.keeper.device().map(|device| device.description.clone()).unwrap_or_default()
+            }
+            Self::Wav { path, .. } => format!("WAV file {}", path.display()),
+            Self::Null => "null".to_owned(),
+        }
+    }
+}
+
+impl Actor for PlaybackActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Context<Self>) {
+        context.set_mailbox_capacity(CLIENT_MAILBOX);
+        context.run_interval(TICK, |actor, _| actor.tick(clock::now()));
+    }
+}
+
+impl Handler<AskPlayback> for PlaybackActor {
+    type Result = PlaybackFigures;
+
+    fn handle(&mut self, _: AskPlayback, _: &mut Context<Self>) -> PlaybackFigures {
+        PlaybackFigures {
+            level_db: level_db(self.core.level()),
+            output: self.sink.description(),
+            underruns: self.underruns,
+            speakers: self.core.figures(),
+        }
+    }
+}
+
+impl Handler<Stop> for PlaybackActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, context: &mut Context<Self>) {
+        if let Sink::Wav { file: Some(file), .. } = &mut self.sink
+            && let Err(error) = file.flush()
+        {
+            tracing::warn!(%error, "the WAV output is not complete");
+        }
+        // Whatever is open is closed with it.
+        self.sink = Sink::Null;
+        context.stop();
+    }
+}

@@ -1,0 +1,173 @@
+//! What the handle, the three actors and their threads share: latest-value cells, the uplink, and the
+//! commands on their way to the link.
+//!
+//! Sound callbacks see none of this. Locks here are held for a few instructions by worker threads.
+
+use super::link::Sent;
+use super::{VoiceEvent, VoicePath, VoiceSession};
+use crate::net::ids::{MemberId, Ssrc};
+use crate::net::limits::{CLIENT_MAILBOX, STREAM_VOICE_PACKETS_MAX};
+use crate::net::message::MemberInfo;
+use crate::net::protect::Sealer;
+use std::collections::VecDeque;
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+/// Commands that may wait for the link; beyond it the link thread is dead or stuck.
+const COMMANDS_MAX: usize = 16 * CLIENT_MAILBOX;
+
+/// A command to the link. All of them keep their order.
+#[derive(Debug)]
+pub enum Command {
+    /// A session has begun.
+    Connect(Box<VoiceSession>),
+    /// It is over.
+    Disconnect,
+    /// These members and no others are in the room.
+    EnterRoom(Vec<MemberInfo>),
+    /// We are in no room.
+    LeaveRoom,
+    /// A member has come or changed.
+    Member(Box<MemberInfo>),
+    /// A member has left.
+    MemberLeft(MemberId),
+    /// A datagram from the control connection.
+    FromServer(Vec<u8>),
+    /// Voice may go through the control connection.
+    AllowStream(bool),
+}
+
+/// Where capture sends packets.
+#[derive(Debug, Default)]
+pub struct Uplink {
+    /// Changes with every session.
+    pub generation: u64,
+    /// Stream and protection of the session, if there is one.
+    pub session: Option<(Ssrc, Sealer)>,
+    /// Socket connected to the server.
+    pub socket: Option<Arc<UdpSocket>>,
+    /// Packets go through the control connection instead.
+    pub stream: bool,
+}
+
+/// The shared state.
+#[derive(Debug, Default)]
+pub struct Shared {
+    transmit: AtomicBool,
+    openings: AtomicU64,
+    deafened: AtomicBool,
+    uplink: Mutex<Uplink>,
+    sent: Mutex<Sent>,
+    commands: Mutex<VecDeque<Command>>,
+}
+
+impl Shared {
+    /// Opens or closes the microphone.
+    pub fn set_transmit(&self, on: bool) {
+        if !self.transmit.swap(on, Ordering::AcqRel) && on {
+            self.openings.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Whether the microphone is open, and how often it has been opened.
+    pub fn transmit(&self) -> (bool, u64) {
+        (self.transmit.load(Ordering::Acquire), self.openings.load(Ordering::Acquire))
+    }
+
+    /// Plays nobody, or everybody again.
+    pub fn set_deafened(&self, on: bool) {
+        self.deafened.store(on, Ordering::Release);
+    }
+
+    /// Whether nobody is to be played.
+    pub fn deafened(&self) -> bool {
+        self.deafened.load(Ordering::Acquire)
+    }
+
+    /// Where packets go.
+    pub fn uplink(&self) -> MutexGuard<'_, Uplink> {
+        self.uplink.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has been sent.
+    pub fn sent(&self) -> MutexGuard<'_, Sent> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a command. False if the queue is full and it is dropped.
+    pub fn command(&self, command: Command) -> bool {
+        let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = match command {
+            Command::FromServer(_) => CLIENT_MAILBOX,
+            _ => COMMANDS_MAX,
+        };
+        let fits = commands.len() < most;
+        if fits {
+            commands.push_back(command);
+        }
+        fits
+    }
+
+    /// The commands since the last call, in order.
+    pub fn take_commands(&self) -> VecDeque<Command> {
+        std::mem::take(&mut *self.commands.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Events on their way out. Where the receiver is slow, they wait here, in order and bounded.
+#[derive(Debug)]
+pub struct Outbox {
+    sender: mpsc::Sender<VoiceEvent>,
+    waiting: VecDeque<VoiceEvent>,
+}
+
+impl Outbox {
+    /// Events go to this sender.
+    #[must_use]
+    pub fn new(sender: mpsc::Sender<VoiceEvent>) -> Self {
+        Self { sender, waiting: VecDeque::new() }
+    }
+
+    /// Sends an event, or keeps it until `flush`. Voice that has to wait too long is dropped.
+    pub fn push(&mut self, event: VoiceEvent) {
+        let most = match event {
+            VoiceEvent::ToServer(_) => STREAM_VOICE_PACKETS_MAX,
+            _ => CLIENT_MAILBOX,
+        };
+        if self.waiting.len() >= most {
+            if let VoiceEvent::ToServer(_) = event {
+                return;
+            }
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back(event);
+        self.flush();
+    }
+
+    /// Tries again to send what waits.
+    pub fn flush(&mut self) {
+        while let Some(event) = self.waiting.pop_front() {
+            match self.sender.try_send(event) {
+                Ok(()) => {}
+                Err(TrySendError::Full(event)) => {
+                    self.waiting.push_front(event);
+                    return;
+                }
+                Err(TrySendError::Closed(_)) => self.waiting.clear(),
+            }
+        }
+    }
+}
+
+/// The name of a way of voice in figures.
+#[must_use]
+pub fn path_name(path: VoicePath) -> &'static str {
+    match path {
+        VoicePath::None => "none",
+        VoicePath::Udp => "udp",
+        VoicePath::Stream => "stream",
+    }
+}

@@ -1,0 +1,229 @@
+//! Hostile and broken peers: each gets a typed error or is cut off, and nobody else notices.
+
+use std::net::SocketAddr;
+
+use parlor::actors::server::{Server, ServerConfig};
+use parlor::net::frame;
+use parlor::net::limits::{FRAME_BYTES_MAX, HALF_OPEN_MAX, OUTBOX_BYTES_MAX, TEXT_BYTES_MAX};
+use parlor::net::message::{
+    ClientMessage, Envelope, ErrorCode, GoodbyeReason, LeaveReason, PROTOCOL_VERSION, ServerMessage,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::codec::FramedRead;
+
+use crate::support::peer::{Peer, hello, until};
+use crate::support::random::Random;
+
+async fn server() -> Server {
+    let any = "127.0.0.1:0".parse().unwrap();
+    Server::start(ServerConfig { tcp: any, udp: any, forwarders: Some(1) }).await.unwrap()
+}
+
+/// Everything that the server says to these bytes until it closes or has answered a ping behind them.
+async fn answers(server: SocketAddr, bytes: &[u8]) -> Vec<ServerMessage> {
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    let _ = stream.write_all(bytes).await;
+    let _ = stream.shutdown().await;
+    let mut all = Vec::new();
+    let mut frames = FramedRead::new(stream, frame::codec());
+    while let Some(Ok(frame)) = frame::next(&mut frames).await {
+        all.push(frame::decode::<Envelope<ServerMessage>>(&frame).unwrap().body);
+    }
+    all
+}
+
+fn framed(bytes: &[u8]) -> Vec<u8> {
+    let mut all = u32::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
+    all.extend(bytes);
+    all
+}
+
+fn message(body: ClientMessage) -> Vec<u8> {
+    frame::encode(&Envelope::event(body)).unwrap().to_vec()
+}
+
+fn codes(answers: &[ServerMessage]) -> Vec<ErrorCode> {
+    let codes = answers.iter().filter_map(|answer| match answer {
+        ServerMessage::Error { code, .. } => Some(*code),
+        _ => None,
+    });
+    codes.collect()
+}
+
+#[actix::test]
+async fn what_is_no_hello_is_answered_with_a_typed_error_and_closed() {
+    let server = server().await;
+    let tcp = server.tcp();
+    let protocol = ServerMessage::Goodbye { reason: GoodbyeReason::Protocol };
+    for (bytes, expected) in [
+        (framed(b"GET / HTTP/1.1"), vec![ErrorCode::BadMessage]),
+        (framed(b""), vec![ErrorCode::BadMessage]),
+        (message(ClientMessage::Leave), vec![ErrorCode::HelloFirst]),
+        // A length that no frame has: nothing is read, nothing is kept.
+        (vec![0xff; 64], vec![]),
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![]),
+    ] {
+        let answers = answers(tcp, &bytes).await;
+        assert_eq!(codes(&answers), expected, "{bytes:?}");
+        assert_eq!(answers.last(), Some(&protocol), "{bytes:?}");
+    }
+    let ClientMessage::Hello(mut old) = hello("anna", None) else { unreachable!() };
+    old.version = PROTOCOL_VERSION + 1;
+    assert_eq!(
+        codes(&answers(tcp, &message(ClientMessage::Hello(old))).await),
+        [ErrorCode::Version]
+    );
+    until("the door is free", || async { server.census().await == (0, 0, 0) }).await;
+    server.stop().await;
+}
+
+#[actix::test]
+async fn bad_requests_are_answered_and_the_session_goes_on() {
+    let server = server().await;
+    let mut anna = Peer::connect(&server, "anna").await;
+    for (body, expected) in [
+        (ClientMessage::Join { room: "\u{7}".to_owned() }, ErrorCode::BadRoom),
+        (ClientMessage::Rename { name: "x".repeat(33) }, ErrorCode::BadName),
+        (ClientMessage::Leave, ErrorCode::NotInRoom),
+        (ClientMessage::Chat { text: "x".repeat(TEXT_BYTES_MAX + 1) }, ErrorCode::TextTooLong),
+        (ClientMessage::ListUsers { room: Some("nowhere".to_owned()) }, ErrorCode::NoSuchRoom),
+        (hello("bert", None), ErrorCode::HelloTwice),
+    ] {
+        let answer = anna.request(body).await;
+        assert_eq!(codes(&[answer]), [expected]);
+    }
+    anna.write_raw(&framed(b"\x81\xa4type\xa5dance")).await;
+    let unknown = anna.read().await.unwrap().body;
+    assert_eq!(codes(&[unknown]), [ErrorCode::UnknownType]);
+    anna.write_raw(&framed(b"\xc1")).await;
+    let bad = anna.read().await.unwrap().body;
+    assert_eq!(codes(&[bad]), [ErrorCode::BadMessage]);
+    anna.join("hall").await;
+    server.stop().await;
+}
+
+#[actix::test]
+async fn a_taken_name_can_be_followed_by_another_on_the_same_connection() {
+    let server = server().await;
+    let _anna = Peer::connect(&server, "anna").await;
+    let mut bytes = message(hello("ANNA", None));
+    bytes.extend(message(hello("bert", None)));
+    let answers = answers(server.tcp(), &bytes).await;
+    assert_eq!(codes(&answers), [ErrorCode::NameTaken]);
+    assert!(
+        answers.iter().any(|m| matches!(m, ServerMessage::Welcome(w) if w.name.as_str() == "bert"))
+    );
+    server.stop().await;
+}
+
+#[actix::test]
+async fn random_bytes_on_both_ports_disturb_nobody() {
+    let server = server().await;
+    let (mut anna, mut bert) =
+        (Peer::connect(&server, "anna").await, Peer::connect(&server, "bert").await);
+    for peer in [&mut anna, &mut bert] {
+        peer.join("hall").await;
+        peer.open_voice().await;
+    }
+    let mut random = Random::from_env(7);
+    let noise = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for round in 0..200 {
+        let length = random.below(2000);
+        let mut bytes: Vec<u8> = (0..length).map(|_| random.next() as u8).collect();
+        noise.send_to(&bytes, server.udp()).unwrap();
+        if round % 2 == 0 {
+            // A plausible length in front, so that the bytes are read as a message.
+            bytes = framed(&bytes);
+        }
+        answers(server.tcp(), &bytes).await;
+        anna.speak(b"undisturbed");
+        assert_eq!(bert.heard().len(), 1);
+        anna.catch_up().await;
+    }
+    noise.set_nonblocking(true).unwrap();
+    assert!(noise.recv_from(&mut [0; 64]).is_err(), "strangers get no answer");
+    until("nothing is left of them", || async { server.census().await == (2, 1, 2) }).await;
+    server.stop().await;
+}
+
+#[actix::test]
+async fn a_slow_reader_is_cut_off_and_the_others_go_on() {
+    let server = server().await;
+    let mut anna = Peer::connect(&server, "anna").await;
+    anna.join("hall").await;
+    // Says hello and joins, and never reads.
+    let (near, far) = tokio::io::duplex(1024);
+    server.connect(far);
+    let (_never_read, mut write) = tokio::io::split(near);
+    let mut bytes = message(hello("sleeper", None));
+    bytes.extend(message(ClientMessage::Join { room: "hall".to_owned() }));
+    write.write_all(&bytes).await.unwrap();
+    anna.wait_for(|m| matches!(m, ServerMessage::MemberJoined { .. })).await;
+    let text = "x".repeat(TEXT_BYTES_MAX);
+    let mut said = 0;
+    while anna.members.len() > 1 {
+        assert!(said <= OUTBOX_BYTES_MAX + 64 * 1024, "the bound on what waits is kept");
+        let answer = anna.request(ClientMessage::Chat { text: text.clone() }).await;
+        assert!(matches!(answer, ServerMessage::Chat { .. }), "{answer:?}");
+        said += text.len();
+    }
+    let left = anna.wait_for(|m| matches!(m, ServerMessage::MemberLeft { .. })).await;
+    assert!(matches!(left, ServerMessage::MemberLeft { reason: LeaveReason::CutOff, .. }));
+    assert!(said > OUTBOX_BYTES_MAX / 2, "and not cut off before it is reached");
+    anna.catch_up().await;
+    assert_eq!(anna.names(), ["anna"]);
+    server.stop().await;
+}
+
+#[actix::test]
+async fn ten_thousand_half_open_connections_keep_nobody_out() {
+    const IDLERS: usize = 10_000;
+    let limit = raise_file_limit();
+    assert!(limit > 11_500, "this test needs 11,500 open files; the limit is {limit} (ulimit -n)");
+    let server = server().await;
+    let tcp = server.tcp();
+    let mut idlers = Vec::with_capacity(IDLERS);
+    for k in 0..IDLERS {
+        let mut idler = TcpStream::connect(tcp).await.unwrap();
+        if k % 2 == 0 {
+            // Half of them begin a frame and never finish it.
+            idler.write_all(&[0, 0, 1]).await.unwrap();
+        }
+        idlers.push(idler);
+        if k % 1000 == 999 {
+            let stream = TcpStream::connect(tcp).await.unwrap();
+            let name = format!("honest {k}");
+            let honest = Peer::over(Box::new(stream), server.udp(), &name, None).await;
+            honest.unwrap().join("hall").await;
+        }
+    }
+    until("the oldest idlers are gone", || async { server.census().await.2 <= HALF_OPEN_MAX + 10 })
+        .await;
+    let mut byte = [0];
+    // The oldest was let go; the newest still has his place.
+    let oldest = idlers[0].read(&mut byte).await;
+    assert!(matches!(oldest, Ok(0) | Err(_)));
+    server.stop().await;
+}
+
+fn raise_file_limit() -> u64 {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+#[actix::test]
+async fn a_frame_larger_than_any_is_refused_before_it_is_read() {
+    let server = server().await;
+    let mut anna = Peer::connect(&server, "anna").await;
+    let length = u32::try_from(FRAME_BYTES_MAX + 1).unwrap().to_be_bytes();
+    anna.write_raw(&length).await;
+    let goodbye = anna.read().await.unwrap().body;
+    assert_eq!(goodbye, ServerMessage::Goodbye { reason: GoodbyeReason::Protocol });
+    assert!(anna.read().await.is_none());
+    until("the session is gone", || async { server.census().await == (0, 0, 0) }).await;
+    server.stop().await;
+}
