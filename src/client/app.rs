@@ -185,7 +185,7 @@ impl App {
     fn line(&mut self, line: &str, now: Instant) {
         let command = match command::parse(line) {
             Ok(command) => command,
-            Err(event) => return self.show(event),
+            Err(mistake) => return self.show(mistake.into()),
         };
         match command {
             Command::Nothing => {}

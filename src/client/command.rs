@@ -1,6 +1,6 @@
 //! What a typed line means. Pure.
 
-use super::event::{Event, LocalError};
+use super::event::{ErrorKind, Event, LocalError};
 use crate::net::limits::TEXT_BYTES_MAX;
 
 /// A command or a text.
@@ -43,6 +43,22 @@ pub enum Command {
     Help,
 }
 
+/// A line that cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// Why.
+    pub code: LocalError,
+    /// What the error is worded with.
+    pub args: Vec<(&'static str, String)>,
+}
+
+impl From<Mistake> for Event {
+    fn from(Mistake { code, args }: Mistake) -> Self {
+        let args = args.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        Self::Error { code: ErrorKind::Local(code), args, fatal: false }
+    }
+}
+
 /// Every command's word and how it is used, in the order of `/help`. An alias stands behind.
 pub const COMMANDS: [(&str, &str); 16] = [
     ("/mute", "/mute"),
@@ -63,17 +79,17 @@ pub const COMMANDS: [(&str, &str); 16] = [
     ("/who", "/who [ROOM]"),
 ];
 
-/// Reads a line. What cannot be understood becomes the event that says so.
+/// Reads a line.
 ///
 /// # Errors
 /// An unknown command, a missing argument, a quotation mark without its partner, a text too long.
-pub fn parse(line: &str) -> Result<Command, Event> {
+pub fn parse(line: &str) -> Result<Command, Mistake> {
     if line.trim().is_empty() {
         return Ok(Command::Nothing);
     }
     if line.len() > TEXT_BYTES_MAX {
-        let max = TEXT_BYTES_MAX.to_string();
-        return Err(Event::error(LocalError::LineTooLong, [("max", max)]));
+        let args = vec![("max", TEXT_BYTES_MAX.to_string())];
+        return Err(Mistake { code: LocalError::LineTooLong, args });
     }
     // Two strokes let a text begin with one.
     if let Some(text) = line.strip_prefix('/').filter(|text| text.starts_with('/')) {
@@ -87,8 +103,9 @@ pub fn parse(line: &str) -> Result<Command, Event> {
     let Some((word, usage)) = COMMANDS.iter().find(|(name, _)| *name == word) else {
         return Err(unknown(&word));
     };
-    let missing = || Event::error(LocalError::MissingArgument, [("usage", (*usage).to_owned())]);
-    let unclosed = || Event::error(LocalError::UnclosedQuote, [("usage", (*usage).to_owned())]);
+    let mistake = |code| Mistake { code, args: vec![("usage", (*usage).to_owned())] };
+    let missing = || mistake(LocalError::MissingArgument);
+    let unclosed = || mistake(LocalError::UnclosedQuote);
     let one = || match unquote(rest) {
         Some("") => Err(missing()),
         Some(name) => Ok(name.to_owned()),
@@ -135,20 +152,15 @@ fn split_name(text: &str) -> Option<(&str, &str)> {
     Some((name.trim(), rest.trim_start()))
 }
 
-fn unknown(word: &str) -> Event {
-    let shown: String = word.chars().take(32).collect();
+fn unknown(word: &str) -> Mistake {
     let nearest = COMMANDS
         .iter()
         .map(|(name, _)| (distance(word, name), *name))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, _)| *distance <= 2);
-    match nearest {
-        Some((_, nearest)) => Event::error(
-            LocalError::UnknownCommand,
-            [("word", shown), ("nearest", nearest.to_owned())],
-        ),
-        None => Event::error(LocalError::UnknownCommand, [("word", shown)]),
-    }
+    let mut args = vec![("word", word.chars().take(32).collect())];
+    args.extend(nearest.map(|(_, nearest)| ("nearest", nearest.to_owned())));
+    Mistake { code: LocalError::UnknownCommand, args }
 }
 
 /// Letters to insert, leave out, replace or swap with their neighbour to make one word of the
@@ -181,16 +193,11 @@ fn distance(from: &str, to: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::event::ErrorKind;
     use proptest::prelude::*;
 
     fn error(line: &str) -> (LocalError, Option<String>) {
-        match parse(line) {
-            Err(Event::Error { code: ErrorKind::Local(code), args, .. }) => {
-                (code, args.get("nearest").cloned())
-            }
-            other => panic!("{line}: {other:?}"),
-        }
+        let Mistake { code, args } = parse(line).unwrap_err();
+        (code, args.into_iter().find(|(key, _)| *key == "nearest").map(|(_, value)| value))
     }
 
     #[test]

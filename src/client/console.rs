@@ -3,19 +3,24 @@
 //! Each is an actor on a thread of its own, so that a terminal or pipe that takes nothing cannot
 //! hold up the connection. Both are shells around `app`.
 
+pub mod keys;
 pub mod line;
+pub mod screen;
 pub mod stdin;
+pub mod terminal;
+pub mod tty;
 
 use super::control::actor::Ask;
 use super::control::request::Request;
 use super::event::Event;
+use super::voice::VoiceHandle;
 use actix::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// What a console is connected to.
 pub struct Wires {
-    /// The connection.
-    pub control: Recipient<Ask>,
+    /// The way to the connection.
+    pub asker: Asker,
     /// What it has to tell. Its end is the end of the console.
     pub events: mpsc::Receiver<Event>,
     /// Told, or dropped, when the console has shown everything.
@@ -27,9 +32,65 @@ pub struct Wires {
 #[rtype(result = "()")]
 pub struct News(pub Option<Event>);
 
-/// Sends a request to the connection. False: it is too busy or gone.
-fn ask(control: &Recipient<Ask>, request: Request, permit: Option<OwnedSemaphorePermit>) -> bool {
-    control.try_send(Ask { request, permit }).is_ok()
+/// Sends requests to the connection. The microphone is special: what was asked of it last must
+/// arrive, and closing it takes effect here at once.
+pub struct Asker {
+    control: Recipient<Ask>,
+    voice: VoiceHandle,
+    owed: Option<Request>,
+}
+
+impl Asker {
+    /// A way to this connection and this voice.
+    #[must_use]
+    pub fn new(control: Recipient<Ask>, voice: VoiceHandle) -> Self {
+        Self { control, voice, owed: None }
+    }
+
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// The connection is too busy; what was asked for, in words.
+    pub fn ask(
+        &mut self,
+        request: Request,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), String> {
+        self.pay();
+        if let Request::Transmit { on, .. } = request {
+            if !on {
+                self.voice.set_transmit(false);
+            }
+            self.owed = Some(request);
+            self.pay();
+            return Ok(());
+        }
+        let what = request.describe();
+        self.control.try_send(Ask { request, permit }).map_err(|_| what)
+    }
+
+    /// Whether the microphone's last command has not arrived yet.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        self.owed.is_some()
+    }
+
+    /// Tries to send it again.
+    pub fn pay(&mut self) {
+        if let Some(request) = self.owed.take() {
+            let ask = Ask { request: request.clone(), permit: None };
+            match self.control.try_send(ask) {
+                // Closed: the connection, and with it the microphone, has ended.
+                Ok(()) | Err(SendError::Closed(_)) => {}
+                Err(SendError::Full(_)) => self.owed = Some(request),
+            }
+        }
+    }
+
+    /// Closes the microphone, past everything else.
+    pub fn close_microphone(&self) {
+        self.voice.set_transmit(false);
+    }
 }
 
 /// Brings events to a console, one at a time; a console that is behind holds them up.

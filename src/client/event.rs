@@ -170,7 +170,7 @@ pub enum Event {
         code: NoticeCode,
     },
     /// Figures of the voice side.
-    Stats(Stats),
+    Stats(Box<Stats>),
     /// The connection is lost; it is tried again by itself.
     Lost {
         /// Why.
@@ -618,7 +618,7 @@ mod tests {
         let expected =
             json!({"event": "speaking", "id": 1, "name": "Bob", "on": true, "you": false});
         assert_eq!(value(&speaking), expected);
-        let stats = value(&Event::Stats(Stats::new(VoiceStats::default(), |_| None)));
+        let stats = value(&Event::Stats(Box::new(Stats::new(VoiceStats::default(), |_| None))));
         assert_eq!((&stats["event"], &stats["path"]), (&json!("stats"), &json!("none")));
     }
 }

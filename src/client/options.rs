@@ -58,7 +58,7 @@ pub struct Options {
     #[arg(long)]
     pub plain_keys: bool,
     /// What to log: error, warn, info, debug, or a filter
-    #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG")]
+    #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG", value_parser = log_filter)]
     pub log: Option<EnvFilter>,
     /// Where to log [default: stderr]
     #[arg(long, value_name = "FILE")]
@@ -113,6 +113,10 @@ fn server(text: &str) -> Result<HostPort, AddressError> {
         Some(0) => Err(AddressError::BadPort("0".to_owned())),
         _ => Ok(address),
     }
+}
+
+fn log_filter(text: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    EnvFilter::try_new(text)
 }
 
 /// Parses `--input`.

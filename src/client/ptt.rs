@@ -135,9 +135,9 @@ impl Ptt {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let hold = self.hold?;
-        let longest = hold.since + PTT_HOLD_MAX;
+        let longest = Some(hold.since + PTT_HOLD_MAX);
         let tap = (!hold.talks).then(|| hold.since + TAP);
-        [hold.until, tap].into_iter().flatten().fold(Some(longest), |first, at| first.min(Some(at)))
+        [longest, hold.until, tap].into_iter().flatten().min()
     }
 
     /// Takes one input.

@@ -4,14 +4,16 @@
 //! fails to start.
 
 use super::app::App;
-use super::console::Wires;
 use super::console::line::LineConsole;
+use super::console::terminal::TerminalConsole;
+use super::console::{Asker, Wires, tty};
 use super::control::actor::{Ask, ControlActor, Parts};
 use super::control::core::{ControlCore, Settings};
 use super::control::dial::TcpDialer;
 use super::control::request::Request;
 use super::options::Options;
-use super::ptt::Mode;
+use super::ptt::{Mode, Release};
+use super::texts;
 use super::voice::{VoiceConfig, VoiceError, VoiceHandle};
 use crate::net::clock;
 use crate::net::limits::{BYE_TIMEOUT, CLIENT_EVENTS_MAX, CLIENT_MAILBOX};
@@ -42,7 +44,7 @@ pub async fn run(options: Options) -> u8 {
         Err(why) => return refuse(&why, EXIT_USAGE),
     };
     let Some(name) = options.user_name() else {
-        return refuse(super::texts::arguments::NO_NAME, EXIT_USAGE);
+        return refuse(texts::arguments::NO_NAME, EXIT_USAGE);
     };
     let (voice_events_in, voice_events) = mpsc::channel(CLIENT_MAILBOX);
     let voice = match VoiceHandle::start(VoiceConfig { input, output }, voice_events_in) {
@@ -71,25 +73,42 @@ pub async fn run(options: Options) -> u8 {
         events: events_in,
         ended: ended_in,
     };
+    let terminal = options.on_terminal();
+    let keys = match terminal.then(|| tty::set(options.plain_keys, options.log_file.as_deref())) {
+        None => None,
+        Some(Ok(release)) => Some(release),
+        Some(Err(error)) => return refuse(&texts::arguments::terminal(&error), EXIT_FAILED),
+    };
     // The connection's mailbox exists before the console, and the connection starts after it.
     let console = Arbiter::new();
     let control = ControlActor::create(|ctx| {
-        let wires = Wires { control: ctx.address().recipient(), events, done: done_in };
-        start_console(&options, &console, wires);
+        let asker = Asker::new(ctx.address().recipient(), voice.clone());
+        start_console(&options, keys, &console, Wires { asker, events, done: done_in });
         ControlActor::new(parts)
     });
     let code = wait(&control, ended, done).await;
     drop(control);
+    tty::restore();
     let _ = timeout(VOICE_STOP_TIMEOUT, voice.stop()).await;
     console.stop();
     code
 }
 
-fn start_console(options: &Options, arbiter: &Arbiter, wires: Wires) {
+fn start_console(options: &Options, keys: Option<Release>, arbiter: &Arbiter, wires: Wires) {
     let mode = if options.unmute { Mode::Open } else { Mode::PushToTalk };
-    let app = App::new(None, mode, options.deafen);
+    let app = App::new(keys, mode, options.deafen);
     let json = options.json;
-    LineConsole::start_in_arbiter(&arbiter.handle(), move |_| LineConsole::new(app, json, wires));
+    let arbiter = arbiter.handle();
+    match keys {
+        Some(release) => {
+            TerminalConsole::start_in_arbiter(&arbiter, move |_| {
+                TerminalConsole::new(app, release, wires)
+            });
+        }
+        None => {
+            LineConsole::start_in_arbiter(&arbiter, move |_| LineConsole::new(app, json, wires));
+        }
+    }
 }
 
 /// Waits for the end: of the connection's own accord, by a signal, or by a fault.
@@ -100,6 +119,8 @@ async fn wait(
 ) -> u8 {
     let mut ended = ended;
     let code = tokio::select! {
+        // The connection says its code before it lets go of the console.
+        biased;
         code = &mut ended => code.unwrap_or(EXIT_FAULT),
         // The console is gone: the connection's end that it has shown is about to arrive here
         // too, or it has panicked and the connection must be told.

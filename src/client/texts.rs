@@ -572,6 +572,11 @@ pub mod arguments {
     pub fn log_file(path: &str, why: &str) -> String {
         format!("the log file {path} cannot be written: {why}")
     }
+    /// The terminal cannot be used as one.
+    #[must_use]
+    pub fn terminal(error: &std::io::Error) -> String {
+        format!("the terminal cannot be used ({error}); --plain does without its features")
+    }
     /// Logs on the terminal would tear the screen.
     pub const LOG_FILE_NEEDED: &str =
         "on a terminal the log needs a file: add --log-file FILE (or --plain)";

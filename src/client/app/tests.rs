@@ -1,1 +1,233 @@
-//! Tests of the app.
+//! The app, driven by hand: keys, lines and events in, requests and events out.
+
+use super::*;
+use crate::client::event::{ErrorKind, LocalError, LossCause};
+use crate::net::clock;
+use crate::net::name::UserName;
+use std::time::Duration;
+
+struct Bench {
+    app: App,
+    now: Instant,
+    effects: Vec<Effect>,
+}
+
+impl Bench {
+    fn new(keys: Option<Release>, mode: Mode) -> Self {
+        Self { app: App::new(keys, mode, false), now: clock::now(), effects: Vec::new() }
+    }
+
+    /// In a room, with a terminal that reports when a key is let go.
+    fn in_room() -> Self {
+        let mut bench = Self::new(Some(Release::Reported), Mode::PushToTalk);
+        bench.welcome(1);
+        bench.join();
+        bench.effects.clear();
+        bench
+    }
+
+    fn give(&mut self, input: Input) {
+        let effects = self.app.handle(input, self.now);
+        self.effects.extend(effects);
+    }
+
+    fn event(&mut self, event: Event) {
+        self.give(Input::Event(event));
+    }
+
+    fn welcome(&mut self, session: u32) {
+        let name = UserName::parse("Ann").unwrap();
+        let (id, agent, session) = (MemberId(1), String::new(), SessionNumber(session));
+        self.event(Event::Welcome { id, name, agent, resumed: false, session });
+    }
+
+    fn join(&mut self) {
+        let room = RoomName::parse("general").unwrap();
+        self.event(Event::Joined { room, members: vec![] });
+    }
+
+    fn lose(&mut self) {
+        let why = LossCause::Closed;
+        self.event(Event::Lost { why, detail: String::new(), retry_ms: 500 });
+    }
+
+    fn key(&mut self, code: KeyCode, action: KeyAction) {
+        self.give(Input::Key(Key { code, ctrl: false, alt: false, action }));
+    }
+
+    fn press(&mut self, code: KeyCode) {
+        self.key(code, KeyAction::Press);
+        self.key(code, KeyAction::Release);
+    }
+
+    fn ctrl(&mut self, c: char) {
+        let action = KeyAction::Press;
+        self.give(Input::Key(Key { code: KeyCode::Char(c), ctrl: true, alt: false, action }));
+    }
+
+    fn type_text(&mut self, text: &str) {
+        text.chars().for_each(|c| self.press(KeyCode::Char(c)));
+    }
+
+    fn asked(&mut self) -> Vec<Request> {
+        let asked =
+            std::mem::take(&mut self.effects).into_iter().filter_map(|effect| match effect {
+                Effect::Ask(request) => Some(request),
+                _ => None,
+            });
+        asked.collect()
+    }
+
+    fn transmitted(&mut self) -> Vec<bool> {
+        let asked = self.asked().into_iter().filter_map(|request| match request {
+            Request::Transmit { on, .. } => Some(on),
+            _ => None,
+        });
+        asked.collect()
+    }
+}
+
+#[test]
+fn a_typed_line_is_said_and_a_command_is_done() {
+    let mut bench = Bench::in_room();
+    bench.type_text("hello");
+    bench.press(KeyCode::Enter);
+    bench.type_text("/join music");
+    bench.press(KeyCode::Enter);
+    assert_eq!(bench.asked(), [Request::Chat("hello".into()), Request::Join("music".into())]);
+    assert!(bench.app.editor().is_empty());
+}
+
+#[test]
+fn a_paste_of_several_lines_is_one_text_and_waits_for_enter() {
+    let mut bench = Bench::in_room();
+    bench.give(Input::Paste("one\n/exit\n".into()));
+    assert_eq!(bench.asked(), []);
+    bench.press(KeyCode::Enter);
+    assert_eq!(bench.asked(), [Request::Chat("one\n/exit".into())]);
+}
+
+#[test]
+fn a_mistyped_command_is_shown_and_not_sent() {
+    let mut bench = Bench::in_room();
+    bench.give(Input::Line("/mtue".into()));
+    assert!(matches!(
+        bench.effects[..],
+        [Effect::Show(Event::Error { code: ErrorKind::Local(LocalError::UnknownCommand), .. })]
+    ));
+}
+
+#[test]
+fn the_talk_key_talks_only_while_it_is_held_and_only_in_a_room() {
+    let mut bench = Bench::in_room();
+    bench.key(KeyCode::Char('ё'), KeyAction::Press);
+    bench.key(KeyCode::Char('ё'), KeyAction::Repeat);
+    bench.key(KeyCode::Char('ё'), KeyAction::Release);
+    assert_eq!(bench.transmitted(), [true, false]);
+    assert!(bench.app.editor().is_empty());
+    let room = RoomName::parse("general").unwrap();
+    bench.key(KeyCode::Char('`'), KeyAction::Press);
+    bench.event(Event::Left { room });
+    assert_eq!(bench.transmitted(), [true, false]);
+    bench.key(KeyCode::Char('`'), KeyAction::Release);
+    bench.key(KeyCode::Char('`'), KeyAction::Press);
+    let notice = Effect::Show(Event::Notice { code: NoticeCode::NobodyToTalkTo });
+    assert!(bench.effects.contains(&notice));
+    assert_eq!(bench.transmitted(), [false; 0]);
+}
+
+#[test]
+fn on_a_line_with_text_a_tap_types_the_key() {
+    let mut bench = Bench::in_room();
+    bench.type_text("в");
+    bench.press(KeyCode::Char('ё'));
+    assert_eq!(bench.app.editor().text(), "вё");
+    assert_eq!(bench.transmitted(), [false; 0]);
+    bench.key(KeyCode::Char('ё'), KeyAction::Press);
+    bench.now += Duration::from_millis(200);
+    bench.give(Input::Tick);
+    bench.key(KeyCode::Char('ё'), KeyAction::Release);
+    assert_eq!((bench.transmitted(), bench.app.editor().text()), (vec![true, false], "вё".into()));
+}
+
+#[test]
+fn losing_focus_closes_the_microphone() {
+    let mut bench = Bench::in_room();
+    bench.key(KeyCode::Char('`'), KeyAction::Press);
+    bench.give(Input::FocusLost);
+    bench.key(KeyCode::Char('`'), KeyAction::Repeat);
+    assert_eq!(bench.transmitted(), [true, false]);
+}
+
+#[test]
+fn a_return_after_a_loss_is_never_unmuted() {
+    let mut bench = Bench::in_room();
+    bench.give(Input::Line("/unmute".into()));
+    assert_eq!(bench.transmitted(), [true]);
+    bench.lose();
+    assert_eq!(bench.transmitted(), [false]);
+    bench.welcome(2);
+    bench.join();
+    assert_eq!(bench.transmitted(), [false; 0]);
+    assert_eq!(bench.app.microphone(), (Mode::PushToTalk, false, true));
+    // A key that was down all the time neither.
+    bench.key(KeyCode::Char('`'), KeyAction::Press);
+    bench.lose();
+    bench.welcome(3);
+    bench.join();
+    bench.key(KeyCode::Char('`'), KeyAction::Repeat);
+    assert_eq!(bench.transmitted(), [true, false]);
+}
+
+#[test]
+fn an_open_microphone_begins_with_the_room_and_with_its_session() {
+    let mut bench = Bench::new(None, Mode::Open);
+    bench.welcome(4);
+    assert_eq!(bench.asked(), []);
+    bench.join();
+    let session = SessionNumber(4);
+    assert_eq!(bench.asked(), [Request::Transmit { on: true, session }]);
+    bench.give(Input::Line("/mute".into()));
+    let expected = [Request::Microphone { open: false }, Request::Transmit { on: false, session }];
+    assert_eq!(bench.asked(), expected);
+}
+
+#[test]
+fn an_unplugged_microphone_lets_go_of_the_key_and_is_shown() {
+    let mut bench = Bench::in_room();
+    bench.key(KeyCode::Char('`'), KeyAction::Press);
+    let direction = DeviceKind::Input;
+    let (name, error) = ("Mic".to_owned(), "gone".to_owned());
+    bench.event(Event::DeviceDown { direction, name, error });
+    assert_eq!(bench.transmitted(), [true, false]);
+    assert!(!bench.app.microphone().2);
+    bench.event(Event::DeviceUp { direction, description: "Mic".to_owned() });
+    assert!(bench.app.microphone().2);
+}
+
+#[test]
+fn ctrl_c_leaves_and_ctrl_d_only_from_an_empty_line() {
+    let mut bench = Bench::in_room();
+    bench.ctrl('c');
+    assert_eq!(bench.asked(), [Request::Quit]);
+    bench.type_text("x");
+    bench.ctrl('d');
+    assert_eq!(bench.asked(), []);
+    bench.ctrl('u');
+    bench.ctrl('d');
+    assert_eq!(bench.asked(), [Request::Quit]);
+}
+
+#[test]
+fn speakers_come_and_go_with_their_events() {
+    let mut bench = Bench::in_room();
+    let name = UserName::parse("Bob").unwrap();
+    let id = MemberId(2);
+    let (muted, deafened, speaking, you) = (true, false, false, false);
+    let bob = Person { id, name: name.clone(), muted, deafened, speaking, you };
+    bench.event(Event::MemberJoined(bob));
+    bench.event(Event::Speaking { id, name: name.clone(), on: true, you });
+    assert_eq!(bench.app.speakers().count(), 1);
+    bench.event(Event::Speaking { id, name, on: false, you });
+    assert_eq!(bench.app.speakers().count(), 0);
+}

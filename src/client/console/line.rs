@@ -3,9 +3,8 @@
 //! The actor may block on stdout: it has a thread of its own, and whoever is ahead of it waits.
 
 use super::stdin::{self, Typed};
-use super::{News, Wires, ask, pump};
+use super::{Asker, News, Wires, pump};
 use crate::client::app::{App, Effect, Input};
-use crate::client::control::actor::Ask;
 use crate::client::control::request::Request;
 use crate::client::event::{Event, LocalError};
 use crate::client::texts;
@@ -23,7 +22,7 @@ const LINES_WAITING_MAX: usize = REQUEST_QUEUE_MAX / 4;
 pub struct LineConsole {
     app: App,
     json: bool,
-    control: Recipient<Ask>,
+    asker: Asker,
     events: Option<mpsc::Receiver<Event>>,
     done: Option<oneshot::Sender<()>>,
     /// Nobody reads stdout any more.
@@ -39,16 +38,15 @@ impl LineConsole {
     /// A console that reads stdin when it is started.
     #[must_use]
     pub fn new(app: App, json: bool, wires: Wires) -> Self {
-        let Wires { control, events, done } = wires;
-        Self { app, json, control, events: Some(events), done: Some(done), unread: false }
+        let Wires { asker, events, done } = wires;
+        Self { app, json, asker, events: Some(events), done: Some(done), unread: false }
     }
 
     fn give(&mut self, input: Input, mut permit: Option<OwnedSemaphorePermit>) {
         for effect in self.app.handle(input, clock::now()) {
             match effect {
                 Effect::Ask(request) => {
-                    let what = request.describe();
-                    if !ask(&self.control, request, permit.take()) {
+                    if let Err(what) = self.asker.ask(request, permit.take()) {
                         self.show(&Event::error(LocalError::QueueFull, [("what", what)]));
                     }
                 }
@@ -74,7 +72,7 @@ impl LineConsole {
         if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
             // Whoever read us has gone: leave without a word.
             self.unread = true;
-            ask(&self.control, Request::Quit, None);
+            let _ = self.asker.ask(Request::Quit, None);
         }
     }
 }
@@ -113,7 +111,7 @@ impl Handler<FromStdin> for LineConsole {
         match typed {
             Typed::Line(line) => self.give(Input::Line(line), permit),
             Typed::End => {
-                ask(&self.control, Request::Finish, None);
+                let _ = self.asker.ask(Request::Finish, None);
             }
             Typed::Nothing => {}
         }

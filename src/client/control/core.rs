@@ -779,7 +779,7 @@ impl ControlCore {
     fn stats(&mut self, stats: VoiceStats) {
         self.stats_asked = self.stats_asked.saturating_sub(1);
         let stats = Stats::new(stats, |id| self.roster.name_of(id));
-        self.tell(Event::Stats(stats));
+        self.tell(Event::Stats(Box::new(stats)));
     }
 
     // ---- actions --------------------------------------------------------------------------

@@ -1,0 +1,134 @@
+//! From crossterm's keys to ours.
+//!
+//! With the kitty keyboard protocol every key arrives as the unshifted key and modifiers; shift
+//! comes resolved (alternate keys), caps lock does not. Ctrl with a Cyrillic layout names the
+//! Cyrillic letter of that key.
+
+use crate::client::app::{Key, KeyAction, KeyCode};
+use crate::client::ptt::Release;
+use crossterm::event::{
+    KeyCode as Code, KeyEvent, KeyEventKind, KeyEventState, KeyModifiers as Modifiers,
+};
+
+/// Letters of the Russian layout that stand where Latin ones with a Ctrl meaning do.
+const SAME_KEY: [(char, char); 13] = [
+    ('ф', 'a'),
+    ('и', 'b'),
+    ('с', 'c'),
+    ('в', 'd'),
+    ('у', 'e'),
+    ('а', 'f'),
+    ('р', 'h'),
+    ('л', 'k'),
+    ('д', 'l'),
+    ('т', 'n'),
+    ('з', 'p'),
+    ('г', 'u'),
+    ('ц', 'w'),
+];
+
+/// The key, if it is one that means something here.
+#[must_use]
+pub fn translate(event: KeyEvent, release: Release) -> Option<Key> {
+    let mut ctrl = event.modifiers.contains(Modifiers::CONTROL);
+    let mut alt = event.modifiers.contains(Modifiers::ALT);
+    if event.modifiers.intersects(Modifiers::SUPER | Modifiers::HYPER | Modifiers::META) {
+        return None;
+    }
+    let code = match event.code {
+        Code::Char(c) => {
+            if cfg!(windows) && ctrl && alt {
+                // AltGr, already resolved.
+                (ctrl, alt) = (false, false);
+            }
+            let kitty = release == Release::Reported && !cfg!(windows);
+            KeyCode::Char(character(c, event, ctrl, kitty))
+        }
+        Code::Enter => KeyCode::Enter,
+        Code::Backspace => KeyCode::Backspace,
+        Code::Delete => KeyCode::Delete,
+        Code::Left => KeyCode::Left,
+        Code::Right => KeyCode::Right,
+        Code::Up => KeyCode::Up,
+        Code::Down => KeyCode::Down,
+        Code::Home => KeyCode::Home,
+        Code::End => KeyCode::End,
+        _ => return None,
+    };
+    let action = match event.kind {
+        KeyEventKind::Press => KeyAction::Press,
+        KeyEventKind::Repeat => KeyAction::Repeat,
+        KeyEventKind::Release => KeyAction::Release,
+    };
+    Some(Key { code, ctrl, alt, action })
+}
+
+fn character(c: char, event: KeyEvent, ctrl: bool, kitty: bool) -> char {
+    if ctrl {
+        let c = lower(c);
+        return SAME_KEY.iter().find(|(other, _)| *other == c).map_or(c, |(_, latin)| *latin);
+    }
+    if !kitty {
+        return c;
+    }
+    // crossterm takes shift away where it has found the shifted character.
+    let shifted = event.modifiers.contains(Modifiers::SHIFT) && c.is_lowercase();
+    let c = if shifted { upper(c) } else { c };
+    match event.state.contains(KeyEventState::CAPS_LOCK) {
+        true if c.is_lowercase() => upper(c),
+        true if c.is_uppercase() => lower(c),
+        _ => c,
+    }
+}
+
+/// The capital letter, where it is one character.
+fn upper(c: char) -> char {
+    let mut all = c.to_uppercase();
+    all.next().filter(|_| all.next().is_none()).unwrap_or(c)
+}
+
+fn lower(c: char) -> char {
+    let mut all = c.to_lowercase();
+    all.next().filter(|_| all.next().is_none()).unwrap_or(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn translated(code: Code, modifiers: Modifiers, state: KeyEventState) -> Option<Key> {
+        let event = KeyEvent::new_with_kind_and_state(code, modifiers, KeyEventKind::Press, state);
+        translate(event, Release::Reported)
+    }
+
+    fn typed(c: char, modifiers: Modifiers, state: KeyEventState) -> Option<KeyCode> {
+        translated(Code::Char(c), modifiers, state).map(|key| key.code)
+    }
+
+    #[test]
+    fn caps_lock_and_shift_make_capitals_and_cancel_each_other() {
+        let (none, caps) = (KeyEventState::NONE, KeyEventState::CAPS_LOCK);
+        let (plain, shift) = (Modifiers::NONE, Modifiers::SHIFT);
+        assert_eq!(typed('ж', plain, none), Some(KeyCode::Char('ж')));
+        assert_eq!(typed('ж', plain, caps), Some(KeyCode::Char('Ж')));
+        // Shift was resolved by the terminal.
+        assert_eq!(typed('Ж', plain, none), Some(KeyCode::Char('Ж')));
+        assert_eq!(typed('Ж', plain, caps), Some(KeyCode::Char('ж')));
+        // A terminal that tells no shifted key.
+        assert_eq!(typed('g', shift, none), Some(KeyCode::Char('G')));
+        assert_eq!(typed('1', plain, caps), Some(KeyCode::Char('1')));
+        assert_eq!(typed('ß', shift, none), Some(KeyCode::Char('ß')));
+    }
+
+    #[test]
+    fn ctrl_works_on_a_russian_keyboard() {
+        let key = translated(Code::Char('с'), Modifiers::CONTROL, KeyEventState::NONE).unwrap();
+        assert_eq!((key.code, key.ctrl), (KeyCode::Char('c'), true));
+    }
+
+    #[test]
+    fn keys_of_the_window_manager_type_nothing() {
+        assert_eq!(typed('d', Modifiers::SUPER, KeyEventState::NONE), None);
+        assert_eq!(translated(Code::F(1), Modifiers::NONE, KeyEventState::NONE), None);
+    }
+}

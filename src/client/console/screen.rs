@@ -1,0 +1,263 @@
+//! What the terminal shows: the prompt as spans of text, and frames of bytes. Pure.
+//!
+//! Lines scroll up as in any shell; below them stands one row with status and input. A frame
+//! clears that row, prints what is new, and draws the row again, inside one synchronised update,
+//! so that typing is never torn.
+
+use crate::client::app::App;
+use crate::client::ptt::Mode;
+use crate::client::texts;
+use crate::net::name::printable;
+use std::fmt::Write;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Narrower than this there is no room for a status.
+const STATUS_WIDTH_MIN: usize = 24;
+/// Columns that the status leaves to the input, whatever it has to say.
+const INPUT_WIDTH_MIN: usize = 8;
+/// Columns for the name of the room.
+const ROOM_WIDTH_MAX: usize = 20;
+/// Columns for one name of those who speak.
+const SPEAKER_WIDTH_MAX: usize = 14;
+
+/// How a span looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// As the terminal's text.
+    Plain,
+    /// Less important.
+    Dim,
+    /// The microphone is on.
+    Alert,
+    /// Someone speaks.
+    Voice,
+}
+
+/// The row at the bottom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prompt {
+    /// Its parts, together narrower than the terminal.
+    pub spans: Vec<(Look, String)>,
+    /// Column of the cursor.
+    pub cursor: usize,
+}
+
+impl Prompt {
+    /// The prompt of this state, for a terminal of this width.
+    #[must_use]
+    pub fn new(app: &App, width: usize) -> Self {
+        // The last column stays free: a character there makes some terminals wrap.
+        let width = width.saturating_sub(1);
+        let mut spans = Vec::new();
+        if width >= STATUS_WIDTH_MIN {
+            status(app, width / 2, &mut spans);
+            let wide = |spans: &[(Look, String)]| spans.iter().map(|s| s.1.width()).sum::<usize>();
+            while spans.len() > 1 && wide(&spans) + INPUT_WIDTH_MIN > width {
+                spans.pop();
+            }
+        }
+        spans.push((Look::Dim, if width >= STATUS_WIDTH_MIN { "▏" } else { ">" }.to_owned()));
+        let used: usize = spans.iter().map(|(_, text)| text.width()).sum();
+        let visible = app.editor().visible(width.saturating_sub(used));
+        let cursor = used + visible.cursor;
+        spans.push((Look::Plain, visible.text));
+        Self { spans, cursor }
+    }
+
+    /// Its text, without looks.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.spans.iter().map(|(_, text)| text.as_str()).collect()
+    }
+}
+
+fn status(app: &App, room: usize, spans: &mut Vec<(Look, String)>) {
+    let (up, ever) = app.link();
+    let place = match app.room() {
+        Some(name) => fit(&printable(name.as_str()), ROOM_WIDTH_MAX.min(room / 2)),
+        None => texts::status_link(up, ever).to_owned(),
+    };
+    spans.push((Look::Plain, format!("[{place}] ")));
+    let (mode, on, there) = app.microphone();
+    let microphone = texts::status_microphone(mode == Mode::Open, on, there);
+    let look = if there && (on || mode == Mode::Open) { Look::Alert } else { Look::Dim };
+    spans.push((look, format!("{microphone} ")));
+    if app.deafened() {
+        spans.push((Look::Alert, format!("{} ", texts::STATUS_DEAFENED)));
+    }
+    let used: usize = spans.iter().map(|(_, text)| text.width()).sum();
+    let mut left = room.saturating_sub(used);
+    let names: Vec<String> =
+        app.speakers().map(|m| fit(&printable(m.name.as_str()), SPEAKER_WIDTH_MAX)).collect();
+    let mut shown = String::new();
+    for (k, name) in names.iter().enumerate() {
+        let more = names.len() - k;
+        let next = format!("{}{name}", if k == 0 { "♪ " } else { ", " });
+        // The first is always named; of the others at least how many there are.
+        let mark = if more > 1 { 4 } else { 0 };
+        if k > 0 && next.width() + mark > left {
+            let _ = write!(shown, " +{more}");
+            break;
+        }
+        left = left.saturating_sub(next.width());
+        shown.push_str(&next);
+    }
+    if !shown.is_empty() {
+        spans.push((Look::Voice, format!("{shown} ")));
+    }
+}
+
+/// The start of a text that fits, with a mark where it was cut.
+fn fit(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let (mut cut, mut used) = (String::new(), 1);
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used > width {
+            break;
+        }
+        cut.push(c);
+    }
+    cut.push('…');
+    cut
+}
+
+/// What was drawn last, to be replaced by the next frame.
+#[derive(Debug, Default)]
+pub struct Screen {
+    /// Column of the cursor in the prompt that stands there now.
+    cursor: usize,
+}
+
+impl Screen {
+    /// The bytes that print `lines` and then draw the prompt, or none at the end.
+    ///
+    /// `width` is the terminal's now: if it has become narrower, the old prompt has been wrapped
+    /// into several rows, and all of them are cleared.
+    pub fn frame(&mut self, lines: &[String], prompt: Option<&Prompt>, width: usize) -> String {
+        let mut out = String::from("\x1b[?2026h");
+        let rows_up = self.cursor / width.max(1);
+        if rows_up > 0 {
+            let _ = write!(out, "\x1b[{rows_up}A");
+        }
+        out.push_str("\r\x1b[J");
+        for line in lines {
+            out.push_str(line);
+            out.push_str("\r\n");
+        }
+        self.cursor = 0;
+        if let Some(prompt) = prompt {
+            for (look, text) in &prompt.spans {
+                let code = match look {
+                    Look::Plain => "",
+                    Look::Dim => "\x1b[2m",
+                    Look::Alert => "\x1b[1;31m",
+                    Look::Voice => "\x1b[32m",
+                };
+                let end = if code.is_empty() { "" } else { "\x1b[0m" };
+                let _ = write!(out, "{code}{text}{end}");
+            }
+            out.push('\r');
+            if prompt.cursor > 0 {
+                let _ = write!(out, "\x1b[{}C", prompt.cursor);
+            }
+            self.cursor = prompt.cursor;
+        }
+        out.push_str("\x1b[?2026l");
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::app::{Input, Key, KeyAction, KeyCode};
+    use crate::client::event::{Event, Person, SessionNumber};
+    use crate::client::ptt::Release;
+    use crate::net::clock;
+    use crate::net::ids::MemberId;
+    use crate::net::name::{RoomName, UserName};
+
+    fn app(speakers: &[&str]) -> App {
+        let mut app = App::new(Some(Release::Reported), Mode::PushToTalk, false);
+        let name = UserName::parse("me").unwrap();
+        let session = SessionNumber(1);
+        let agent = String::new();
+        let id = MemberId(1);
+        let welcome = Event::Welcome { id, name, agent, resumed: false, session };
+        app.handle(Input::Event(welcome), clock::now());
+        let members = speakers.iter().zip(2u64..).map(|(name, id)| Person {
+            id: MemberId(id),
+            name: UserName::parse(name).unwrap(),
+            muted: true,
+            deafened: false,
+            speaking: true,
+            you: false,
+        });
+        let room = RoomName::parse("general").unwrap();
+        let joined = Event::Joined { room, members: members.collect() };
+        app.handle(Input::Event(joined), clock::now());
+        app
+    }
+
+    fn key(app: &mut App, code: char, action: KeyAction) {
+        let key = Key { code: KeyCode::Char(code), ctrl: false, alt: false, action };
+        app.handle(Input::Key(key), clock::now());
+    }
+
+    #[test]
+    fn the_prompt_shows_room_microphone_and_the_line() {
+        let mut app = app(&[]);
+        "hi".chars().for_each(|c| key(&mut app, c, KeyAction::Press));
+        let prompt = Prompt::new(&app, 80);
+        assert_eq!(prompt.text(), "[general] mic off ▏hi");
+        assert_eq!(prompt.cursor, 21);
+    }
+
+    #[test]
+    fn talking_and_who_else_talks_are_shown() {
+        let mut talking = app(&["Ann", "Bob"]);
+        key(&mut talking, '`', KeyAction::Press);
+        assert_eq!(Prompt::new(&talking, 80).text(), "[general] TALKING ♪ Ann, Bob ▏");
+        key(&mut talking, '`', KeyAction::Release);
+        assert_eq!(Prompt::new(&talking, 80).text(), "[general] mic off ♪ Ann, Bob ▏");
+        let crowd = app(&["Ann", "Bartholomew the Great", "Cid", "Dee"]);
+        let text = Prompt::new(&crowd, 80).text();
+        assert_eq!(text, "[general] mic off ♪ Ann +3 ▏");
+        let text = Prompt::new(&crowd, 120).text();
+        assert_eq!(text, "[general] mic off ♪ Ann, Bartholomew t…, Cid, Dee ▏");
+    }
+
+    #[test]
+    fn no_connection_is_shown() {
+        let app = App::new(None, Mode::PushToTalk, true);
+        assert_eq!(Prompt::new(&app, 80).text(), "[connecting] mic off deafened ▏");
+    }
+
+    #[test]
+    fn the_prompt_never_fills_the_row() {
+        let mut app = app(&["Ann", "Bartholomew the Great", "日本語日本語日本語"]);
+        for _ in 0..100 {
+            key(&mut app, '語', KeyAction::Press);
+        }
+        for width in 0..200 {
+            let prompt = Prompt::new(&app, width);
+            assert!(prompt.text().width() < width.max(2), "{width}: {}", prompt.text());
+            assert!(prompt.cursor < width.max(2));
+        }
+    }
+
+    #[test]
+    fn a_frame_clears_the_prompt_prints_the_lines_and_draws_it_again() {
+        let mut screen = Screen::default();
+        let prompt = Prompt::new(&app(&[]), 80);
+        let frame = screen.frame(&["one".into(), "two".into()], Some(&prompt), 80);
+        let expected = "\x1b[?2026h\r\x1b[Jone\r\ntwo\r\n[general] \x1b[2mmic off \x1b[0m\
+                        \x1b[2m▏\x1b[0m\r\x1b[19C\x1b[?2026l";
+        assert_eq!(frame, expected);
+        // Narrower now: the old prompt takes two rows.
+        assert!(screen.frame(&[], None, 15).starts_with("\x1b[?2026h\x1b[1A\r\x1b[J"));
+    }
+}

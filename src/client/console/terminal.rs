@@ -1,0 +1,324 @@
+//! Terminal mode: a prompt at the bottom, what happens above it, push-to-talk by key.
+//!
+//! The actor never blocks on the terminal. Frames are made only when the writer thread can take
+//! one; until then lines wait, within a bound, so that a stopped terminal cannot keep the
+//! microphone open.
+
+use super::screen::{Prompt, Screen};
+use super::{Asker, News, Wires, keys, pump, tty};
+use crate::client::app::{App, Effect, Input};
+use crate::client::control::request::Request;
+use crate::client::event::{Event, LocalError, NoticeCode};
+use crate::client::ptt::Release;
+use crate::client::texts;
+use crate::net::clock;
+use crate::net::limits::{CLIENT_MAILBOX, SCREEN_LINES_MAX};
+use actix::prelude::*;
+use crossterm::event::Event as TerminalEvent;
+use std::collections::VecDeque;
+use std::io::Write;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// Lines in one frame.
+const FRAME_LINES_MAX: usize = 200;
+/// Keys read ahead.
+const KEYS_AHEAD: usize = 64;
+/// Width where the terminal does not tell one.
+const WIDTH_DEFAULT: usize = 80;
+/// Pause before a microphone command that found no room is sent again.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// The actor.
+pub struct TerminalConsole {
+    app: App,
+    release: Release,
+    asker: Asker,
+    events: Option<mpsc::Receiver<Event>>,
+    done: Option<oneshot::Sender<()>>,
+    screen: Screen,
+    width: usize,
+    lines: VecDeque<String>,
+    skipped: usize,
+    fatal: Option<String>,
+    /// Told when there is something to draw.
+    dirty: Rc<Notify>,
+    closing: bool,
+    timer: Option<SpawnHandle>,
+}
+
+/// Terminal to console; `None` when it is gone.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct FromTerminal(Option<TerminalEvent>);
+
+/// Painter to console: the writer can take a frame.
+#[derive(Message)]
+#[rtype(result = "Frame")]
+struct NextFrame;
+
+#[derive(MessageResponse)]
+struct Frame {
+    bytes: String,
+    last: bool,
+}
+
+/// Painter to console: the last frame is out and the terminal is restored.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Painted;
+
+impl TerminalConsole {
+    /// A console for a terminal whose modes are set.
+    #[must_use]
+    pub fn new(app: App, release: Release, wires: Wires) -> Self {
+        let Wires { asker, events, done } = wires;
+        Self {
+            app,
+            release,
+            asker,
+            events: Some(events),
+            done: Some(done),
+            screen: Screen::default(),
+            width: width(),
+            lines: VecDeque::new(),
+            skipped: 0,
+            fatal: None,
+            dirty: Rc::new(Notify::new()),
+            closing: false,
+            timer: None,
+        }
+    }
+
+    fn give(&mut self, input: Input, ctx: &mut Context<Self>) {
+        for effect in self.app.handle(input, clock::now()) {
+            match effect {
+                Effect::Ask(request) => {
+                    if let Err(what) = self.asker.ask(request, None) {
+                        self.show(&Event::error(LocalError::QueueFull, [("what", what)]));
+                    }
+                }
+                Effect::Show(event) => self.show(&event),
+                Effect::Redraw => self.width = width(),
+            }
+        }
+        self.set_timer(ctx);
+        self.dirty.notify_one();
+    }
+
+    fn set_timer(&mut self, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        let retry = self.asker.owes().then_some(RETRY_PAUSE);
+        let now = clock::now();
+        let deadline = self.app.deadline().map(|at| at.saturating_duration_since(now));
+        if let Some(wait) = [retry, deadline].into_iter().flatten().min() {
+            self.timer = Some(ctx.run_later(wait, |console, ctx| {
+                console.timer = None;
+                console.asker.pay();
+                console.give(Input::Tick, ctx);
+            }));
+        }
+    }
+
+    fn show(&mut self, event: &Event) {
+        match event {
+            Event::Error { code, args, fatal: true } => {
+                self.fatal = Some(texts::fatal(*code, args));
+            }
+            // The prompt shows it.
+            Event::Speaking { .. } => {}
+            event => self.lines.extend(texts::words(event)),
+        }
+        while self.lines.len() > SCREEN_LINES_MAX {
+            self.lines.pop_front();
+            self.skipped += 1;
+        }
+    }
+
+    fn next_frame(&mut self) -> Frame {
+        let mut lines: Vec<String> = Vec::new();
+        if self.skipped > 0 {
+            lines.push(texts::skipped(std::mem::take(&mut self.skipped)));
+        }
+        let count = self.lines.len().min(FRAME_LINES_MAX);
+        lines.extend(self.lines.drain(..count));
+        let more = !self.lines.is_empty();
+        if more {
+            self.dirty.notify_one();
+        }
+        let last = self.closing && !more;
+        let prompt = (!last).then(|| Prompt::new(&self.app, self.width));
+        Frame { bytes: self.screen.frame(&lines, prompt.as_ref(), self.width), last }
+    }
+}
+
+fn width() -> usize {
+    crossterm::terminal::size().map_or(WIDTH_DEFAULT, |(columns, _)| usize::from(columns))
+}
+
+impl Actor for TerminalConsole {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(CLIENT_MAILBOX);
+        if let Some(events) = self.events.take() {
+            actix_rt::spawn(pump(events, ctx.address()));
+        }
+        let code = match self.release {
+            Release::Reported => NoticeCode::KeysRelease,
+            Release::Guessed => NoticeCode::KeysRepeat,
+        };
+        self.show(&Event::Notice { code });
+        let started = read_terminal().and_then(|keys| Ok((keys, write_terminal()?)));
+        match started {
+            Ok((keys, (frames, written))) => {
+                actix_rt::spawn(pump_keys(keys, ctx.address()));
+                let dirty = Rc::clone(&self.dirty);
+                actix_rt::spawn(paint(ctx.address(), dirty, frames, written));
+                self.dirty.notify_one();
+            }
+            Err(error) => {
+                tracing::error!(%error, "the terminal's threads cannot be started");
+                ctx.stop();
+            }
+        }
+    }
+}
+
+/// Reads the terminal on a thread of its own: a read there cannot be interrupted.
+fn read_terminal() -> std::io::Result<mpsc::Receiver<Option<TerminalEvent>>> {
+    let (sender, receiver) = mpsc::channel(KEYS_AHEAD);
+    std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
+        loop {
+            let event = crossterm::event::read().ok();
+            let gone = event.is_none();
+            if sender.blocking_send(event).is_err() || gone {
+                return;
+            }
+        }
+    })?;
+    Ok(receiver)
+}
+
+/// Writes frames on a thread of its own: the terminal may be stopped. Says when it has ended.
+fn write_terminal() -> std::io::Result<(mpsc::Sender<String>, oneshot::Receiver<()>)> {
+    let (sender, mut receiver) = mpsc::channel::<String>(1);
+    let (ended, written) = oneshot::channel();
+    std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
+        let mut out = std::io::stdout();
+        while let Some(frame) = receiver.blocking_recv() {
+            // A terminal that is gone is noticed by the reader.
+            let _ = out.write_all(frame.as_bytes()).and_then(|()| out.flush());
+        }
+        let _ = ended.send(());
+    })?;
+    Ok((sender, written))
+}
+
+async fn pump_keys(
+    mut keys: mpsc::Receiver<Option<TerminalEvent>>,
+    console: Addr<TerminalConsole>,
+) {
+    while let Some(event) = keys.recv().await {
+        if console.send(FromTerminal(event)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Asks for a frame when there is something to draw and the writer can take it.
+async fn paint(
+    console: Addr<TerminalConsole>,
+    dirty: Rc<Notify>,
+    frames: mpsc::Sender<String>,
+    written: oneshot::Receiver<()>,
+) {
+    loop {
+        dirty.notified().await;
+        let Ok(permit) = frames.reserve().await else { break };
+        let Ok(frame) = console.send(NextFrame).await else { break };
+        permit.send(frame.bytes);
+        if frame.last {
+            break;
+        }
+    }
+    drop(frames);
+    let _ = written.await;
+    tty::restore();
+    let _ = console.send(Painted).await;
+}
+
+impl Handler<FromTerminal> for TerminalConsole {
+    type Result = ();
+
+    fn handle(&mut self, FromTerminal(event): FromTerminal, ctx: &mut Self::Context) {
+        let input = match event {
+            Some(TerminalEvent::Key(key)) => match keys::translate(key, self.release) {
+                Some(key) => Input::Key(key),
+                None => return,
+            },
+            Some(TerminalEvent::Paste(text)) => Input::Paste(text),
+            Some(TerminalEvent::FocusLost) => Input::FocusLost,
+            Some(TerminalEvent::Resize(columns, _)) => {
+                self.width = usize::from(columns);
+                self.dirty.notify_one();
+                return;
+            }
+            Some(TerminalEvent::FocusGained | TerminalEvent::Mouse(_)) => return,
+            None => {
+                // Nobody is there any more.
+                self.give(Input::FocusLost, ctx);
+                let _ = self.asker.ask(Request::Quit, None);
+                return;
+            }
+        };
+        self.give(input, ctx);
+    }
+}
+
+impl Handler<NextFrame> for TerminalConsole {
+    type Result = Frame;
+
+    fn handle(&mut self, _: NextFrame, _: &mut Self::Context) -> Frame {
+        self.next_frame()
+    }
+}
+
+impl Handler<Painted> for TerminalConsole {
+    type Result = ();
+
+    fn handle(&mut self, _: Painted, ctx: &mut Self::Context) {
+        if let Some(fatal) = &self.fatal {
+            eprintln!("{fatal}");
+        }
+        if let Some(done) = self.done.take() {
+            // Nobody waits: the client is being torn down already.
+            let _ = done.send(());
+        }
+        ctx.stop();
+    }
+}
+
+impl Handler<News> for TerminalConsole {
+    type Result = ();
+
+    fn handle(&mut self, News(event): News, ctx: &mut Self::Context) {
+        match event {
+            Some(event) => self.give(Input::Event(event), ctx),
+            None => {
+                self.closing = true;
+                self.dirty.notify_one();
+            }
+        }
+    }
+}
+
+/// The microphone must not stay open because a console has ended.
+impl Drop for TerminalConsole {
+    fn drop(&mut self) {
+        self.asker.close_microphone();
+    }
+}

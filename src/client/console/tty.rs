@@ -1,0 +1,116 @@
+//! The terminal's modes: set once, restored on every way out, any number of times.
+//!
+//! While they are set nothing but frames may be written: what libraries print on stderr (ALSA
+//! does) goes to the log file or nowhere.
+
+use crate::client::ptt::Release;
+use crossterm::event::{
+    DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange,
+    KeyboardEnhancementFlags as Flags, PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
+};
+use crossterm::{execute, terminal};
+use std::io;
+use std::path::Path;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static SET: AtomicBool = AtomicBool::new(false);
+static KEYS_PUSHED: AtomicBool = AtomicBool::new(false);
+static HOOK: Once = Once::new();
+
+/// Sets the modes and says how it is known that a key was let go. `plain_keys` asks for no more
+/// than any terminal has.
+///
+/// # Errors
+/// The terminal refuses.
+pub fn set(plain_keys: bool, log_file: Option<&Path>) -> io::Result<Release> {
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            restore();
+            before(panic);
+        }));
+    });
+    terminal::enable_raw_mode()?;
+    SET.store(true, Ordering::SeqCst);
+    let release = match enter(plain_keys) {
+        Ok(release) => release,
+        Err(error) => {
+            restore();
+            return Err(error);
+        }
+    };
+    stderr::redirect(log_file);
+    Ok(release)
+}
+
+fn enter(plain_keys: bool) -> io::Result<Release> {
+    execute!(io::stdout(), EnableBracketedPaste, EnableFocusChange)?;
+    if cfg!(windows) {
+        return Ok(Release::Reported);
+    }
+    if plain_keys || !matches!(terminal::supports_keyboard_enhancement(), Ok(true)) {
+        return Ok(Release::Guessed);
+    }
+    let flags = Flags::DISAMBIGUATE_ESCAPE_CODES
+        | Flags::REPORT_EVENT_TYPES
+        | Flags::REPORT_ALTERNATE_KEYS
+        | Flags::REPORT_ALL_KEYS_AS_ESCAPE_CODES;
+    KEYS_PUSHED.store(true, Ordering::SeqCst);
+    execute!(io::stdout(), PushKeyboardEnhancementFlags(flags))?;
+    Ok(Release::Reported)
+}
+
+/// Puts everything back as it was. Errors have nobody to be told to.
+pub fn restore() {
+    if !SET.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    let mut out = io::stdout();
+    if KEYS_PUSHED.swap(false, Ordering::SeqCst) {
+        let _ = execute!(out, PopKeyboardEnhancementFlags);
+    }
+    let _ = execute!(out, DisableFocusChange, DisableBracketedPaste, crossterm::cursor::Show);
+    let _ = terminal::disable_raw_mode();
+    stderr::restore();
+}
+
+#[cfg(unix)]
+mod stderr {
+    use std::fs::{File, OpenOptions};
+    use std::io::{IsTerminal, stderr};
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::path::Path;
+    use std::sync::{Mutex, PoisonError};
+
+    static BEFORE: Mutex<Option<OwnedFd>> = Mutex::new(None);
+
+    pub(super) fn redirect(log_file: Option<&Path>) {
+        if !stderr().is_terminal() {
+            return;
+        }
+        let to = match log_file {
+            Some(path) => OpenOptions::new().create(true).append(true).open(path),
+            None => File::options().write(true).open("/dev/null"),
+        };
+        let (Ok(to), Ok(before)) = (to, stderr().as_fd().try_clone_to_owned()) else { return };
+        if rustix::stdio::dup2_stderr(&to).is_ok() {
+            *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        }
+    }
+
+    pub(super) fn restore() {
+        if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let _ = rustix::stdio::dup2_stderr(&before);
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod stderr {
+    use std::path::Path;
+
+    pub(super) fn redirect(_log_file: Option<&Path>) {}
+
+    pub(super) fn restore() {}
+}
