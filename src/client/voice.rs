@@ -16,6 +16,8 @@ mod playback_actor;
 mod reports;
 mod resample;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod source;
 mod speaker;
 mod stretch;
