@@ -11,8 +11,12 @@ mod keeper;
 mod limiter;
 mod link;
 mod link_actor;
+#[cfg(test)]
+mod link_tests;
 mod playback;
 mod playback_actor;
+#[cfg(test)]
+mod playback_tests;
 mod reports;
 mod resample;
 mod shared;
