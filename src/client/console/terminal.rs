@@ -100,7 +100,10 @@ impl TerminalConsole {
                     }
                 }
                 Effect::Show(event) => self.show(&event),
-                Effect::Redraw => self.width = width(),
+                Effect::Redraw => {
+                    self.width = width();
+                    self.screen.forget();
+                }
             }
         }
         self.set_timer(ctx);
@@ -240,7 +243,9 @@ async fn paint(
         dirty.notified().await;
         let Ok(permit) = frames.reserve().await else { break };
         let Ok(frame) = console.send(NextFrame).await else { break };
-        permit.send(frame.bytes);
+        if !frame.bytes.is_empty() {
+            permit.send(frame.bytes);
+        }
         if frame.last {
             break;
         }

@@ -1,10 +1,12 @@
 //! The control core, driven by hand: a server's words in, actions out, time as the test says.
 
 use super::*;
-use crate::client::voice::Direction;
+use crate::client::voice::{Direction, VoiceEvent};
 use crate::net::clock;
-use crate::net::ids::Ssrc;
-use crate::net::message::{LeaveReason, StreamGrant, StreamInfo};
+use crate::net::ids::{MemberId, Ssrc};
+use crate::net::message::{
+    LeaveReason, MemberInfo, RoomInfo, ServerMessage, StreamGrant, StreamInfo,
+};
 use crate::net::secret::Secret;
 
 fn settings() -> Settings {
