@@ -252,7 +252,7 @@ async fn paint(
     }
     drop(frames);
     let _ = written.await;
-    tty::restore();
+    tty::restore_soon().await;
     let _ = console.send(Painted).await;
 }
 
