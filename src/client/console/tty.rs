@@ -16,6 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
+/// Every key as a key, with its release: the flags that `enter` pushes (kitty keyboard protocol).
+pub const KEYS_WITH_RELEASE: &str = "\x1b[=15;1u";
+/// Keys that make text as that text, without their release.
+pub const KEYS_AS_TEXT: &str = "\x1b[=7;1u";
 /// How long the terminal may take to go back to its modes.
 const RESTORE_TIMEOUT: Duration = Duration::from_millis(500);
 
