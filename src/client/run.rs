@@ -122,11 +122,14 @@ async fn wait(
         // The connection says its code before it lets go of the console.
         biased;
         code = &mut ended => code.unwrap_or(EXIT_FAULT),
-        // The console is gone without being asked to: it has panicked.
+        // The console is gone: the connection's end that it has shown is about to arrive here
+        // too, or it has panicked and the connection must be told.
         _ = &mut done => {
             quit(control);
-            let _ = timeout(BYE_TIMEOUT, &mut ended).await;
-            return EXIT_FAULT;
+            return match timeout(BYE_TIMEOUT, &mut ended).await {
+                Ok(Ok(code)) => code,
+                Ok(Err(_)) | Err(_) => EXIT_FAULT,
+            };
         }
         () = signalled() => {
             quit(control);

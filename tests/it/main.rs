@@ -7,6 +7,9 @@
 #[cfg(all(feature = "server", unix))]
 mod bad_input;
 #[cfg(test)]
+#[cfg(all(feature = "server", feature = "client", unix))]
+mod console;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 #[cfg(feature = "server")]
@@ -19,3 +22,6 @@ mod rooms;
 mod sound_card;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+#[cfg(all(feature = "server", feature = "client"))]
+mod voice_path;

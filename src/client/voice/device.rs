@@ -33,6 +33,8 @@ pub struct DeviceState {
     pub glitches: AtomicU64,
     /// Output only: whether the worker means to keep the ring filled.
     pub wanted: AtomicBool,
+    /// Errors since the last callback.
+    troubles: AtomicU32,
     failed: AtomicBool,
     error: Mutex<Option<String>>,
 }
@@ -41,11 +43,18 @@ impl DeviceState {
     /// What made the device unusable, if anything did.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        if !self.failed.load(Ordering::Acquire) {
-            return None;
-        }
+        self.failed.load(Ordering::Acquire).then(|| self.text())
+    }
+
+    /// What goes wrong since the last callback, if anything does; it may pass.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        (self.troubles.load(Ordering::Relaxed) > 0).then(|| self.text())
+    }
+
+    fn text(&self) -> String {
         let error = self.error.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(error.clone().unwrap_or_else(|| "the device has stopped".to_owned()))
+        error.clone().unwrap_or_else(|| "the device has stopped".to_owned())
     }
 
     /// Called by cpal, perhaps thousands of times in a row: only the first counts.
@@ -56,11 +65,19 @@ impl DeviceState {
             }
             cpal::ErrorKind::RealtimeDenied | cpal::ErrorKind::DeviceChanged => {}
             _ if self.failed.load(Ordering::Acquire) => {}
-            _ => {
-                if let Ok(mut text) = self.error.try_lock() {
+            kind => {
+                // ALSA's plugins have passing troubles; those that last are failures.
+                let passing =
+                    matches!(kind, cpal::ErrorKind::BackendError | cpal::ErrorKind::DeviceBusy);
+                let first = self.troubles.fetch_add(1, Ordering::Relaxed) == 0;
+                if (first || !passing)
+                    && let Ok(mut text) = self.error.try_lock()
+                {
                     *text = Some(error.to_string());
                 }
-                self.failed.store(true, Ordering::Release);
+                if !passing {
+                    self.failed.store(true, Ordering::Release);
+                }
             }
         }
     }
@@ -192,14 +209,15 @@ pub fn open_output(name: Option<&str>) -> Result<OutputDevice, String> {
 pub fn list() -> Result<(Vec<String>, Vec<String>), String> {
     let _quiet = Quiet::new();
     let host = cpal::default_host();
-    let names = |devices: Vec<cpal::Device>| {
-        let mut names: Vec<String> = devices.iter().map(name_of).collect();
-        names.dedup();
+    let names = |default: Option<cpal::Device>, devices: Vec<cpal::Device>| {
+        let mut names: Vec<String> = default.iter().chain(&devices).map(name_of).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        names.retain(|name| seen.insert(name.clone()));
         names
     };
     let inputs = host.input_devices().map_err(|e| e.to_string())?.collect();
     let outputs = host.output_devices().map_err(|e| e.to_string())?.collect();
-    Ok((names(inputs), names(outputs)))
+    Ok((names(host.default_input_device(), inputs), names(host.default_output_device(), outputs)))
 }
 
 /// The name by which a device can be asked for.
@@ -216,7 +234,7 @@ fn name_of(device: &cpal::Device) -> String {
 
 fn find(name: Option<&str>, input: bool) -> Result<cpal::Device, String> {
     let host = cpal::default_host();
-    let Some(name) = name else {
+    let Some(name) = name.filter(|name| *name != "default") else {
         let device = if input { host.default_input_device() } else { host.default_output_device() };
         return device.ok_or_else(|| "there is no such device on this machine".to_owned());
     };
@@ -419,6 +437,7 @@ where
 impl DeviceState {
     fn note(&self, frames: usize) {
         self.callbacks.fetch_add(1, Ordering::Relaxed);
+        self.troubles.store(0, Ordering::Relaxed);
         let frames = u32::try_from(frames).unwrap_or(u32::MAX);
         self.period.fetch_max(frames, Ordering::Relaxed);
     }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 const RETRY: Duration = Duration::from_secs(2);
 /// How long opening may take before it is told that it does not work.
 const OPEN_SLOW: Duration = Duration::from_secs(6);
+/// A running device that reports errors and calls nobody back for this long has failed.
+const TROUBLE_MAX: Duration = Duration::from_secs(1);
 /// A running device that calls nobody back for this long has failed.
 const STALL_MAX: Duration = Duration::from_secs(5);
 
@@ -17,6 +19,8 @@ const STALL_MAX: Duration = Duration::from_secs(5);
 pub trait Opened: Send + 'static {
     /// Why it cannot be used any more.
     fn failure(&self) -> Option<String>;
+    /// What goes wrong since the last callback; it may pass.
+    fn trouble(&self) -> Option<String>;
     /// Callbacks so far.
     fn callbacks(&self) -> u64;
     /// What it is, for people.
@@ -114,11 +118,16 @@ impl<T: Opened> Keeper<T> {
                         self.told_down = false;
                         return Some(Change::Up(device.description()));
                     }
-                } else if now.saturating_duration_since(*seen) > STALL_MAX {
-                    return self
-                        .fail("the device has stopped giving or taking sound".to_owned(), now);
+                    return None;
                 }
-                None
+                let stalled = now.saturating_duration_since(*seen);
+                match device.trouble() {
+                    Some(why) if stalled > TROUBLE_MAX => self.fail(why, now),
+                    None if stalled > STALL_MAX => {
+                        self.fail("the device has stopped giving or taking sound".to_owned(), now)
+                    }
+                    _ => None,
+                }
             }
         }
     }
@@ -134,6 +143,10 @@ impl Opened for super::device::InputDevice {
         self.state.failure()
     }
 
+    fn trouble(&self) -> Option<String> {
+        self.state.trouble()
+    }
+
     fn callbacks(&self) -> u64 {
         self.state.callbacks.load(std::sync::atomic::Ordering::Relaxed)
     }
@@ -146,6 +159,10 @@ impl Opened for super::device::InputDevice {
 impl Opened for super::device::OutputDevice {
     fn failure(&self) -> Option<String> {
         self.state.failure()
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.state.trouble()
     }
 
     fn callbacks(&self) -> u64 {
@@ -173,6 +190,9 @@ mod tests {
     impl Opened for Fake {
         fn failure(&self) -> Option<String> {
             self.failure.lock().unwrap().clone()
+        }
+        fn trouble(&self) -> Option<String> {
+            None
         }
         fn callbacks(&self) -> u64 {
             self.callbacks.load(Ordering::Relaxed)

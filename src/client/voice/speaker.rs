@@ -61,6 +61,8 @@ pub struct Speaker {
     leaving: bool,
     deviation_ms: f64,
     since_change: usize,
+    /// Samples since a change of length has been wanted.
+    waiting: usize,
     concealed: f32,
     last_used: Instant,
 }
@@ -91,6 +93,7 @@ impl Speaker {
             leaving: false,
             deviation_ms: 0.0,
             since_change: 0,
+            waiting: 0,
             concealed: 0.0,
             last_used: now,
         }
@@ -234,11 +237,16 @@ impl Speaker {
             || self.since_change < pause
             || self.line.is_concealing()
         {
+            if self.deviation_ms.abs() < TOLERANCE_MS {
+                self.waiting = 0;
+            }
             return;
         }
-        // The longer it could not be done, the less choosy.
-        let waited = (self.since_change - pause) as f32 / RATE as f32;
-        let likeness = (if urgent { 0.6 } else { 0.85 } - waited * 0.2).max(0.3);
+        // Quiet passages are best, for which any likeness will do; the longer none comes, the less
+        // choosy.
+        self.waiting += step;
+        let waited = self.waiting as f32 / RATE as f32;
+        let likeness = if urgent { 0.7 - waited * 0.5 } else { 1.3 - waited * 0.2 }.max(0.4);
         let changed = if self.deviation_ms > 0.0 {
             while self.line.ahead() < SHORTEN_AHEAD + step && self.jitter.has_more() {
                 self.fetch(now, 0, tap);
@@ -250,6 +258,7 @@ impl Speaker {
         if changed != 0.0 {
             self.deviation_ms += changed * 1e3 / f64::from(RATE);
             self.since_change = 0;
+            self.waiting = 0;
         }
     }
 

@@ -1,0 +1,251 @@
+//! The two programs as a user or a script drives them: line mode, JSON events, exit codes, lost connections, a terminal.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::process::{Running, command};
+use crate::support::tools;
+
+/// How long anything may take on a loaded machine.
+const SOON: Duration = Duration::from_secs(30);
+
+struct Server {
+    running: Running,
+    tcp: String,
+    udp: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        Self::at("127.0.0.1:0", "127.0.0.1:0")
+    }
+
+    fn at(tcp: &str, udp: &str) -> Self {
+        let mut program = command(env!("CARGO_BIN_EXE_parlor-server"));
+        program.args(["--tcp", tcp, "--udp", udp]);
+        let mut running = Running::start("parlor-server", program);
+        let (tcp, udp) = running.wait_for("start line", SOON, |line| {
+            let (tcp, udp) = line.strip_prefix("listening on tcp ")?.split_once(" and udp ")?;
+            Some((tcp.to_owned(), udp.to_owned()))
+        });
+        Self { running, tcp, udp }
+    }
+}
+
+/// A client without sound devices, away from the user's own settings.
+fn client(tcp: &str, name: &str, more: &[&str]) -> Command {
+    let mut program = command(env!("CARGO_BIN_EXE_parlor"));
+    program.args(["--name", name, "--server", tcp, "--input", "silence", "--output", "null"]);
+    program.args(more).env("LC_ALL", "C.UTF-8").env_remove("PARLOR_LOG");
+    program
+}
+
+fn json(tcp: &str, name: &str, more: &[&str]) -> Running {
+    let mut program = client(tcp, name, &["--json"]);
+    program.args(more);
+    Running::start(name, program)
+}
+
+/// Waits for the `nth` event of this kind that has these fields.
+fn event(running: &mut Running, kind: &str, fields: &[(&str, Value)], nth: usize) -> Value {
+    let count = std::cell::Cell::new(0);
+    running.wait_for(&format!("{kind} {fields:?} number {nth}"), SOON, |line| {
+        let event: Value = serde_json::from_str(line).ok()?;
+        let fits = event["event"] == kind && fields.iter().all(|(key, value)| event[key] == *value);
+        count.set(count.get() + usize::from(fits));
+        (fits && count.get() == nth).then_some(event)
+    })
+}
+
+/// Runs a program that is expected to end by itself: its code and everything it says.
+fn ends(mut program: Command) -> (Option<i32>, String) {
+    let mut output = program.stdin(std::process::Stdio::null()).output().unwrap();
+    output.stdout.append(&mut output.stderr);
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_script_talks_through_pipes_and_leaves_at_the_end_of_its_input() {
+    let server = Server::start();
+    let mut watcher = json(&server.tcp, "watcher", &[]);
+    event(&mut watcher, "joined", &[], 1);
+    let mut script = Running::start("script", client(&server.tcp, "script", &[]));
+    // Typed before the room is entered: nothing is lost.
+    for line in ["/list", "/users", "hello, all", "/msg watcher psst", "/nick Scribe", "/dance"] {
+        script.type_line(line);
+    }
+    let status = script.wait_end(SOON);
+    assert!(status.success(), "{status}");
+    let said = script.said().join("\n");
+    for expected in ["general", "watcher", "hello, all", "psst", "Scribe", "/dance"] {
+        assert!(said.contains(expected), "no '{expected}' in:\n{said}");
+    }
+    event(&mut watcher, "chat", &[("name", "script".into()), ("text", "hello, all".into())], 1);
+    event(&mut watcher, "private", &[("from", "script".into()), ("text", "psst".into())], 1);
+    event(&mut watcher, "member_changed", &[("renamed_from", "script".into())], 1);
+    event(&mut watcher, "member_left", &[("name", "Scribe".into())], 1);
+}
+
+#[test]
+fn rooms_are_changed_without_reconnecting() {
+    let server = Server::start();
+    let mut anna = json(&server.tcp, "anna", &[]);
+    let mut bert = json(&server.tcp, "bert", &["--room", "attic"]);
+    event(&mut anna, "joined", &[("room", "general".into())], 1);
+    event(&mut bert, "joined", &[("room", "attic".into())], 1);
+    anna.type_line("/join attic");
+    event(&mut anna, "joined", &[("room", "attic".into())], 1);
+    event(&mut bert, "member_joined", &[("name", "anna".into())], 1);
+    anna.type_line("here I am");
+    event(&mut bert, "chat", &[("text", "here I am".into())], 1);
+    assert_eq!(anna.said().iter().filter(|l| l.contains("\"welcome\"")).count(), 1);
+}
+
+#[test]
+fn a_lost_connection_comes_back_to_the_same_room_and_name_with_the_microphone_off() {
+    let server = Server::start();
+    let mut anna = json(&server.tcp, "Anna", &["--room", "attic", "--unmute"]);
+    event(&mut anna, "joined", &[("room", "attic".into())], 1);
+    let (tcp, udp) = (server.tcp.clone(), server.udp.clone());
+    // Dies without a word.
+    drop(server);
+    event(&mut anna, "lost", &[], 1);
+    let again = Server::at(&tcp, &udp);
+    event(&mut anna, "joined", &[("room", "attic".into())], 2);
+    let mut watcher = json(&again.tcp, "watcher", &["--room", "attic"]);
+    let joined = event(&mut watcher, "joined", &[], 1);
+    let back = joined["members"].as_array().unwrap().iter().find(|m| m["name"] == "Anna");
+    let back = back.expect("the same name in the same room");
+    assert_eq!((&back["muted"], &back["speaking"]), (&true.into(), &false.into()));
+}
+
+#[test]
+fn a_stopping_server_is_announced_and_a_client_told_to_stop_leaves_at_once() {
+    let mut server = Server::start();
+    let mut anna = json(&server.tcp, "anna", &[]);
+    let mut bert = json(&server.tcp, "bert", &[]);
+    event(&mut anna, "joined", &[], 1);
+    event(&mut bert, "joined", &[], 1);
+    bert.terminate();
+    assert!(bert.wait_end(SOON).success());
+    event(&mut anna, "member_left", &[("name", "bert".into()), ("reason", "quit".into())], 1);
+    server.running.terminate();
+    event(&mut anna, "goodbye", &[("reason", "stopping".into())], 1);
+    assert!(server.running.wait_end(SOON).success());
+    anna.terminate();
+    assert!(anna.wait_end(SOON).success());
+}
+
+#[test]
+fn what_the_user_can_mend_is_one_clear_line_and_exit_code_2() {
+    let server = Server::start();
+    let mut second = command(env!("CARGO_BIN_EXE_parlor-server"));
+    second.args(["--tcp", &server.tcp, "--udp", "127.0.0.1:0"]);
+    let (code, said) = ends(second);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("in use") && said.trim().lines().count() == 1, "{said}");
+    let mut second = command(env!("CARGO_BIN_EXE_parlor-server"));
+    second.args(["--tcp", "127.0.0.1:0", "--udp", &server.udp]);
+    let (code, said) = ends(second);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("UDP") && said.contains("in use"), "{said}");
+    for bad in
+        [&["--input", "wav:/no/such/file.wav"][..], &["--tcp-port", "70000"], &["--room", ""]]
+    {
+        let (code, said) = ends(client(&server.tcp, "anna", bad));
+        assert_eq!(code, Some(2), "{bad:?}: {said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+    let (code, said) = ends(client("127.0.0.1:1", "anna", &[]));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("127.0.0.1:1"), "{said}");
+    let mut anna = json(&server.tcp, "anna", &[]);
+    event(&mut anna, "joined", &[], 1);
+    let (code, said) = ends(client(&server.tcp, "ANNA", &[]));
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("in use"), "{said}");
+}
+
+/// A terminal of our own, on a server of its own, ended when dropped.
+struct Terminal {
+    socket: tempfile::TempDir,
+}
+
+impl Terminal {
+    fn open(program: &str) -> Self {
+        let terminal = Self { socket: tempfile::tempdir().unwrap() };
+        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", program]);
+        terminal
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> String {
+        let mut tmux = Command::new("tmux");
+        tmux.arg("-S").arg(self.socket.path().join("socket")).args(arguments);
+        let output = tmux.env("LC_ALL", "C.UTF-8").env_remove("TMUX").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn press(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat());
+    }
+
+    fn screen(&self) -> String {
+        self.tmux(&["capture-pane", "-p"])
+    }
+
+    /// Waits until the screen shows something.
+    fn shows(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
+        let deadline = parlor::net::clock::now() + SOON;
+        crate::support::process::poll_until(deadline, || Some(self.screen()).filter(|s| fits(s)))
+            .unwrap_or_else(|| panic!("the screen never shows {what}:\n{}", self.screen()))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let mut tmux = Command::new("tmux");
+        tmux.arg("-S").arg(self.socket.path().join("socket")).arg("kill-server");
+        let _ = tmux.output();
+    }
+}
+
+#[test]
+fn typing_in_a_terminal_is_never_torn_and_the_key_talks() {
+    let absent: Vec<&str> = ["tmux"].into_iter().filter(|p| tools::find(p).is_none()).collect();
+    let test = "typing_in_a_terminal_is_never_torn_and_the_key_talks";
+    if tools::skips(test, &absent, "PARLOR_TEST_REQUIRE_TMUX") {
+        return;
+    }
+    let server = Server::start();
+    let mut bert = json(&server.tcp, "bert", &[]);
+    event(&mut bert, "joined", &[], 1);
+    let parlor = env!("CARGO_BIN_EXE_parlor");
+    let udp_port = server.udp.rsplit_once(':').unwrap().1;
+    let terminal = Terminal::open(&format!(
+        "'{parlor}' --name anna --server {} --udp-port {udp_port} --input tone:440 --output null",
+        server.tcp
+    ));
+    event(&mut bert, "member_joined", &[("name", "anna".into())], 1);
+    terminal.press(&["-l", "half a sen"]);
+    terminal.shows("what is typed", |screen| screen.contains("half a sen"));
+    for k in 0..5 {
+        bert.type_line(&format!("interruption {k}"));
+    }
+    let screen = terminal.shows("the interruptions", |screen| screen.contains("interruption 4"));
+    let typed = screen.lines().filter(|line| line.contains("half a sen")).count();
+    assert_eq!(typed, 1, "the line stands once, whole, below what came:\n{screen}");
+    terminal.press(&["-l", "tence"]);
+    terminal.press(&["Enter"]);
+    event(&mut bert, "chat", &[("text", "half a sentence".into())], 1);
+    // The key left of 1 talks while it repeats, and no longer.
+    event(&mut bert, "path", &[("path", "udp".into())], 1);
+    terminal.press(&["-l", "`"]);
+    event(&mut bert, "speaking", &[("name", "anna".into()), ("on", true.into())], 1);
+    event(&mut bert, "speaking", &[("name", "anna".into()), ("on", false.into())], 1);
+    terminal.press(&["-l", "/exit"]);
+    terminal.press(&["Enter"]);
+    event(&mut bert, "member_left", &[("name", "anna".into()), ("reason", "quit".into())], 1);
+}
