@@ -272,9 +272,8 @@ impl ControlCore {
     /// The first connection has failed: nothing is lost yet, and the user stands at the keyboard.
     fn never_came_up(&mut self, cause: LossCause, why: String) {
         let code = match cause {
-            LossCause::Unreachable | LossCause::Failed | LossCause::Goodbye => {
-                LocalError::CannotConnect
-            }
+            LossCause::Unreachable | LossCause::Failed => LocalError::CannotConnect,
+            LossCause::Goodbye => LocalError::SentAway,
             _ => LocalError::NotParlor,
         };
         let why = match cause {
@@ -362,7 +361,10 @@ impl ControlCore {
     fn request(&mut self, request: Request, now: Instant) {
         match request {
             Request::Quit => self.end(0),
-            Request::Finish => self.finishing = Some(Finish::Draining),
+            // While the connection is lost nothing is left to be answered.
+            Request::Finish if matches!(self.link, Link::Paused(_)) => self.end(0),
+            Request::Finish if self.finishing.is_none() => self.finishing = Some(Finish::Draining),
+            Request::Finish => {}
             Request::Microphone { open } => {
                 self.state_untold |= self.state.muted == open;
                 self.state.muted = !open;

@@ -624,6 +624,23 @@ fn a_script_whose_connection_is_lost_at_its_end_fails() {
 }
 
 #[test]
+fn the_end_of_a_script_while_away_ends_at_once() {
+    let mut bench = Bench::in_room();
+    bench.lose();
+    bench.ask(Request::Finish);
+    assert!(bench.has(&Action::End(0)));
+}
+
+#[test]
+fn a_server_that_is_full_says_so() {
+    let mut bench = Bench::new(settings());
+    bench.connect();
+    bench.event(ServerMessage::Goodbye { reason: GoodbyeReason::Full });
+    bench.lose();
+    assert_eq!(bench.errors(), [ErrorKind::Local(LocalError::SentAway)]);
+}
+
+#[test]
 fn nothing_a_server_says_out_of_turn_matters() {
     let mut bench = Bench::new(settings());
     bench.event(ServerMessage::Pong { token: 1 });
