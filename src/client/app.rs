@@ -286,7 +286,7 @@ impl App {
                 self.members = members.iter().map(|m| (m.id, m.clone())).collect();
             }
             Event::Left { .. } => self.leave_room(),
-            Event::Lost { .. } => {
+            Event::Lost { .. } | Event::Bye => {
                 self.up = false;
                 self.leave_room();
                 self.ptt(ptt::Input::Disconnected, now);

@@ -5,5 +5,6 @@ pub mod backoff;
 pub mod core;
 pub mod dial;
 pub mod link;
+pub mod port;
 pub mod request;
 pub mod roster;

@@ -321,6 +321,8 @@ pub enum LocalError {
     QueueFull,
     /// The server cannot be reached; args: `server`, `why`.
     CannotConnect,
+    /// The server said goodbye before it let us in; args: `server`, `why`.
+    SentAway,
     /// What answers is no Parlor server, or an incompatible one; args: `server`.
     NotParlor,
     /// The server wants a protection that this version does not know.

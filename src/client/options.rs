@@ -54,7 +54,7 @@ pub struct Options {
     /// Lines in, lines out, also on a terminal
     #[arg(long)]
     pub plain: bool,
-    /// On a terminal that reports when a key is let go, do without it (for layouts that need AltGr)
+    /// Do without reports of keys let go, if keys type the wrong characters
     #[arg(long)]
     pub plain_keys: bool,
     /// What to log: error, warn, info, debug, or a filter

@@ -88,7 +88,7 @@ pub async fn run(options: Options) -> u8 {
     });
     let code = wait(&control, ended, done).await;
     drop(control);
-    tty::restore();
+    tty::restore_soon().await;
     let _ = timeout(VOICE_STOP_TIMEOUT, voice.stop()).await;
     console.stop();
     code

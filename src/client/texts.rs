@@ -337,6 +337,9 @@ fn local_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
             arg("server"),
             arg("why")
         ),
+        LocalError::SentAway => {
+            format!("{} has sent us away: {}. Try again later.", arg("server"), arg("why"))
+        }
         LocalError::NotParlor => format!(
             "what answers at {} is no Parlor server (or speaks another version): {}",
             arg("server"),

@@ -8,6 +8,7 @@ use crate::client::app::{Key, KeyAction, KeyCode};
 use crate::client::ptt::Release;
 use crossterm::event::{
     KeyCode as Code, KeyEvent, KeyEventKind, KeyEventState, KeyModifiers as Modifiers,
+    ModifierKeyCode,
 };
 
 /// Letters of the Russian layout that stand where Latin ones with a Ctrl meaning do.
@@ -26,6 +27,13 @@ const SAME_KEY: [(char, char); 13] = [
     ('г', 'u'),
     ('ц', 'w'),
 ];
+
+/// Whether this is the key that reaches a layout's third or fifth level.
+#[must_use]
+pub fn is_alt_gr(event: &KeyEvent) -> bool {
+    use ModifierKeyCode::{IsoLevel3Shift, IsoLevel5Shift};
+    matches!(event.code, Code::Modifier(IsoLevel3Shift | IsoLevel5Shift))
+}
 
 /// The key, if it is one that means something here.
 #[must_use]

@@ -27,6 +27,8 @@ pub struct LineConsole {
     done: Option<oneshot::Sender<()>>,
     /// Nobody reads stdout any more.
     unread: bool,
+    /// `/exit` was read; what stands behind it is not done.
+    leaving: bool,
 }
 
 /// Stdin to console.
@@ -39,13 +41,27 @@ impl LineConsole {
     #[must_use]
     pub fn new(app: App, json: bool, wires: Wires) -> Self {
         let Wires { asker, events, done } = wires;
-        Self { app, json, asker, events: Some(events), done: Some(done), unread: false }
+        Self {
+            app,
+            json,
+            asker,
+            events: Some(events),
+            done: Some(done),
+            unread: false,
+            leaving: false,
+        }
     }
 
     fn give(&mut self, input: Input, mut permit: Option<OwnedSemaphorePermit>) {
         for effect in self.app.handle(input, clock::now()) {
             match effect {
                 Effect::Ask(request) => {
+                    // A script's /exit takes effect in its turn: what stands before it is done.
+                    let request = match request {
+                        Request::Quit => Request::Finish,
+                        request => request,
+                    };
+                    self.leaving |= request == Request::Finish;
                     if let Err(what) = self.asker.ask(request, permit.take()) {
                         self.show(&Event::error(LocalError::QueueFull, [("what", what)]));
                     }
@@ -109,6 +125,7 @@ impl Handler<FromStdin> for LineConsole {
 
     fn handle(&mut self, FromStdin(typed, permit): FromStdin, _: &mut Self::Context) {
         match typed {
+            Typed::Line(_) | Typed::End if self.leaving => {}
             Typed::Line(line) => self.give(Input::Line(line), permit),
             Typed::End => {
                 let _ = self.asker.ask(Request::Finish, None);

@@ -17,6 +17,8 @@ const STATUS_WIDTH_MIN: usize = 24;
 const INPUT_WIDTH_MIN: usize = 8;
 /// Columns for the name of the room.
 const ROOM_WIDTH_MAX: usize = 20;
+/// In front of the second and further rows of a long line.
+const WRAP_INDENT: &str = "    ";
 /// Columns for one name of those who speak.
 const SPEAKER_WIDTH_MAX: usize = 14;
 
@@ -124,49 +126,82 @@ fn fit(text: &str, width: usize) -> String {
     cut
 }
 
+/// Breaks a line at its spaces into rows that fit; rows after the first are set in. What has no
+/// space to break at is left to the terminal.
+fn wrap(line: &str, width: usize, rows: &mut Vec<String>) {
+    let width = width.max(2 * WRAP_INDENT.len());
+    let (mut row, mut used, mut empty) = (String::new(), 0, true);
+    for word in line.split_inclusive(' ') {
+        let wide = word.trim_end_matches(' ').width();
+        if !empty && used + wide > width {
+            rows.push(std::mem::replace(&mut row, WRAP_INDENT.to_owned()));
+            used = WRAP_INDENT.len();
+        }
+        row.push_str(word);
+        used += word.width();
+        empty = empty && wide == 0;
+    }
+    rows.push(row);
+}
+
 /// What was drawn last, to be replaced by the next frame.
 #[derive(Debug, Default)]
 pub struct Screen {
-    /// Column of the cursor in the prompt that stands there now.
-    cursor: usize,
+    /// The prompt that stands there now.
+    prompt: Option<Prompt>,
+    width: usize,
 }
 
 impl Screen {
-    /// The bytes that print `lines` and then draw the prompt, or none at the end.
+    /// The bytes that print `lines` and then draw the prompt, or none at the end; no bytes at all
+    /// when nothing is different.
     ///
     /// `width` is the terminal's now: if it has become narrower, the old prompt has been wrapped
     /// into several rows, and all of them are cleared.
     pub fn frame(&mut self, lines: &[String], prompt: Option<&Prompt>, width: usize) -> String {
+        if lines.is_empty() && self.prompt.as_ref() == prompt && self.width == width {
+            return String::new();
+        }
         let mut out = String::from("\x1b[?2026h");
-        let rows_up = self.cursor / width.max(1);
+        let rows_up = self.prompt.as_ref().map_or(0, |old| old.cursor / width.max(1));
         if rows_up > 0 {
             let _ = write!(out, "\x1b[{rows_up}A");
         }
         out.push_str("\r\x1b[J");
-        for line in lines {
-            out.push_str(line);
+        let mut rows = Vec::with_capacity(lines.len());
+        lines.iter().for_each(|line| wrap(line, width.saturating_sub(1), &mut rows));
+        for row in rows {
+            out.push_str(row.trim_end());
             out.push_str("\r\n");
         }
-        self.cursor = 0;
         if let Some(prompt) = prompt {
-            for (look, text) in &prompt.spans {
-                let code = match look {
-                    Look::Plain => "",
-                    Look::Dim => "\x1b[2m",
-                    Look::Alert => "\x1b[1;31m",
-                    Look::Voice => "\x1b[32m",
-                };
-                let end = if code.is_empty() { "" } else { "\x1b[0m" };
-                let _ = write!(out, "{code}{text}{end}");
-            }
-            out.push('\r');
-            if prompt.cursor > 0 {
-                let _ = write!(out, "\x1b[{}C", prompt.cursor);
-            }
-            self.cursor = prompt.cursor;
+            draw(prompt, &mut out);
         }
         out.push_str("\x1b[?2026l");
+        (self.prompt, self.width) = (prompt.cloned(), width);
         out
+    }
+
+    /// Forgets what stands there: the next frame draws it again.
+    pub fn forget(&mut self) {
+        self.width = 0;
+    }
+}
+
+fn draw(prompt: &Prompt, out: &mut String) {
+    for (look, text) in &prompt.spans {
+        let code = match look {
+            Look::Plain => "",
+            Look::Dim => "\x1b[2m",
+            Look::Alert => "\x1b[1;31m",
+            Look::Voice => "\x1b[32m",
+        };
+        let end = if code.is_empty() { "" } else { "\x1b[0m" };
+        let _ = write!(out, "{code}{text}{end}");
+    }
+    out.push('\r');
+    if prompt.cursor > 0 {
+        let _ = write!(out, "\x1b[{}C", prompt.cursor);
     }
 }
 
@@ -257,7 +292,23 @@ mod tests {
         let expected = "\x1b[?2026h\r\x1b[Jone\r\ntwo\r\n[general] \x1b[2mmic off \x1b[0m\
                         \x1b[2m▏\x1b[0m\r\x1b[19C\x1b[?2026l";
         assert_eq!(frame, expected);
+        assert_eq!(screen.frame(&[], Some(&prompt), 80), "", "nothing is different");
         // Narrower now: the old prompt takes two rows.
         assert!(screen.frame(&[], None, 15).starts_with("\x1b[?2026h\x1b[1A\r\x1b[J"));
+    }
+
+    #[test]
+    fn long_lines_break_at_spaces_and_long_words_are_left_to_the_terminal() {
+        let rows = |line: &str, width| {
+            let mut rows = Vec::new();
+            wrap(line, width, &mut rows);
+            rows.into_iter().map(|row| row.trim_end().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(rows("one two three", 20), ["one two three"]);
+        assert_eq!(rows("one two three four", 13), ["one two three", "    four"]);
+        assert_eq!(rows("    set in line", 12), ["    set in", "    line"]);
+        assert_eq!(rows("日本 日本 日本", 9), ["日本 日本", "    日本"]);
+        assert_eq!(rows(&"x".repeat(50), 10), ["x".repeat(50)]);
+        assert_eq!(rows("", 10), [""]);
     }
 }

@@ -6,19 +6,19 @@
 
 use super::screen::{Prompt, Screen};
 use super::{Asker, News, Wires, keys, pump, tty};
-use crate::client::app::{App, Effect, Input};
+use crate::client::app::{App, Effect, Input, KeyAction, KeyCode};
 use crate::client::control::request::Request;
 use crate::client::event::{Event, LocalError, NoticeCode};
-use crate::client::ptt::Release;
+use crate::client::ptt::{self, Release};
 use crate::client::texts;
 use crate::net::clock;
 use crate::net::limits::{CLIENT_MAILBOX, SCREEN_LINES_MAX};
 use actix::prelude::*;
-use crossterm::event::Event as TerminalEvent;
+use crossterm::event::{Event as TerminalEvent, KeyEvent, KeyEventKind};
 use std::collections::VecDeque;
 use std::io::Write;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Lines in one frame.
@@ -27,6 +27,8 @@ const FRAME_LINES_MAX: usize = 200;
 const KEYS_AHEAD: usize = 64;
 /// Width where the terminal does not tell one.
 const WIDTH_DEFAULT: usize = 80;
+/// How long after AltGr, or the last key, keys still come as text.
+const ALT_GR_TIME: Duration = Duration::from_millis(700);
 /// Pause before a microphone command that found no room is sent again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -42,6 +44,10 @@ pub struct TerminalConsole {
     lines: VecDeque<String>,
     skipped: usize,
     fatal: Option<String>,
+    /// AltGr was pressed: until then keys come as text, as the layout makes it.
+    alt_gr: Option<Instant>,
+    /// Codes for the terminal's modes, to go out with the next frame.
+    codes: String,
     /// Told when there is something to draw.
     dirty: Rc<Notify>,
     closing: bool,
@@ -85,6 +91,8 @@ impl TerminalConsole {
             lines: VecDeque::new(),
             skipped: 0,
             fatal: None,
+            alt_gr: None,
+            codes: String::new(),
             dirty: Rc::new(Notify::new()),
             closing: false,
             timer: None,
@@ -100,11 +108,40 @@ impl TerminalConsole {
                     }
                 }
                 Effect::Show(event) => self.show(&event),
-                Effect::Redraw => self.width = width(),
+                Effect::Redraw => {
+                    self.width = width();
+                    self.screen.forget();
+                }
             }
         }
         self.set_timer(ctx);
         self.dirty.notify_one();
+    }
+
+    /// What a key means. The protocol that reports releases names keys, not what AltGr makes of
+    /// them: while it is used, the terminal is asked for text instead, and nothing talks.
+    fn key(&mut self, key: KeyEvent) -> Option<Input> {
+        let kitty = self.release == Release::Reported && !cfg!(windows);
+        if kitty && keys::is_alt_gr(&key) {
+            if key.kind == KeyEventKind::Press {
+                if self.alt_gr.replace(clock::now() + ALT_GR_TIME).is_none() {
+                    self.codes.push_str(tty::KEYS_AS_TEXT);
+                }
+                return Some(Input::FocusLost);
+            }
+            return None;
+        }
+        let translated = keys::translate(key, self.release)?;
+        if let Some(until) = &mut self.alt_gr {
+            *until = clock::now() + ALT_GR_TIME;
+            if let KeyCode::Char(c) = translated.code
+                && ptt::is_key(c)
+            {
+                let typed = translated.action != KeyAction::Release;
+                return typed.then(|| Input::Paste(c.to_string()));
+            }
+        }
+        Some(Input::Key(translated))
     }
 
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
@@ -113,11 +150,16 @@ impl TerminalConsole {
         }
         let retry = self.asker.owes().then_some(RETRY_PAUSE);
         let now = clock::now();
-        let deadline = self.app.deadline().map(|at| at.saturating_duration_since(now));
-        if let Some(wait) = [retry, deadline].into_iter().flatten().min() {
+        let wait = |at: Instant| at.saturating_duration_since(now);
+        let (deadline, alt_gr) = (self.app.deadline().map(wait), self.alt_gr.map(wait));
+        if let Some(wait) = [retry, deadline, alt_gr].into_iter().flatten().min() {
             self.timer = Some(ctx.run_later(wait, |console, ctx| {
                 console.timer = None;
                 console.asker.pay();
+                if console.alt_gr.is_some_and(|until| clock::now() >= until) {
+                    console.alt_gr = None;
+                    console.codes.push_str(tty::KEYS_WITH_RELEASE);
+                }
                 console.give(Input::Tick, ctx);
             }));
         }
@@ -151,7 +193,8 @@ impl TerminalConsole {
         }
         let last = self.closing && !more;
         let prompt = (!last).then(|| Prompt::new(&self.app, self.width));
-        Frame { bytes: self.screen.frame(&lines, prompt.as_ref(), self.width), last }
+        let codes = std::mem::take(&mut self.codes);
+        Frame { bytes: codes + &self.screen.frame(&lines, prompt.as_ref(), self.width), last }
     }
 }
 
@@ -240,14 +283,16 @@ async fn paint(
         dirty.notified().await;
         let Ok(permit) = frames.reserve().await else { break };
         let Ok(frame) = console.send(NextFrame).await else { break };
-        permit.send(frame.bytes);
+        if !frame.bytes.is_empty() {
+            permit.send(frame.bytes);
+        }
         if frame.last {
             break;
         }
     }
     drop(frames);
     let _ = written.await;
-    tty::restore();
+    tty::restore_soon().await;
     let _ = console.send(Painted).await;
 }
 
@@ -256,8 +301,8 @@ impl Handler<FromTerminal> for TerminalConsole {
 
     fn handle(&mut self, FromTerminal(event): FromTerminal, ctx: &mut Self::Context) {
         let input = match event {
-            Some(TerminalEvent::Key(key)) => match keys::translate(key, self.release) {
-                Some(key) => Input::Key(key),
+            Some(TerminalEvent::Key(key)) => match self.key(key) {
+                Some(input) => input,
                 None => return,
             },
             Some(TerminalEvent::Paste(text)) => Input::Paste(text),

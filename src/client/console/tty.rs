@@ -13,6 +13,15 @@ use std::io;
 use std::path::Path;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Every key as a key, with its release: the flags that `enter` pushes (kitty keyboard protocol).
+pub const KEYS_WITH_RELEASE: &str = "\x1b[=15;1u";
+/// Keys that make text as that text, without their release.
+pub const KEYS_AS_TEXT: &str = "\x1b[=7;1u";
+/// How long the terminal may take to go back to its modes.
+const RESTORE_TIMEOUT: Duration = Duration::from_millis(500);
 
 static SET: AtomicBool = AtomicBool::new(false);
 static KEYS_PUSHED: AtomicBool = AtomicBool::new(false);
@@ -66,13 +75,28 @@ pub fn restore() {
     if !SET.swap(false, Ordering::SeqCst) {
         return;
     }
+    // First what cannot block: a terminal that takes nothing holds up the rest.
+    let _ = terminal::disable_raw_mode();
+    stderr::restore();
     let mut out = io::stdout();
     if KEYS_PUSHED.swap(false, Ordering::SeqCst) {
         let _ = execute!(out, PopKeyboardEnhancementFlags);
     }
     let _ = execute!(out, DisableFocusChange, DisableBracketedPaste, crossterm::cursor::Show);
-    let _ = terminal::disable_raw_mode();
-    stderr::restore();
+}
+
+/// The same, but waits no longer than a moment for a terminal that takes nothing.
+pub async fn restore_soon() {
+    let (done, restored) = oneshot::channel();
+    // Not a blocking task of the runtime: that would be waited for when the runtime ends.
+    let thread = std::thread::Builder::new().name("restore".to_owned()).spawn(move || {
+        restore();
+        // Nobody waits any more.
+        let _ = done.send(());
+    });
+    if thread.is_ok() {
+        let _ = tokio::time::timeout(RESTORE_TIMEOUT, restored).await;
+    }
 }
 
 #[cfg(unix)]

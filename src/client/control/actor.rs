@@ -319,3 +319,6 @@ impl<D: Dialer> Handler<Ask> for ControlActor<D> {
         self.give(Input::Request(request), ctx);
     }
 }
+
+#[cfg(test)]
+mod tests;

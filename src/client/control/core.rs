@@ -5,22 +5,19 @@
 //! never with the microphone on. Only the first connection that fails ends the client.
 
 use super::backoff::Backoff;
+pub use super::port::{Action, Input, Settings, VoiceCommand};
 use super::request::{Asked, Pace, Pending, Request};
 use super::roster::Roster;
-use crate::client::event::{
-    ErrorKind, Event, LocalError, LossCause, NoticeCode, Room, SessionNumber, Stats,
-};
+use crate::client::event::{ErrorKind, Event, LocalError, LossCause, NoticeCode, SessionNumber};
 use crate::client::texts;
-use crate::client::voice::{VoiceEvent, VoiceSession, VoiceStats};
+use crate::client::voice::VoiceSession;
 use crate::net::codec::Codec;
-use crate::net::ids::MemberId;
 use crate::net::limits::{
     ANSWER_TIMEOUT, CONTROL_SILENCE_MAX, PING_INTERVAL, REQUEST_QUEUE_MAX, REQUESTS_OPEN_MAX,
-    ROOM_MEMBERS_MAX, ROOMS_MAX,
 };
 use crate::net::message::{
-    ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, MemberInfo, MemberState,
-    PROTOCOL_VERSION, Protection, RoomInfo, ServerMessage, Welcome,
+    ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, MemberState, PROTOCOL_VERSION,
+    Protection, Welcome,
 };
 use crate::net::name::{RoomName, UserName};
 use crate::net::secret::ResumeSecret;
@@ -29,111 +26,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// A connection that has lasted this long was good: the next loss is tried again at once.
-const GOOD_AFTER: Duration = Duration::from_secs(10);
-
-/// What the client was started with.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The server as the user wrote it, with its port.
-    pub server: String,
-    /// The wanted name.
-    pub name: UserName,
-    /// The room to enter.
-    pub room: RoomName,
-    /// Wins over the port that the server names.
-    pub udp_port: Option<u16>,
-    /// Microphone and ears at the start.
-    pub state: MemberState,
-    /// Client program and version.
-    pub agent: String,
-}
-
-/// What happens to the connection.
-#[derive(Debug)]
-pub enum Input {
-    /// The client starts.
-    Start,
-    /// The connection stands, with this address.
-    Connected(SocketAddr),
-    /// It could not be made.
-    NotConnected(String),
-    /// The server says something.
-    Message(Envelope<ServerMessage>),
-    /// The connection is not read because the console is behind: its silence means nothing.
-    NotRead,
-    /// The connection has ended.
-    Ended {
-        /// Why.
-        cause: LossCause,
-        /// The system's words.
-        detail: String,
-    },
-    /// The console wants something.
-    Request(Request),
-    /// The voice side has news.
-    Voice(VoiceEvent),
-    /// The figures that were asked for.
-    Stats(Box<VoiceStats>),
-    /// Time has passed.
-    Tick,
-}
-
-/// What is to be done.
-#[derive(Debug, PartialEq)]
-pub enum Action {
-    /// Make a connection; one before it is over.
-    Dial,
-    /// The connection is over: drop it.
-    HangUp,
-    /// Send this.
-    Send(Envelope<ClientMessage>),
-    /// Tell the voice side.
-    Voice(VoiceCommand),
-    /// Ask the voice side for its figures.
-    AskStats,
-    /// Tell the user.
-    Tell(Event),
-    /// The client ends with this exit code, when what was sent is out.
-    End(u8),
-}
-
-/// A call of the voice handle.
-#[derive(Debug, Clone)]
-pub enum VoiceCommand {
-    /// A session has begun.
-    Connect(Box<VoiceSession>),
-    /// The session is over.
-    Disconnect,
-    /// We are in a room with these others.
-    EnterRoom(Vec<MemberInfo>),
-    /// We are in no room.
-    LeaveRoom,
-    /// A member has come or has other streams.
-    Member(MemberInfo),
-    /// A member has gone.
-    MemberLeft(MemberId),
-    /// The microphone.
-    Transmit(bool),
-    /// The ears.
-    Deafened(bool),
-}
-
-/// Sessions hold keys, which have no equality worth the name: only the kind and ids are compared.
-impl PartialEq for VoiceCommand {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Connect(a), Self::Connect(b)) => (a.id, a.server) == (b.id, b.server),
-            (Self::Disconnect, Self::Disconnect) | (Self::LeaveRoom, Self::LeaveRoom) => true,
-            (Self::EnterRoom(a), Self::EnterRoom(b)) => a == b,
-            (Self::Member(a), Self::Member(b)) => a == b,
-            (Self::MemberLeft(a), Self::MemberLeft(b)) => a == b,
-            (Self::Transmit(a), Self::Transmit(b)) | (Self::Deafened(a), Self::Deafened(b)) => {
-                a == b
-            }
-            _ => false,
-        }
-    }
-}
+const GOOD_AFTER: Duration = Duration::from_secs(3);
 
 /// Where the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -379,9 +272,8 @@ impl ControlCore {
     /// The first connection has failed: nothing is lost yet, and the user stands at the keyboard.
     fn never_came_up(&mut self, cause: LossCause, why: String) {
         let code = match cause {
-            LossCause::Unreachable | LossCause::Failed | LossCause::Goodbye => {
-                LocalError::CannotConnect
-            }
+            LossCause::Unreachable | LossCause::Failed => LocalError::CannotConnect,
+            LossCause::Goodbye => LocalError::SentAway,
             _ => LocalError::NotParlor,
         };
         let why = match cause {
@@ -469,7 +361,10 @@ impl ControlCore {
     fn request(&mut self, request: Request, now: Instant) {
         match request {
             Request::Quit => self.end(0),
-            Request::Finish => self.finishing = Some(Finish::Draining),
+            // While the connection is lost nothing is left to be answered.
+            Request::Finish if matches!(self.link, Link::Paused(_)) => self.end(0),
+            Request::Finish if self.finishing.is_none() => self.finishing = Some(Finish::Draining),
+            Request::Finish => {}
             Request::Microphone { open } => {
                 self.state_untold |= self.state.muted == open;
                 self.state.muted = !open;
@@ -570,218 +465,6 @@ impl ControlCore {
         self.act(Action::AskStats);
     }
 
-    // ---- what the server says -------------------------------------------------------------
-
-    fn message(&mut self, Envelope { re, body }: Envelope<ServerMessage>, now: Instant) {
-        if !matches!(self.link, Link::Greeting | Link::Up(_)) {
-            return;
-        }
-        self.heard_at = now;
-        match body {
-            ServerMessage::Goodbye { reason } => self.said_goodbye(reason),
-            ServerMessage::Welcome(welcome) => {
-                self.close(re);
-                self.welcome(*welcome, now);
-            }
-            ServerMessage::Error { code, args } => self.failed(re, code, args, now),
-            // Nothing else can come before the welcome.
-            _ if self.link == Link::Greeting => {}
-            ServerMessage::Joined { room, members, more, .. } => {
-                self.joined(re, room, members, more);
-            }
-            ServerMessage::Members { members, more } => self.more_members(members, more),
-            ServerMessage::Left { room } => {
-                self.close(re);
-                self.room = None;
-                self.roster.clear();
-                self.voice(VoiceCommand::Transmit(false));
-                self.voice(VoiceCommand::LeaveRoom);
-                self.tell(Event::Left { room });
-            }
-            ServerMessage::MemberJoined { member, .. } => {
-                self.voice_member(&member);
-                let events = self.roster.joined(member);
-                self.tell_all(events);
-            }
-            ServerMessage::MemberLeft { id, name, reason, .. } => {
-                self.voice(VoiceCommand::MemberLeft(id));
-                let events = self.roster.left(id, name, reason);
-                self.tell_all(events);
-            }
-            ServerMessage::MemberChanged { member, renamed_from } => {
-                let (events, other_streams) = self.roster.changed(member.clone(), renamed_from);
-                if other_streams {
-                    self.voice_member(&member);
-                }
-                self.tell_all(events);
-            }
-            ServerMessage::Rooms { rooms, total, more } => self.rooms(re, rooms, total, more),
-            ServerMessage::Users { room, members, total, more } => {
-                self.users(re, room, members, total, more);
-            }
-            body => self.answer(re, body),
-        }
-    }
-
-    /// Answers that need no more than to be told.
-    fn answer(&mut self, re: Option<u32>, body: ServerMessage) {
-        let asked = self.close(re);
-        match body {
-            ServerMessage::Chat { id, name, text, at_ms } => {
-                let you = self.roster.me == Some(id);
-                self.tell(Event::Chat { id, name, text, at_ms, you });
-            }
-            ServerMessage::Private { from, to, text, at_ms } => {
-                let you = asked.is_some();
-                self.tell(Event::Private { from, to, text, at_ms, you });
-            }
-            ServerMessage::Renamed { name } => {
-                self.settings.name = name.clone();
-                self.tell(Event::Renamed { name });
-            }
-            ServerMessage::Changed(MemberState { muted, deafened }) => {
-                self.tell(Event::State { muted, deafened });
-            }
-            ServerMessage::Pong { .. } => {
-                if let Some(Pending { asked: Asked::Barrier, .. }) = asked {
-                    self.end(0);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn failed(
-        &mut self,
-        re: Option<u32>,
-        code: ErrorCode,
-        args: BTreeMap<String, String>,
-        now: Instant,
-    ) {
-        let asked = self.close(re).map(|pending| pending.asked);
-        if asked == Some(Asked::Hello) || self.link == Link::Greeting {
-            return self.refused(code, args, now);
-        }
-        if matches!(asked, Some(Asked::Request(Request::Join(_)))) {
-            // No room is a state to go on from: /join works, and what was queued gets its answers.
-            self.ready = true;
-        }
-        self.tell(Event::Error { code: ErrorKind::Server(code), args, fatal: false });
-    }
-
-    fn said_goodbye(&mut self, reason: GoodbyeReason) {
-        self.tell(Event::Goodbye { reason });
-        self.goodbye = Some(reason);
-        if reason == GoodbyeReason::Resumed {
-            // Coming back would take the session from whoever has it now, again and again.
-            self.fail(ErrorKind::Local(LocalError::TakenOver), BTreeMap::new());
-        }
-    }
-
-    fn joined(&mut self, re: Option<u32>, room: RoomName, members: Vec<MemberInfo>, more: bool) {
-        let ours = self.close(re).is_some();
-        let asked = |pending: &Pending| matches!(pending.asked, Asked::Request(Request::Join(_)));
-        // A resumed session is put into its room by the server; our own request follows at once.
-        self.untold = !ours && self.open.values().any(asked);
-        self.room = Some(room.clone());
-        self.roster.enter(room, members);
-        self.arriving = true;
-        self.arrive(more);
-    }
-
-    fn more_members(&mut self, members: Vec<MemberInfo>, more: bool) {
-        if self.arriving {
-            self.roster.add(members);
-            self.arrive(more);
-        }
-    }
-
-    fn arrive(&mut self, more: bool) {
-        if more {
-            return;
-        }
-        self.arriving = false;
-        self.voice(VoiceCommand::EnterRoom(self.roster.others()));
-        if !self.untold
-            && let Some(room) = self.roster.room().cloned()
-        {
-            self.ready = true;
-            self.tell(Event::Joined { room, members: self.roster.people() });
-        }
-    }
-
-    fn rooms(&mut self, re: Option<u32>, rooms: Vec<RoomInfo>, total: u64, more: bool) {
-        let Some(pending) = re.and_then(|re| self.open.get_mut(&re)) else { return };
-        let room_left = ROOMS_MAX.saturating_sub(pending.rooms.len());
-        pending.rooms.extend(rooms.into_iter().take(room_left));
-        if more {
-            return;
-        }
-        let rooms = self.close(re).map(|pending| pending.rooms).unwrap_or_default();
-        let here = |name: &RoomName| self.roster.room() == Some(name);
-        let rooms = rooms.into_iter().map(|RoomInfo { name, members }| {
-            let here = here(&name);
-            Room { name, members, here }
-        });
-        let rooms = rooms.collect();
-        self.tell(Event::Rooms { rooms, total });
-    }
-
-    fn users(
-        &mut self,
-        re: Option<u32>,
-        room: RoomName,
-        members: Vec<MemberInfo>,
-        total: u64,
-        more: bool,
-    ) {
-        let Some(pending) = re.and_then(|re| self.open.get_mut(&re)) else { return };
-        let room_left = ROOM_MEMBERS_MAX.saturating_sub(pending.members.len());
-        pending.members.extend(members.into_iter().take(room_left));
-        if more {
-            return;
-        }
-        let members = self.close(re).map(|pending| pending.members).unwrap_or_default();
-        let members = members.iter().map(|member| self.roster.person(member)).collect();
-        self.tell(Event::Users { room, members, total });
-    }
-
-    fn close(&mut self, re: Option<u32>) -> Option<Pending> {
-        self.open.remove(&re?)
-    }
-
-    // ---- the voice side -------------------------------------------------------------------
-
-    fn voice_event(&mut self, event: VoiceEvent) {
-        match event {
-            VoiceEvent::DeviceUp { direction, description } => {
-                self.tell(Event::DeviceUp { direction: direction.into(), description });
-            }
-            VoiceEvent::DeviceDown { direction, name, error } => {
-                self.tell(Event::DeviceDown { direction: direction.into(), name, error });
-            }
-            VoiceEvent::Speaking { id, on } => {
-                let event = self.roster.heard(id, on);
-                self.tell_all(event);
-            }
-            VoiceEvent::Path(path) => self.tell(Event::Path { path: path.into() }),
-            // Voice never comes this way: the shell hands it to the connection itself.
-            VoiceEvent::ToServer(_) => {}
-        }
-    }
-
-    fn voice_member(&mut self, member: &MemberInfo) {
-        if self.roster.me != Some(member.id) {
-            self.voice(VoiceCommand::Member(member.clone()));
-        }
-    }
-
-    fn stats(&mut self, stats: VoiceStats) {
-        self.stats_asked = self.stats_asked.saturating_sub(1);
-        let stats = Stats::new(stats, |id| self.roster.name_of(id));
-        self.tell(Event::Stats(Box::new(stats)));
-    }
-
     // ---- actions --------------------------------------------------------------------------
 
     fn act(&mut self, action: Action) {
@@ -810,5 +493,6 @@ impl ControlCore {
     }
 }
 
+mod incoming;
 #[cfg(test)]
 mod tests;

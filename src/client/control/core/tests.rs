@@ -1,10 +1,12 @@
 //! The control core, driven by hand: a server's words in, actions out, time as the test says.
 
 use super::*;
-use crate::client::voice::Direction;
+use crate::client::voice::{Direction, VoiceEvent};
 use crate::net::clock;
-use crate::net::ids::Ssrc;
-use crate::net::message::{LeaveReason, StreamGrant, StreamInfo};
+use crate::net::ids::{MemberId, Ssrc};
+use crate::net::message::{
+    LeaveReason, MemberInfo, RoomInfo, ServerMessage, StreamGrant, StreamInfo,
+};
 use crate::net::secret::Secret;
 
 fn settings() -> Settings {
@@ -619,6 +621,23 @@ fn a_script_whose_connection_is_lost_at_its_end_fails() {
     bench.ask(Request::Finish);
     bench.lose();
     assert!(bench.has(&Action::End(1)));
+}
+
+#[test]
+fn the_end_of_a_script_while_away_ends_at_once() {
+    let mut bench = Bench::in_room();
+    bench.lose();
+    bench.ask(Request::Finish);
+    assert!(bench.has(&Action::End(0)));
+}
+
+#[test]
+fn a_server_that_is_full_says_so() {
+    let mut bench = Bench::new(settings());
+    bench.connect();
+    bench.event(ServerMessage::Goodbye { reason: GoodbyeReason::Full });
+    bench.lose();
+    assert_eq!(bench.errors(), [ErrorKind::Local(LocalError::SentAway)]);
 }
 
 #[test]

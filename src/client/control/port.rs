@@ -1,0 +1,113 @@
+//! What goes into the core of the control connection and what comes out of it.
+
+use super::request::Request;
+use crate::client::event::{Event, LossCause};
+use crate::client::voice::{VoiceEvent, VoiceSession, VoiceStats};
+use crate::net::ids::MemberId;
+use crate::net::message::{ClientMessage, Envelope, MemberInfo, MemberState, ServerMessage};
+use crate::net::name::{RoomName, UserName};
+use std::net::SocketAddr;
+
+/// What the client was started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The server as the user wrote it, with its port.
+    pub server: String,
+    /// The wanted name.
+    pub name: UserName,
+    /// The room to enter.
+    pub room: RoomName,
+    /// Wins over the port that the server names.
+    pub udp_port: Option<u16>,
+    /// Microphone and ears at the start.
+    pub state: MemberState,
+    /// Client program and version.
+    pub agent: String,
+}
+
+/// What happens to the connection.
+#[derive(Debug)]
+pub enum Input {
+    /// The client starts.
+    Start,
+    /// The connection stands, with this address.
+    Connected(SocketAddr),
+    /// It could not be made.
+    NotConnected(String),
+    /// The server says something.
+    Message(Envelope<ServerMessage>),
+    /// The connection is not read because the console is behind: its silence means nothing.
+    NotRead,
+    /// The connection has ended.
+    Ended {
+        /// Why.
+        cause: LossCause,
+        /// The system's words.
+        detail: String,
+    },
+    /// The console wants something.
+    Request(Request),
+    /// The voice side has news.
+    Voice(VoiceEvent),
+    /// The figures that were asked for.
+    Stats(Box<VoiceStats>),
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    /// Make a connection; one before it is over.
+    Dial,
+    /// The connection is over: drop it.
+    HangUp,
+    /// Send this.
+    Send(Envelope<ClientMessage>),
+    /// Tell the voice side.
+    Voice(VoiceCommand),
+    /// Ask the voice side for its figures.
+    AskStats,
+    /// Tell the user.
+    Tell(Event),
+    /// The client ends with this exit code, when what was sent is out.
+    End(u8),
+}
+
+/// A call of the voice handle.
+#[derive(Debug, Clone)]
+pub enum VoiceCommand {
+    /// A session has begun.
+    Connect(Box<VoiceSession>),
+    /// The session is over.
+    Disconnect,
+    /// We are in a room with these others.
+    EnterRoom(Vec<MemberInfo>),
+    /// We are in no room.
+    LeaveRoom,
+    /// A member has come or has other streams.
+    Member(MemberInfo),
+    /// A member has gone.
+    MemberLeft(MemberId),
+    /// The microphone.
+    Transmit(bool),
+    /// The ears.
+    Deafened(bool),
+}
+
+/// Sessions hold keys, which have no equality worth the name: only the kind and ids are compared.
+impl PartialEq for VoiceCommand {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Connect(a), Self::Connect(b)) => (a.id, a.server) == (b.id, b.server),
+            (Self::Disconnect, Self::Disconnect) | (Self::LeaveRoom, Self::LeaveRoom) => true,
+            (Self::EnterRoom(a), Self::EnterRoom(b)) => a == b,
+            (Self::Member(a), Self::Member(b)) => a == b,
+            (Self::MemberLeft(a), Self::MemberLeft(b)) => a == b,
+            (Self::Transmit(a), Self::Transmit(b)) | (Self::Deafened(a), Self::Deafened(b)) => {
+                a == b
+            }
+            _ => false,
+        }
+    }
+}
