@@ -9,7 +9,7 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -85,11 +85,16 @@ pub struct SoundCard {
     awake: Vec<Recorder>,
     daemon: Option<Running>,
     folder: TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// Held by the one sound card that is up: two at once would disturb each other's timing.
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl SoundCard {
     /// Starts the sound server, and returns when every sink is awake.
     pub fn up() -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::Builder::new().prefix("parlor-sound-").tempdir().unwrap();
         let path = folder.path();
         fs::create_dir(path.join("run")).unwrap();
@@ -101,7 +106,7 @@ impl SoundCard {
         .unwrap();
         fs::write(path.join("default.pa"), script(path)).unwrap();
 
-        let mut card = Self { awake: Vec::new(), daemon: None, folder };
+        let mut card = Self { awake: Vec::new(), daemon: None, folder, _alone: alone };
         card.plug_back();
         card
     }
