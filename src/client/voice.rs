@@ -11,11 +11,17 @@ mod keeper;
 mod limiter;
 mod link;
 mod link_actor;
+#[cfg(test)]
+mod link_tests;
 mod playback;
 mod playback_actor;
+#[cfg(test)]
+mod playback_tests;
 mod reports;
 mod resample;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod source;
 mod speaker;
 mod stretch;

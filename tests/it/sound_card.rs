@@ -45,7 +45,9 @@ fn two_people_hear_each_other() {
     await_event(&mut alice, "device_up", "direction", "input");
     await_event(&mut bob, "device_up", "direction", "output");
 
-    let latency = understood("mouth to ear", &converse(&card, Side::A, Side::B));
+    let judged = converse(&card, Side::A, Side::B);
+    assert_eq!(judged.len(), SENTENCES);
+    let latency = understood("mouth to ear", &judged);
     assert!(latency <= LATENCY_MS_MAX, "{latency:.0} ms from mouth to ear");
 
     for (name, mut client) in [("Alice", alice), ("Bob", bob)] {
@@ -58,6 +60,50 @@ fn two_people_hear_each_other() {
     assert!(status.success(), "the server ended with {status}: {:?}", server.running.said());
     drop(card);
     assert_eq!(alive_with(&mark), Vec::<String>::new(), "something was left running");
+}
+
+/// Devices that go in mid-call are a message, text goes on, and sound comes back with them.
+#[test]
+fn sound_comes_back_when_the_device_does() {
+    if sound::missing("sound_comes_back_when_the_device_does") {
+        return;
+    }
+    let mut card = SoundCard::up();
+    let server = Server::start();
+    let mut alice = server.client(&card, Side::A, "Alice", &["--unmute"]);
+    let mut bob = server.client(&card, Side::B, "Bob", &[]);
+    for client in [&mut alice, &mut bob] {
+        await_event(client, "path", "path", "udp");
+        await_event(client, "device_up", "direction", "input");
+        await_event(client, "device_up", "direction", "output");
+    }
+    card.unplug();
+    await_event(&mut alice, "device_down", "direction", "input");
+    await_event(&mut bob, "device_down", "direction", "output");
+    alice.type_line("can you read this?");
+    await_event(&mut bob, "chat", "text", "can you read this?");
+    let (before_a, before_b) = (count(&mut alice, "device_up"), count(&mut bob, "device_up"));
+    card.plug_back();
+    for (client, before) in [(&mut alice, before_a), (&mut bob, before_b)] {
+        let deadline = parlor::net::clock::now() + SOON;
+        let back = crate::support::process::poll_until(deadline, || {
+            (count(client, "device_up") >= before + 2).then_some(())
+        });
+        assert!(back.is_some(), "devices do not come back: {:?}", client.said());
+    }
+    // While the first sentence is spoken, buffers settle on the new devices; then all is as before.
+    let judged = converse(&card, Side::A, Side::B);
+    assert_eq!(judged.len(), SENTENCES);
+    let latency = understood("after the device came back", &judged[1..]);
+    assert!(latency <= LATENCY_MS_MAX, "{latency:.0} ms from mouth to ear");
+}
+
+/// How many events of this kind a client has told of.
+fn count(client: &mut Running, kind: &str) -> usize {
+    let fits = |line: &&String| {
+        serde_json::from_str::<Value>(line).is_ok_and(|event| event["event"] == kind)
+    };
+    client.said().iter().filter(fits).count()
 }
 
 /// The control of the test above: with a bare loop in the place of Parlor everything is heard, and
@@ -169,7 +215,6 @@ fn understood(what: &str, judged: &[Sentence]) -> f64 {
     let latency = listening::median(&mut latencies);
     let each = brief(judged);
     tools::say(&format!("real sound, {what}: latency {latency:.0} ms (median), {each}"));
-    assert_eq!(judged.len(), SENTENCES);
     for sentence in judged {
         assert!(sentence.correlation >= CORRELATION_MIN, "not what was said: {sentence:?}");
         assert!(sentence.drop_outs.is_empty(), "sound was lost: {sentence:?}");

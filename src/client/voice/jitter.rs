@@ -30,6 +30,10 @@ const MEMORY_PACKETS: usize = 512;
 const RESET_MS: f64 = 400.0;
 /// A pause in the arrivals after which a stream's clock may have been set anew.
 const PAUSE_MS: f64 = 200.0;
+/// A burst after an outage is over by then.
+const OUTAGE_MS: f64 = 1000.0;
+/// Arrivals between two reviews of the target.
+const REVIEW_PACKETS: u32 = 4;
 /// How much longer than the target a packet may have waited before it is skipped.
 const STALE_MS: f64 = 300.0;
 /// A stream that just stops is concealed for this long.
@@ -102,6 +106,10 @@ pub struct JitterBuffer {
     offsets: VecDeque<(f64, f64)>,
     base: f64,
     target: f64,
+    /// When a burst of packets that had been stuck began to come, in ms.
+    outage: Option<f64>,
+    since_review: u32,
+    reviewed_ms: f64,
     figures: JitterFigures,
 }
 
@@ -119,6 +127,9 @@ impl JitterBuffer {
             offsets: VecDeque::new(),
             base: 0.0,
             target: TARGET_START_MS,
+            outage: None,
+            since_review: 0,
+            reviewed_ms: 0.0,
             figures: JitterFigures::default(),
         }
     }
@@ -319,19 +330,40 @@ impl JitterBuffer {
             self.offsets.pop_front();
         }
         let previous = self.offsets.back().map_or(at, |(then, _)| *then);
-        let restarts = restarts || at - previous > PAUSE_MS;
-        let known = !self.offsets.is_empty();
-        if known && (offset - self.base).abs() > RESET_MS && (restarts || offset < self.base) {
-            self.offsets.clear();
+        if !self.offsets.is_empty() {
+            let pause = at - previous > PAUSE_MS;
+            let late = offset - self.base;
+            if late < -RESET_MS || (late > RESET_MS && restarts) {
+                self.offsets.clear();
+            } else if self.outage.is_some() || (late > RESET_MS && pause) {
+                // What was stuck somewhere comes in a burst. It says nothing of what follows,
+                // unless it goes on like this: then the path or the clock has changed.
+                let since = *self.outage.get_or_insert(at);
+                if late > self.target && at - since < OUTAGE_MS {
+                    return;
+                }
+                if late > RESET_MS {
+                    self.offsets.clear();
+                }
+            }
         }
+        self.outage = None;
         self.offsets.push_back((at, offset));
+        self.since_review += 1;
+        self.base = if self.offsets.len() == 1 { offset } else { self.base.min(offset) };
+        // The review looks at all that is remembered: now and then, and when a packet is late.
+        let late = offset - self.base + SLACK_MS > self.target;
+        if !late && self.since_review < REVIEW_PACKETS {
+            return;
+        }
+        self.since_review = 0;
         self.base = self.offsets.iter().map(|(_, o)| *o).fold(f64::INFINITY, f64::min);
         let wanted = self.wanted();
+        let elapsed = (at - std::mem::replace(&mut self.reviewed_ms, at)).clamp(0.0, 100.0);
         if wanted >= self.target {
             self.target = wanted;
         } else if self.offsets.len() > 10 {
-            let fall = (at - previous).clamp(0.0, 100.0) / 1e3 * TARGET_FALL;
-            self.target = (self.target - fall).max(wanted);
+            self.target = (self.target - elapsed / 1e3 * TARGET_FALL).max(wanted);
         }
     }
 

@@ -83,7 +83,7 @@ impl Side {
 pub struct SoundCard {
     // Fields end in this order: the recorders, then the server, then its folder.
     awake: Vec<Recorder>,
-    _daemon: Running,
+    daemon: Option<Running>,
     folder: TempDir,
 }
 
@@ -101,6 +101,22 @@ impl SoundCard {
         .unwrap();
         fs::write(path.join("default.pa"), script(path)).unwrap();
 
+        let mut card = Self { awake: Vec::new(), daemon: None, folder };
+        card.plug_back();
+        card
+    }
+
+    /// The sound server dies: every device is gone, for every program.
+    pub fn unplug(&mut self) {
+        self.awake.clear();
+        self.daemon = None;
+    }
+
+    /// Starts the sound server, again if need be, and returns when every sink is awake.
+    pub fn plug_back(&mut self) {
+        let path = self.folder.path();
+        // Left behind by one that was killed.
+        let _ = fs::remove_file(self.socket());
         let mut daemon = command("pulseaudio");
         daemon
             .args(["-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1"])
@@ -110,16 +126,14 @@ impl SoundCard {
             .env("XDG_RUNTIME_DIR", path.join("run"))
             .env("PULSE_RUNTIME_PATH", path.join("run"))
             .env("DBUS_SESSION_BUS_ADDRESS", "disabled:");
-        let daemon = Running::start("pulseaudio", daemon);
-        let mut card = Self { awake: Vec::new(), _daemon: daemon, folder };
+        self.daemon = Some(Running::start("pulseaudio", daemon));
         let deadline = clock::now() + START_MAX;
-        let socket = card.socket();
+        let socket = self.socket();
         let up = poll_until(deadline, || UnixStream::connect(&socket).ok());
         assert!(up.is_some(), "the sound server does not answer");
         let sinks = [Side::A, Side::B].into_iter().flat_map(|s| [s.microphone(), s.loudspeaker()]);
-        card.awake = sinks.map(|sink| card.record(sink)).collect();
-        card.awake.iter().for_each(Recorder::wait_awake);
-        card
+        self.awake = sinks.map(|sink| self.record(sink)).collect();
+        self.awake.iter().for_each(Recorder::wait_awake);
     }
 
     /// Gives a program this side's microphone and loudspeaker, and no other sound.
