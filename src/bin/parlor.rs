@@ -45,6 +45,8 @@ fn start_log(options: &Options) -> Result<(), String> {
             })?;
             log.with_writer(std::sync::Mutex::new(file)).init();
         }
+        // From the environment it may be meant for the server.
+        None if options.on_terminal() && std::env::var_os("PARLOR_LOG").is_some() => {}
         None if options.on_terminal() => {
             return Err(texts::arguments::LOG_FILE_NEEDED.to_owned());
         }

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(name = "parlor", version, about)]
 pub struct Options {
-    /// The server: HOST, HOST:PORT or `[IPV6]:PORT`
+    /// The server: HOST or HOST:PORT; an IPv6 address before a port stands in brackets
     #[arg(value_name = "SERVER", value_parser = server)]
     pub address: Option<HostPort>,
     /// Your name, 1 to 32 characters [default: your login name]

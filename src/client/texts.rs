@@ -504,9 +504,9 @@ fn help(keys: Option<Release>) -> Vec<String> {
         ),
         Some(Release::Guessed) => text.push_str(
             "
-* Talk: hold the key left of 1 (` or ё) on an empty line; on a line with text it types.
-    This terminal does not tell when a key is let go: the microphone stays on while the key
-    repeats, and closes 0.2 s after that (0.7 s after a single press). /unmute opens it for good.",
+* Talk: hold the key left of 1 (` or ё) on an empty line; on a line with text it types. \
+             This terminal does not tell when a key is let go: the microphone stays on while the key \
+             repeats, and closes 0.2 s after that (0.7 s after a single press). /unmute opens it for good.",
         ),
         None => {}
     }

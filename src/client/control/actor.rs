@@ -148,6 +148,7 @@ impl<D: Dialer> ControlActor<D> {
 
     fn dial(&mut self, ctx: &mut Context<Self>) {
         self.generation.0 = self.generation.0.wrapping_add(1);
+        tracing::info!(attempt = self.generation.0, "connecting");
         let (generation, addr, dial) = (self.generation, ctx.address(), self.dialer.dial());
         actix_rt::spawn(async move {
             // An actor that is gone needs no connection.
@@ -159,6 +160,7 @@ impl<D: Dialer> ControlActor<D> {
     }
 
     fn hang_up(&mut self) {
+        tracing::info!("the connection is over");
         self.generation.0 = self.generation.0.wrapping_add(1);
         self.voice_out.borrow_mut().take();
         self.link = None;
@@ -275,6 +277,7 @@ impl<D: Dialer> Handler<Dialed<D::Stream>> for ControlActor<D> {
         if generation != self.generation {
             return;
         }
+        tracing::info!(%peer, "connected");
         let post = Post(generation, ctx.address());
         let link = Link::start(stream, post, self.events.clone(), self.voice.clone());
         *self.voice_out.borrow_mut() = Some(link.voice());
