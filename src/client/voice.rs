@@ -6,6 +6,8 @@
 mod capture;
 mod capture_actor;
 mod device;
+#[cfg(test)]
+mod handle_tests;
 mod jitter;
 mod keeper;
 mod limiter;

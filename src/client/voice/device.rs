@@ -20,6 +20,9 @@ const BUFFERS: [u32; 3] = [480, 512, 256];
 /// Samples between a callback and its worker: half a second at any usual rate.
 const RING: usize = 1 << 15;
 
+/// The error of a device whose formats are all strange.
+const NO_FORMAT: &str = "the device offers no usable format";
+
 /// What callbacks tell their worker.
 #[derive(Debug, Default)]
 pub struct DeviceState {
@@ -148,28 +151,29 @@ fn close(stream: Option<cpal::Stream>) {
 /// What the sound system said.
 pub fn open_input(name: Option<&str>) -> Result<InputDevice, String> {
     let _quiet = Quiet::new();
-    let device = find(name, true)?;
-    let ranges = device.supported_input_configs().map_err(|e| e.to_string())?.collect();
-    let mut error = "the device offers no usable format".to_owned();
-    for (config, format) in candidates(ranges) {
-        let (producer, ring) = RingBuffer::new(RING);
-        let state = Arc::new(DeviceState::default());
-        let stream = build_input(&device, config, format, producer, &state)
-            .and_then(|stream| stream.play().map(|()| stream));
-        match stream {
-            Ok(stream) => {
-                return Ok(InputDevice {
-                    description: describe(&device, &stream, config, format),
-                    stream: Some(stream),
-                    ring,
-                    rate: config.sample_rate,
-                    state,
-                });
+    on_some_host(name, true, |device| {
+        let ranges = device.supported_input_configs().map_err(|e| e.to_string())?.collect();
+        let mut error = NO_FORMAT.to_owned();
+        for (config, format) in candidates(ranges) {
+            let (producer, ring) = RingBuffer::new(RING);
+            let state = Arc::new(DeviceState::default());
+            let stream = build_input(device, config, format, producer, &state)
+                .and_then(|stream| stream.play().map(|()| stream));
+            match stream {
+                Ok(stream) => {
+                    return Ok(InputDevice {
+                        description: describe(device, &stream, config, format),
+                        stream: Some(stream),
+                        ring,
+                        rate: config.sample_rate,
+                        state,
+                    });
+                }
+                Err(why) => error = why.to_string(),
             }
-            Err(why) => error = why.to_string(),
         }
-    }
-    Err(error)
+        Err(error)
+    })
 }
 
 /// Opens the loudspeaker of this name, or the one that the environment names.
@@ -178,28 +182,29 @@ pub fn open_input(name: Option<&str>) -> Result<InputDevice, String> {
 /// What the sound system said.
 pub fn open_output(name: Option<&str>) -> Result<OutputDevice, String> {
     let _quiet = Quiet::new();
-    let device = find(name, false)?;
-    let ranges = device.supported_output_configs().map_err(|e| e.to_string())?.collect();
-    let mut error = "the device offers no usable format".to_owned();
-    for (config, format) in candidates(ranges) {
-        let (ring, consumer) = RingBuffer::new(RING);
-        let state = Arc::new(DeviceState::default());
-        let stream = build_output(&device, config, format, consumer, &state)
-            .and_then(|stream| stream.play().map(|()| stream));
-        match stream {
-            Ok(stream) => {
-                return Ok(OutputDevice {
-                    description: describe(&device, &stream, config, format),
-                    stream: Some(stream),
-                    ring,
-                    rate: config.sample_rate,
-                    state,
-                });
+    on_some_host(name, false, |device| {
+        let ranges = device.supported_output_configs().map_err(|e| e.to_string())?.collect();
+        let mut error = NO_FORMAT.to_owned();
+        for (config, format) in candidates(ranges) {
+            let (ring, consumer) = RingBuffer::new(RING);
+            let state = Arc::new(DeviceState::default());
+            let stream = build_output(device, config, format, consumer, &state)
+                .and_then(|stream| stream.play().map(|()| stream));
+            match stream {
+                Ok(stream) => {
+                    return Ok(OutputDevice {
+                        description: describe(device, &stream, config, format),
+                        stream: Some(stream),
+                        ring,
+                        rate: config.sample_rate,
+                        state,
+                    });
+                }
+                Err(why) => error = why.to_string(),
             }
-            Err(why) => error = why.to_string(),
         }
-    }
-    Err(error)
+        Err(error)
+    })
 }
 
 /// Names of the devices there are: inputs and outputs.
@@ -208,33 +213,92 @@ pub fn open_output(name: Option<&str>) -> Result<OutputDevice, String> {
 /// What the sound system said.
 pub fn list() -> Result<(Vec<String>, Vec<String>), String> {
     let _quiet = Quiet::new();
-    let host = cpal::default_host();
-    let names = |default: Option<cpal::Device>, devices: Vec<cpal::Device>| {
-        let mut names: Vec<String> = default.iter().chain(&devices).map(name_of).collect();
+    let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+    let mut error = None;
+    for host in hosts(true) {
+        match (host.input_devices(), host.output_devices()) {
+            (Ok(ins), Ok(outs)) => {
+                inputs.extend(host.default_input_device().iter().map(name_of));
+                inputs.extend(ins.map(|device| name_of(&device)));
+                outputs.extend(host.default_output_device().iter().map(name_of));
+                outputs.extend(outs.map(|device| name_of(&device)));
+            }
+            (Err(why), _) | (_, Err(why)) => error = Some(why.to_string()),
+        }
+    }
+    for names in [&mut inputs, &mut outputs] {
         let mut seen = std::collections::BTreeSet::new();
         names.retain(|name| seen.insert(name.clone()));
-        names
-    };
-    let inputs = host.input_devices().map_err(|e| e.to_string())?.collect();
-    let outputs = host.output_devices().map_err(|e| e.to_string())?.collect();
-    Ok((names(host.default_input_device(), inputs), names(host.default_output_device(), outputs)))
+    }
+    match error {
+        Some(why) if inputs.is_empty() && outputs.is_empty() => Err(why),
+        _ => Ok((inputs, outputs)),
+    }
+}
+
+/// The sound systems of this machine, best first.
+///
+/// A microphone behind PulseAudio (or PipeWire in its place) is asked for there directly: ALSA's plugin
+/// for it costs up to 40 % of a core. A loudspeaker is not: cpal asks PulseAudio for a latency of
+/// nothing at all, on which a virtual sink runs wild until the server is killed.
+fn hosts(input: bool) -> Vec<cpal::Host> {
+    let mut ids = cpal::available_hosts();
+    ids.sort_by_key(|id| (host_prefix(*id) == "pulse") != input);
+    ids.into_iter().filter_map(|id| cpal::host_from_id(id).ok()).collect()
+}
+
+/// What a device's name starts with to mean one of this host.
+fn host_prefix(id: cpal::HostId) -> &'static str {
+    match id.name() {
+        "PulseAudio" => "pulse",
+        "ALSA" => "alsa",
+        other => other,
+    }
+}
+
+/// Finds the device on the hosts, in turn, and opens it on the first where that works.
+fn on_some_host<T>(
+    name: Option<&str>,
+    input: bool,
+    open: impl Fn(&cpal::Device) -> Result<T, String>,
+) -> Result<T, String> {
+    let mut errors = Vec::new();
+    for host in hosts(input) {
+        let prefix = host_prefix(host.id());
+        let wanted = match name.and_then(|name| name.split_once(':')) {
+            Some((of, rest)) if of == prefix => Some(rest),
+            Some(("alsa" | "pulse", _)) => continue,
+            _ => name,
+        };
+        match find(&host, wanted, input).and_then(|device| open(&device)) {
+            Ok(opened) => return Ok(opened),
+            Err(why) => errors.push(format!("{prefix}: {why}")),
+        }
+    }
+    match errors.is_empty() {
+        true => Err("there is no sound system on this machine".to_owned()),
+        false => Err(errors.join("; ")),
+    }
 }
 
 /// The name by which a device can be asked for.
 fn name_of(device: &cpal::Device) -> String {
     let Ok(description) = device.description() else { return device.to_string() };
-    match description.driver() {
-        // ALSA: its own name for the device is what tells two of them apart.
-        Some(driver) if driver != description.name() => {
-            format!("{driver} ({})", description.name())
-        }
+    match device.id() {
+        // What the sound system calls it tells two of the same make apart.
+        Ok(id) if id.id() != description.name() => format!("{} ({})", id.id(), description.name()),
         _ => description.name().to_owned(),
     }
 }
 
-fn find(name: Option<&str>, input: bool) -> Result<cpal::Device, String> {
-    let host = cpal::default_host();
-    let Some(name) = name.filter(|name| *name != "default") else {
+fn find(host: &cpal::Host, name: Option<&str>, input: bool) -> Result<cpal::Device, String> {
+    // The PulseAudio host does not look at these by itself; ALSA's plugin does.
+    let from_environment = std::env::var(if input { "PULSE_SOURCE" } else { "PULSE_SINK" });
+    let name = match name.filter(|name| *name != "default") {
+        None if host_prefix(host.id()) == "pulse" => from_environment.ok(),
+        name => name.map(str::to_owned),
+    };
+    let Some(name) = name.filter(|name| !name.is_empty()) else {
         let device = if input { host.default_input_device() } else { host.default_output_device() };
         return device.ok_or_else(|| "there is no such device on this machine".to_owned());
     };
@@ -242,7 +306,8 @@ fn find(name: Option<&str>, input: bool) -> Result<cpal::Device, String> {
     let devices: Vec<_> = devices.map_err(|e| e.to_string())?.collect();
     let exact = devices.iter().find(|device| {
         name_of(device) == name
-            || device.description().is_ok_and(|d| d.name() == name || d.driver() == Some(name))
+            || device.description().is_ok_and(|d| d.name() == name)
+            || device.id().is_ok_and(|id| id.id() == name)
     });
     if let Some(device) = exact {
         return Ok(device.clone());

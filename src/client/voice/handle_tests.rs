@@ -1,0 +1,344 @@
+//! Whole voice sides over real sockets on this machine, with files for sound, against a server of a few lines.
+//!
+//! Nothing here sleeps: each test waits for the event or the file that it is about.
+
+use super::*;
+use crate::net::codec::l16_decode;
+use crate::net::ids::PacketIndex;
+use crate::net::message::StreamInfo;
+use crate::net::name::UserName;
+use crate::net::protect::{Opener, Sealer};
+use crate::net::rtcp::{self, App, RtcpPacket};
+use crate::net::rtp::{self, RtpPacket};
+use crate::net::secret::Secret;
+use std::net::UdpSocket;
+use std::sync::{Mutex, mpsc as blocking};
+use std::time::Duration;
+
+/// Longest that any test waits for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn key(of: u64, down: bool) -> DirectionKey {
+    Secret::new([of as u8 + if down { 100 } else { 0 }; 16])
+}
+
+fn ssrc(of: u64) -> Ssrc {
+    Ssrc(4 * of as u32)
+}
+
+fn session(of: u64, server: SocketAddr) -> VoiceSession {
+    VoiceSession {
+        id: MemberId(of),
+        server,
+        protection: Protection::Plain,
+        up_key: key(of, false),
+        down_key: key(of, true),
+        streams: vec![StreamGrant { ssrc: ssrc(of), clock_hz: 16_000 }],
+        control_ssrc: Ssrc(4 * of as u32 + 2),
+    }
+}
+
+fn member(of: u64) -> MemberInfo {
+    MemberInfo {
+        id: MemberId(of),
+        name: UserName::parse(&format!("u{of}")).unwrap(),
+        muted: false,
+        deafened: false,
+        speaking: false,
+        streams: vec![StreamInfo {
+            ssrc: ssrc(of),
+            clock_hz: 16_000,
+            payload_type: None,
+            roc: 0,
+            seq: None,
+        }],
+    }
+}
+
+/// Forwards the voice of 1 to 2 and back, answers keepalives, and tells which voice packets it saw.
+fn serve() -> (SocketAddr, blocking::Receiver<Vec<u8>>) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let (seen_in, seen) = blocking::channel();
+    std::thread::spawn(move || {
+        let mut addresses = [None; 3];
+        let mut index = 0;
+        let mut buffer = [0u8; 2048];
+        loop {
+            let (length, from) = socket.recv_from(&mut buffer).unwrap();
+            let datagram = &mut buffer[..length];
+            let of = u64::from(rtp::peek_ssrc(datagram).unwrap().0 / 4);
+            let opener = Opener::plain(key(of, false));
+            let mut sealed = Vec::new();
+            if rtp::is_rtcp(datagram) {
+                let (packet, _) = opener.open_rtcp(datagram).unwrap();
+                for packet in rtcp::packets(packet).flatten() {
+                    if let RtcpPacket::App { app: App::Keepalive(probe), ssrc } = packet {
+                        addresses[of as usize] = Some(from);
+                        let mut answer = Vec::new();
+                        rtcp::write_app(&mut answer, ssrc, App::KeepaliveAnswer(probe));
+                        let sealer = Sealer::plain(key(of, true));
+                        sealer.seal_rtcp(&answer, PacketIndex(index), &mut sealed);
+                        index += 1;
+                        socket.send_to(&sealed, from).unwrap();
+                    }
+                }
+            } else {
+                let packet = opener.open_rtp(datagram, PacketIndex(0)).unwrap();
+                Sealer::plain(key(3 - of, true)).seal_rtp(packet, PacketIndex(0), &mut sealed);
+                if let Some(to) = addresses[3 - of as usize] {
+                    socket.send_to(&sealed, to).unwrap();
+                }
+                if seen_in.send(packet.to_vec()).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    (address, seen)
+}
+
+async fn wait_for(
+    events: &mut mpsc::Receiver<VoiceEvent>,
+    wanted: impl Fn(&VoiceEvent) -> bool,
+) -> VoiceEvent {
+    let wait = async {
+        loop {
+            let event = events.recv().await.expect("the voice side goes on");
+            if wanted(&event) {
+                return event;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("the event comes")
+}
+
+fn side(input: InputChoice, output: OutputChoice) -> (VoiceHandle, mpsc::Receiver<VoiceEvent>) {
+    let (sender, events) = mpsc::channel(64);
+    (VoiceHandle::start(VoiceConfig { input, output }, sender).unwrap(), events)
+}
+
+fn noise(count: usize) -> Vec<i16> {
+    let mut x = 77u64;
+    let mut step = || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        (x >> 48) as i16
+    };
+    (0..count).map(|_| step()).collect()
+}
+
+fn write_wav(path: &std::path::Path, samples: &[i16]) {
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::create(path, spec).unwrap();
+    for sample in samples {
+        writer.write_sample(*sample).unwrap();
+    }
+    writer.finalize().unwrap();
+}
+
+#[tokio::test]
+async fn a_file_is_heard_bit_for_bit_at_the_other_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, heard) = (folder.path().join("in.wav"), folder.path().join("out.wav"));
+    let source = noise(16_000);
+    write_wav(&path, &source);
+    let (server, _seen) = serve();
+
+    let decoded = Arc::new(Mutex::new(Vec::new()));
+    let collected = decoded.clone();
+    let tap: Tap = Box::new(move |id, _, samples| {
+        assert_eq!(id, MemberId(1));
+        collected.lock().unwrap().extend_from_slice(samples);
+    });
+    let (sender, mut hears) = mpsc::channel(64);
+    let config =
+        VoiceConfig { input: InputChoice::Silence, output: OutputChoice::Wav(heard.clone()) };
+    let listener = VoiceHandle::start_with_tap(config, sender, tap).unwrap();
+    listener.connect(session(2, server));
+    listener.enter_room(vec![member(1), member(2)]);
+    wait_for(&mut hears, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
+
+    let (speaker, mut says) = side(InputChoice::Wav { path, repeat: false }, OutputChoice::Null);
+    speaker.connect(session(1, server));
+    speaker.enter_room(vec![member(1), member(2)]);
+    wait_for(&mut says, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
+    speaker.set_transmit(true);
+    let speaking = |on| move |e: &VoiceEvent| *e == VoiceEvent::Speaking { id: MemberId(1), on };
+    wait_for(&mut hears, speaking(true)).await;
+    let wait = async {
+        while decoded.lock().unwrap().len() < source.len() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap();
+    speaker.set_transmit(false);
+    wait_for(&mut hears, speaking(false)).await;
+
+    let decoded = decoded.lock().unwrap().clone();
+    assert!(decoded[..source.len()] == source[..]);
+    assert!(decoded[source.len()..].iter().all(|sample| *sample == 0));
+    let stats = listener.stats().await;
+    assert_eq!((stats.path, stats.packets_dropped), ("udp", 0));
+    let [figures] = stats.speakers.as_slice() else { panic!("{stats:?}") };
+    assert_eq!((figures.id, figures.lost), (MemberId(1), 0));
+    assert_eq!(speaker.stats().await.packets_sent, figures.received);
+    assert!(stats.round_trip_ms.is_some());
+
+    listener.stop().await;
+    speaker.stop().await;
+    let mut reader = hound::WavReader::open(&heard).unwrap();
+    assert_eq!((reader.spec().sample_rate, reader.spec().channels), (48_000, 1));
+    let loudest = reader.samples::<i16>().map(|s| s.unwrap().unsigned_abs()).max();
+    assert!(loudest > Some(20_000), "{loudest:?}");
+}
+
+#[tokio::test]
+async fn a_talkspurt_on_the_wire_is_marked_and_ended_and_a_closed_microphone_sends_nothing() {
+    let (server, seen) = serve();
+    let (speaker, mut events) = side(InputChoice::Tone(440.0), OutputChoice::Null);
+    speaker.connect(session(1, server));
+    wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
+    for _ in 0..2 {
+        assert!(seen.try_recv().is_err(), "the microphone is closed");
+        speaker.set_transmit(true);
+        let mut packets: Vec<Vec<u8>> = Vec::new();
+        while packets.len() < 5 {
+            packets.push(seen.recv_timeout(PATIENCE).unwrap());
+        }
+        speaker.set_transmit(false);
+        loop {
+            let packet = seen.recv_timeout(PATIENCE).unwrap();
+            packets.push(packet);
+            let ends = packets.iter().filter(|p| RtpPacket::parse(p).unwrap().payload.is_empty());
+            if ends.count() == 3 {
+                break;
+            }
+        }
+        let read: Vec<_> = packets.iter().map(|p| RtpPacket::parse(p).unwrap()).collect();
+        let marked: Vec<_> = read.iter().map(|p| p.header.marker).collect();
+        assert!(marked[0] && !marked[1..].contains(&true));
+        assert!(read.windows(2).all(|w| w[1].header.seq == w[0].header.seq.wrapping_add(1)));
+        assert!(read[0].header.audio_level.is_some_and(|level| (13..17).contains(&level.level)));
+        let mut samples = Vec::new();
+        l16_decode(read[0].payload, &mut samples).unwrap();
+        assert_eq!(samples.len(), 320);
+        assert!(read[read.len() - 4..].iter().take(1).all(|p| p.payload.len() == 640));
+    }
+    speaker.stop().await;
+}
+
+#[tokio::test]
+async fn without_datagrams_voice_goes_where_it_is_allowed_to_go() {
+    // A port on which nobody answers.
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (speaker, mut events) = side(InputChoice::Tone(440.0), OutputChoice::Null);
+    speaker.allow_stream(true);
+    speaker.connect(session(1, nobody.local_addr().unwrap()));
+    wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::Stream)).await;
+    speaker.set_transmit(true);
+    let event = wait_for(&mut events, |e| matches!(e, VoiceEvent::ToServer(_))).await;
+    let VoiceEvent::ToServer(mut datagram) = event else { panic!("{event:?}") };
+    let opener = Opener::plain(key(1, false));
+    let packet = opener.open_rtp(&mut datagram, PacketIndex(0)).unwrap();
+    assert_eq!(RtpPacket::parse(packet).unwrap().header.ssrc, ssrc(1));
+    speaker.disconnect();
+    wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::None)).await;
+    speaker.stop().await;
+}
+
+#[tokio::test]
+async fn voice_from_the_control_connection_is_heard() {
+    let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (listener, mut events) = side(InputChoice::Silence, OutputChoice::Null);
+    listener.connect(session(2, nobody.local_addr().unwrap()));
+    listener.enter_room(vec![member(1), member(2)]);
+    let mut core = capture::Capture::new().unwrap();
+    core.set_stream(ssrc(1), 9, 0);
+    let sealer = Sealer::plain(key(2, true));
+    core.transmit(&vec![0.1; 16_000], &mut |packet, index, _, _| {
+        let mut sealed = Vec::new();
+        sealer.seal_rtp(packet, index, &mut sealed);
+        listener.from_server(sealed);
+    });
+    let on = VoiceEvent::Speaking { id: MemberId(1), on: true };
+    wait_for(&mut events, |e| *e == on).await;
+    listener.leave_room();
+    let off = VoiceEvent::Speaking { id: MemberId(1), on: false };
+    wait_for(&mut events, |e| *e == off).await;
+    assert!(listener.stats().await.speakers.is_empty());
+    listener.stop().await;
+    // Twice does no harm, and figures of a stopped voice side are empty.
+    listener.stop().await;
+    assert_eq!(listener.stats().await.packets_received, 0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_yet_is_found_when_it_comes() {
+    let placeholder = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = placeholder.local_addr().unwrap();
+    drop(placeholder);
+    let (side, mut events) = side(InputChoice::Silence, OutputChoice::Null);
+    side.connect(session(1, address));
+    // Refused meanwhile; then someone answers there.
+    let socket = UdpSocket::bind(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let answer = std::thread::spawn(move || {
+        let mut buffer = [0u8; 2048];
+        let (length, from) = socket.recv_from(&mut buffer).unwrap();
+        let opener = Opener::plain(key(1, false));
+        let (packet, _) = opener.open_rtcp(&mut buffer[..length]).unwrap();
+        let Some(Ok(RtcpPacket::App { app: App::Keepalive(probe), ssrc })) =
+            rtcp::packets(packet).next()
+        else {
+            panic!("no keepalive")
+        };
+        let (mut answer, mut sealed) = (Vec::new(), Vec::new());
+        rtcp::write_app(&mut answer, ssrc, App::KeepaliveAnswer(probe));
+        Sealer::plain(key(1, true)).seal_rtcp(&answer, PacketIndex(0), &mut sealed);
+        socket.send_to(&sealed, from).unwrap();
+    });
+    wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
+    answer.join().unwrap();
+    side.stop().await;
+}
+
+#[tokio::test]
+async fn the_echo_says_back_what_it_heard_and_nothing_else() {
+    let (server, seen) = serve();
+    let (speaker, mut says) = side(InputChoice::Tone(440.0), OutputChoice::Null);
+    let (echo, mut echoes) = side(InputChoice::Echo, OutputChoice::Null);
+    for (handle, of) in [(&speaker, 1), (&echo, 2)] {
+        handle.connect(session(of, server));
+        handle.enter_room(vec![member(1), member(2)]);
+    }
+    wait_for(&mut says, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
+    wait_for(&mut echoes, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
+    echo.set_transmit(true);
+    assert!(seen.try_recv().is_err(), "there is nothing to say back");
+    speaker.set_transmit(true);
+    let on = VoiceEvent::Speaking { id: MemberId(2), on: true };
+    wait_for(&mut says, |e| *e == on).await;
+    speaker.set_transmit(false);
+    let off = VoiceEvent::Speaking { id: MemberId(2), on: false };
+    wait_for(&mut says, |e| *e == off).await;
+    echo.stop().await;
+    speaker.stop().await;
+}
+
+#[test]
+fn a_bad_file_is_told_at_the_start() {
+    let (sender, _events) = mpsc::channel(4);
+    let config = VoiceConfig {
+        input: InputChoice::Wav { path: "/nowhere/x.wav".into(), repeat: false },
+        output: OutputChoice::Null,
+    };
+    let error = VoiceHandle::start(config, sender).unwrap_err().to_string();
+    assert!(error.starts_with("/nowhere/x.wav: "), "{error}");
+}
