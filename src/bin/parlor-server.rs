@@ -4,6 +4,7 @@ use anyhow::Context;
 use clap::Parser;
 use parlor::actors::server::{Server, ServerConfig, StartError};
 use parlor::net::address::{HostPort, TCP_PORT, UDP_PORT};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -62,12 +63,12 @@ async fn run(args: Args) -> ExitCode {
         Ok(server) => server,
         Err(error @ StartError::Bind { .. }) => return fail(&error.to_string()),
         Err(error) => {
-            eprintln!("parlor-server: {error}");
+            let _ = writeln!(std::io::stderr(), "parlor-server: {error}");
             return ExitCode::from(EXIT_FAULT);
         }
     };
-    println!("listening on tcp {} and udp {}", server.tcp(), server.udp());
-    println!("voice and text are not encrypted yet: use this server on networks that you trust");
+    say(&format!("listening on tcp {} and udp {}", server.tcp(), server.udp()));
+    say("voice and text are not encrypted yet: use this server on networks that you trust");
     let (forwarders, note) = server.forwarders();
     tracing::info!(forwarders, "started");
     if let Some(note) = note {
@@ -75,11 +76,14 @@ async fn run(args: Args) -> ExitCode {
     }
     let code = tokio::select! {
         () = stop_signal() => {
-            println!("stopping");
+            say("stopping");
             ExitCode::SUCCESS
         }
         () = server.died() => {
-            eprintln!("parlor-server: a forwarder has ended unexpectedly; stopping");
+            let _ = writeln!(
+                std::io::stderr(),
+                "parlor-server: a forwarder has ended unexpectedly; stopping"
+            );
             ExitCode::from(EXIT_FAULT)
         }
     };
@@ -98,8 +102,13 @@ fn raise_file_limit() {
     }
 }
 
+/// A line on stdout. That nobody reads it any more is no reason to stop serving.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 fn fail(what: &str) -> ExitCode {
-    eprintln!("parlor-server: {what}");
+    let _ = writeln!(std::io::stderr(), "parlor-server: {what}");
     ExitCode::from(EXIT_USAGE)
 }
 

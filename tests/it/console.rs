@@ -1,5 +1,6 @@
 //! The two programs as a user or a script drives them: line mode, JSON events, exit codes, lost connections, a terminal.
 
+use std::io::{BufRead, BufReader};
 use std::process::Command;
 use std::time::Duration;
 
@@ -166,6 +167,22 @@ fn what_the_user_can_mend_is_one_clear_line_and_exit_code_2() {
     let (code, said) = ends(client(&server.tcp, "ANNA", &[]));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("in use"), "{said}");
+}
+
+#[test]
+fn a_server_whose_output_nobody_reads_goes_on() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_parlor-server"));
+    program.args(["--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+    let mut child = program.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let tcp = line.strip_prefix("listening on tcp ").and_then(|l| l.split(' ').next()).unwrap();
+    // The pipe is closed now.
+    let mut anna = json(tcp, "anna", &[]);
+    event(&mut anna, "joined", &[], 1);
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let status = child.wait().unwrap();
+    assert!(killed.success() && status.success(), "{status}");
 }
 
 /// A terminal of our own, on a server of its own, ended when dropped.

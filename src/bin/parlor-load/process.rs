@@ -3,11 +3,13 @@
 use anyhow::{Context, bail};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 /// A server that this program has started.
 pub struct ServerProcess {
     child: Child,
+    /// Kept open, so that what the server says goes somewhere.
+    _said: Option<BufReader<ChildStdout>>,
     /// Where it listens.
     pub tcp: SocketAddr,
 }
@@ -27,15 +29,16 @@ impl ServerProcess {
             .with_context(|| format!("cannot start {}; build it first", beside.display()))?;
         pin(1);
         let mut line = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            BufReader::new(stdout).read_line(&mut line)?;
+        let mut said = child.stdout.take().map(BufReader::new);
+        if let Some(said) = &mut said {
+            said.read_line(&mut line)?;
         }
         let address = line.strip_prefix("listening on tcp ").and_then(|l| l.split(' ').next());
         let Some(tcp) = address.and_then(|address| address.parse().ok()) else {
             let _ = child.kill();
             bail!("the server did not start: {line}");
         };
-        Ok(Self { child, tcp })
+        Ok(Self { child, _said: said, tcp })
     }
 
     /// Its process id.
