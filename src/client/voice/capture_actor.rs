@@ -145,9 +145,10 @@ impl CaptureActor {
             self.core.end(&mut emit);
             self.core.discard(&self.samples);
             self.source.opened(now);
-            let latency = self.source.latency().min(LATENCY_MAX).as_secs_f64();
+            let latency = self.source.latency().min(LATENCY_MAX);
             let rate = f64::from(self.source.rate().unwrap_or(0));
-            self.skip = (latency * rate) as usize;
+            self.skip = (latency.as_secs_f64() * rate) as usize;
+            tracing::debug!(?latency, "microphone opened");
             return;
         }
         let skipped = self.skip.min(self.samples.len());
