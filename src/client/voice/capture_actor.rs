@@ -22,7 +22,7 @@ pub const TICK: Duration = Duration::from_millis(2);
 /// A source that gives nothing for this long is away: the talkspurt ends, time goes on without it.
 const AWAY: Duration = Duration::from_millis(200);
 /// Most of a device's latency that is thrown away when the microphone opens.
-const LATENCY_MAX: Duration = Duration::from_millis(100);
+const LATENCY_MAX: Duration = Duration::from_millis(40);
 
 /// The actor.
 pub struct CaptureActor {
