@@ -22,7 +22,7 @@ pub const TICK: Duration = Duration::from_millis(2);
 /// A source that gives nothing for this long is away: the talkspurt ends, time goes on without it.
 const AWAY: Duration = Duration::from_millis(200);
 /// Most of a device's latency that is thrown away when the microphone opens.
-const LATENCY_MAX: Duration = Duration::from_millis(100);
+const LATENCY_MAX: Duration = Duration::from_millis(40);
 
 /// The actor.
 pub struct CaptureActor {
@@ -145,9 +145,10 @@ impl CaptureActor {
             self.core.end(&mut emit);
             self.core.discard(&self.samples);
             self.source.opened(now);
-            let latency = self.source.latency().min(LATENCY_MAX).as_secs_f64();
+            let latency = self.source.latency().min(LATENCY_MAX);
             let rate = f64::from(self.source.rate().unwrap_or(0));
-            self.skip = (latency * rate) as usize;
+            self.skip = (latency.as_secs_f64() * rate) as usize;
+            tracing::debug!(?latency, "microphone opened");
             return;
         }
         let skipped = self.skip.min(self.samples.len());

@@ -109,7 +109,7 @@ impl<T: Opened> Keeper<T> {
             },
             State::Running { device, callbacks, seen, told } => {
                 if let Some(why) = device.failure() {
-                    return self.fail(why, now);
+                    return self.fail(format!("the device was lost ({why})"), now);
                 }
                 let count = device.callbacks();
                 if count != *callbacks {
@@ -122,7 +122,9 @@ impl<T: Opened> Keeper<T> {
                 }
                 let stalled = now.saturating_duration_since(*seen);
                 match device.trouble() {
-                    Some(why) if stalled > TROUBLE_MAX => self.fail(why, now),
+                    Some(why) if stalled > TROUBLE_MAX => {
+                        self.fail(format!("the device was lost ({why})"), now)
+                    }
                     None if stalled > STALL_MAX => {
                         self.fail("the device has stopped giving or taking sound".to_owned(), now)
                     }
@@ -233,7 +235,10 @@ mod tests {
         fake.callbacks.store(1, Ordering::Relaxed);
         assert_eq!(settle(&mut keeper, at(7)), [Change::Up("fake".to_owned())]);
         *fake.failure.lock().unwrap() = Some("unplugged".to_owned());
-        assert_eq!(settle(&mut keeper, at(8)), [Change::Down("unplugged".to_owned())]);
+        assert_eq!(
+            settle(&mut keeper, at(8)),
+            [Change::Down("the device was lost (unplugged)".to_owned())]
+        );
         assert!(keeper.device().is_none());
         *fake.failure.lock().unwrap() = None;
         assert_eq!(settle(&mut keeper, at(11)), [Change::Up("fake".to_owned())]);

@@ -124,7 +124,7 @@ impl Playback {
     #[must_use]
     pub fn figures(&self) -> Vec<SpeakerStats> {
         let mut all: BTreeMap<MemberId, SpeakerStats> = BTreeMap::new();
-        for speaker in self.speakers.values().filter(|speaker| !speaker.is_gone()) {
+        for speaker in self.speakers.values().filter(|speaker| !speaker.is_leaving()) {
             let figures = speaker.figures();
             let entry = all.entry(speaker.member()).or_insert(SpeakerStats {
                 id: speaker.member(),

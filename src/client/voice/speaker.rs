@@ -115,6 +115,12 @@ impl Speaker {
         }
     }
 
+    /// Taken away: only the fade is left, if anything.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
     /// The fade has been played: nothing is left.
     #[must_use]
     pub fn is_gone(&self) -> bool {
