@@ -3,10 +3,9 @@
 //! It takes any stream. Before `Hello` there is no actor, only this task and a place among the
 //! half-open connections; when those are too many the oldest goes, so that idlers keep nobody out.
 
-use super::forwarder::StreamDatagram;
 use super::lobby::{Admit, Attach, Lobby};
 use super::outbox::{Outbox, Take};
-use super::routes::{Routes, SessionVoice};
+use super::routes::{Routes, SessionVoice, StreamDatagram};
 use super::session::{Ended, Parts, Session, from_frame};
 use crate::net::codec::{CLOCKS, Codec, PT_L16};
 use crate::net::frame;
@@ -298,7 +297,8 @@ async fn admit(
         streams: reception.streams.get(owner)?.clone(),
     })
     .start();
-    let attached = reception.lobby.send(Attach { session: id, addr: session.clone() }).await;
+    let attached =
+        reception.lobby.send(Attach { session: id, addr: session.clone().recipient() }).await;
     if attached.is_err() {
         return None;
     }

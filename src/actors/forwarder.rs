@@ -9,8 +9,7 @@ mod reception;
 mod tests;
 
 use self::core::{Counters, ForwarderCore, Origin, Outputs, ProbeSource};
-use super::routes::{RouteFeed, VoicePath};
-use super::session::VoiceNotice;
+use super::routes::{RouteFeed, StreamDatagram, VoiceNotice, VoicePath};
 use crate::net::clock;
 use crate::net::ids::{SessionId, Ssrc};
 use crate::net::limits::{FORWARDER_MAILBOX, RECEIVE_BATCH, RECEIVE_LOOP_MAX, SEND_BATCH};
@@ -27,15 +26,6 @@ use tokio::time::MissedTickBehavior;
 
 const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_SWEEP: u32 = 10;
-
-/// A voice datagram that came through a control connection.
-#[derive(Debug)]
-pub struct StreamDatagram {
-    /// Whose connection.
-    pub session: SessionId,
-    /// The datagram, sealed.
-    pub bytes: Vec<u8>,
-}
 
 /// Counters that a forwarder publishes from time to time.
 #[derive(Debug, Default)]

@@ -7,7 +7,6 @@ use super::outbox::Outbox;
 use super::room::core::{Change, Member};
 use super::room::{self, Room};
 use super::routes::{Routes, SessionVoice, VoicePath};
-use super::session::{self, Session};
 use crate::net::codec::Codec;
 use crate::net::ids::{RoomId, SessionId};
 use crate::net::limits::{LIST_ENTRIES_MAX, LOBBY_MAILBOX};
@@ -29,7 +28,7 @@ pub struct Lobby {
 
 struct Client {
     outbox: Outbox,
-    session: Option<Addr<Session>>,
+    session: Option<Recipient<Placed>>,
 }
 
 /// Connection to lobby: let this client in.
@@ -55,8 +54,16 @@ pub struct Attach {
     /// Which session.
     pub session: SessionId,
     /// Its actor.
-    pub addr: Addr<Session>,
+    pub addr: Recipient<Placed>,
 }
+
+/// Lobby to session: which room it is in now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Placed(
+    /// The room, if any.
+    pub Option<Addr<Room>>,
+);
 
 /// Session to lobby: into this room, out of the one before.
 #[derive(Message)]
@@ -192,7 +199,7 @@ impl Lobby {
     /// news: `do_send` then, because there is one such message for each request and none may be lost.
     fn placed(&self, session: SessionId, room: Option<Addr<Room>>) {
         if let Some(Client { session: Some(addr), .. }) = self.clients.get(&session) {
-            addr.do_send(session::Placed(room));
+            addr.do_send(Placed(room));
         }
     }
 

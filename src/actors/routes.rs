@@ -5,12 +5,11 @@
 //! what is new between two batches and then confirms it. Whoever revoked waits for that.
 
 use super::outbox::Outbox;
-use super::session::VoiceNotice;
 use crate::net::codec::{CLOCKS, PayloadType};
 use crate::net::ids::{PacketIndex, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::message::StreamInfo;
 use crate::net::protect::{Opener, Sealer};
-use actix::Recipient;
+use actix::{Message, Recipient};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
@@ -24,6 +23,25 @@ pub enum VoicePath {
     Udp(SocketAddr),
     /// Inside the control connection.
     Stream(Outbox),
+}
+
+/// News of a session's voice, from the forwarder that owns its streams.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub enum VoiceNotice {
+    /// Voice reaches the member on another way, or on none.
+    Path(Option<VoicePath>),
+    /// The member has started or stopped to speak.
+    Speaking(bool),
+}
+
+/// A voice datagram that came through a control connection.
+#[derive(Debug)]
+pub struct StreamDatagram {
+    /// Whose connection.
+    pub session: SessionId,
+    /// The datagram, sealed.
+    pub bytes: Vec<u8>,
 }
 
 /// A member of a room as forwarders see him.

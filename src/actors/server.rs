@@ -2,9 +2,9 @@
 
 use super::connection::{Reception, serve};
 use super::forwarder::core::{Counters, ProbeSource};
-use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop, StreamDatagram};
+use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop};
 use super::lobby::{Census, CloseAll, Lobby};
-use super::routes::Routes;
+use super::routes::{Routes, StreamDatagram};
 use crate::net::limits::{FORWARDER_EVENTS_MAX, FORWARDERS_MAX, GOODBYE_TIMEOUT};
 use crate::net::secret::{NoRandomness, Secret};
 use crate::net::udp;

@@ -6,12 +6,11 @@
 pub mod core;
 
 use self::core::{Request, SessionCore};
-use super::forwarder::StreamDatagram;
-use super::lobby::{self, Lobby};
+use super::lobby::{self, Lobby, Placed};
 use super::outbox::Outbox;
 use super::room::core::Change;
 use super::room::{self, Room};
-use super::routes::{Routes, SessionRoute, SessionVoice, VoicePath};
+use super::routes::{Routes, SessionRoute, SessionVoice, StreamDatagram, VoiceNotice, VoicePath};
 use crate::net::clock;
 use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, SessionId};
@@ -23,16 +22,6 @@ use crate::net::protect::{Opener, Sealer};
 use actix::prelude::*;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-
-/// News of a session's voice, from the forwarder that owns its streams.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub enum VoiceNotice {
-    /// Voice reaches the member on another way, or on none.
-    Path(Option<VoicePath>),
-    /// The member has started or stopped to speak.
-    Speaking(bool),
-}
 
 /// Connection to session: a message of the client, or `None` for one that could not be read.
 #[derive(Message)]
@@ -50,14 +39,6 @@ pub struct FromClient {
 pub struct Ended(
     /// What the others are told.
     pub LeaveReason,
-);
-
-/// Lobby to session: which room it is in now.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Placed(
-    /// The room, if any.
-    pub Option<Addr<Room>>,
 );
 
 /// What a session is made of.

@@ -89,7 +89,7 @@ pub fn words(event: &Event) -> Vec<String> {
             "! {} '{}' cannot be used: {}. Text works, and sound comes back when the device does.",
             device(*direction),
             shown(name),
-            shown(error)
+            shown(error).trim_end_matches('.')
         ),
         Event::Path { path } => match path {
             PathKind::Udp => "* Voice goes by UDP.".to_owned(),

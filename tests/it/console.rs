@@ -170,6 +170,17 @@ fn what_the_user_can_mend_is_one_clear_line_and_exit_code_2() {
 }
 
 #[test]
+fn servers_are_found_by_name_and_by_both_families_of_addresses() {
+    let server = Server::at("[::]:0", "[::]:0");
+    let port = server.tcp.rsplit_once(':').unwrap().1;
+    for (k, host) in ["localhost", "127.0.0.1", "[::1]"].into_iter().enumerate() {
+        let mut anna = json(&format!("{host}:{port}"), &format!("anna {k}"), &[]);
+        event(&mut anna, "joined", &[], 1);
+        event(&mut anna, "path", &[("path", "udp".into())], 1);
+    }
+}
+
+#[test]
 fn a_server_whose_output_nobody_reads_goes_on() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_parlor-server"));
     program.args(["--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);

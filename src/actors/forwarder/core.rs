@@ -4,8 +4,7 @@
 //! is stored for a datagram before it authenticates.
 
 use super::reception::Reception;
-use crate::actors::routes::{RoomRoutes, SessionRoute, VoicePath};
-use crate::actors::session::VoiceNotice;
+use crate::actors::routes::{RoomRoutes, SessionRoute, VoiceNotice, VoicePath};
 use crate::net::codec::CLOCKS;
 use crate::net::ids::{PacketIndex, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{

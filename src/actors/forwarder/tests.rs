@@ -2,8 +2,9 @@
 
 use super::core::{ForwarderCore, Origin, Outputs};
 use crate::actors::outbox::{Outbox, Take};
-use crate::actors::routes::{RoomRoutes, Route, SessionRoute, SessionVoice, VoicePath};
-use crate::actors::session::VoiceNotice;
+use crate::actors::routes::{
+    RoomRoutes, Route, SessionRoute, SessionVoice, VoiceNotice, VoicePath,
+};
 use crate::net::clock;
 use crate::net::codec::PT_L16;
 use crate::net::ids::{PacketIndex, RoomId, SessionId, Ssrc};

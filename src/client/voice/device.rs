@@ -12,6 +12,7 @@ use cpal::{
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Rate asked for where the device has it.
 const RATE: u32 = 48_000;
@@ -460,15 +461,10 @@ where
         config,
         T::FORMAT,
         move |data: &Data, info| {
-            let samples = data.as_slice::<T>().unwrap_or_default();
             let times = info.timestamp();
             let age = times.callback.checked_duration_since(times.capture).unwrap_or_default();
-            let age = u32::try_from(age.as_micros()).unwrap_or(u32::MAX);
-            inside.latency_us.store(age, Ordering::Relaxed);
-            inside.note(samples.len() / channels);
-            if !pour_in(samples, channels, &mut ring) {
-                inside.glitches.fetch_add(1, Ordering::Relaxed);
-            }
+            let samples = data.as_slice::<T>().unwrap_or_default();
+            on_input(samples, channels, age, &mut ring, &inside);
         },
         move |error| errors.report(&error),
         None,
@@ -491,11 +487,7 @@ where
         T::FORMAT,
         move |data: &mut Data, _| {
             let samples = data.as_slice_mut::<T>().unwrap_or_default();
-            inside.note(samples.len() / channels);
-            let whole = pour_out(&mut ring, channels, samples);
-            if !whole && inside.wanted.load(Ordering::Relaxed) {
-                inside.glitches.fetch_add(1, Ordering::Relaxed);
-            }
+            on_output(samples, channels, &mut ring, &inside);
         },
         move |error| errors.report(&error),
         None,
@@ -508,6 +500,37 @@ impl DeviceState {
         self.troubles.store(0, Ordering::Relaxed);
         let frames = u32::try_from(frames).unwrap_or(u32::MAX);
         self.period.fetch_max(frames, Ordering::Relaxed);
+    }
+}
+
+/// All that a microphone's callback does.
+fn on_input<T>(
+    samples: &[T],
+    channels: usize,
+    age: Duration,
+    ring: &mut Producer<f32>,
+    state: &DeviceState,
+) where
+    T: Sample,
+    f32: FromSample<T>,
+{
+    let age = u32::try_from(age.as_micros()).unwrap_or(u32::MAX);
+    state.latency_us.store(age, Ordering::Relaxed);
+    state.note(samples.len() / channels);
+    if !pour_in(samples, channels, ring) {
+        state.glitches.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// All that a loudspeaker's callback does.
+fn on_output<T>(samples: &mut [T], channels: usize, ring: &mut Consumer<f32>, state: &DeviceState)
+where
+    T: Sample + FromSample<f32>,
+{
+    state.note(samples.len() / channels);
+    let whole = pour_out(ring, channels, samples);
+    if !whole && state.wanted.load(Ordering::Relaxed) {
+        state.glitches.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -586,6 +609,25 @@ mod tests {
         let floats: Vec<f32> = consumer.read_chunk(1 << 16).unwrap().into_iter().collect();
         let back: Vec<i16> = floats.iter().map(|s| super::super::capture::to_i16(*s)).collect();
         assert_eq!(back, samples);
+    }
+
+    #[test]
+    fn callbacks_allocate_nothing() {
+        let (mut producer, mut consumer) = RingBuffer::new(4096);
+        let state = DeviceState::default();
+        state.wanted.store(true, Ordering::Relaxed);
+        let (heard, mut played) = ([0.25f32; 960], [0i16; 1920]);
+        let counted = allocation_counter::measure(|| {
+            for _ in 0..100 {
+                on_input(&heard, 2, Duration::from_millis(5), &mut producer, &state);
+                on_output(&mut played, 2, &mut consumer, &state);
+            }
+        });
+        assert_eq!(counted.count_total, 0, "{counted:?}");
+        assert_eq!(state.callbacks.load(Ordering::Relaxed), 200);
+        assert_eq!(state.glitches.load(Ordering::Relaxed), 100, "and too little is noticed");
+        let counter_works = allocation_counter::measure(|| drop(vec![0u8; 10]));
+        assert_eq!(counter_works.count_total, 1);
     }
 
     #[test]
