@@ -15,6 +15,7 @@ use parlor::net::{clock, frame};
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 const PAYLOAD_BYTES: usize = 80;
 
@@ -72,7 +73,7 @@ fn forward(criterion: &mut Criterion) {
             |bencher, members| {
                 let mut core = room(*members);
                 let mut out = Outputs::default();
-                let (mut index, now) = (PacketIndex(1), clock::now());
+                let (mut index, mut now) = (PacketIndex(1), clock::now());
                 let from = SocketAddr::from(([127, 0, 0, 1], 9));
                 bencher.iter_batched(
                     || {

@@ -3,7 +3,7 @@
 //! It takes any stream. Before `Hello` there is no actor, only this task and a place among the
 //! half-open connections; when those are too many the oldest goes, so that idlers keep nobody out.
 
-use super::lobby::{Admit, Attach, Lobby};
+use super::lobby::{Admit, Attach, Farewell, Lobby};
 use super::outbox::{Outbox, Take};
 use super::routes::{Routes, SessionVoice, StreamDatagram};
 use super::session::{Ended, Parts, Session, from_frame};
@@ -11,8 +11,8 @@ use crate::net::codec::{CLOCKS, Codec, PT_L16};
 use crate::net::frame;
 use crate::net::ids::{SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{
-    GOODBYE_TIMEOUT, HALF_OPEN_MAX, HELLO_ENTRIES_MAX, HELLO_TIMEOUT, LIVENESS_TIMEOUT,
-    WRITE_STALL_MAX,
+    GOODBYE_TIMEOUT, HALF_OPEN_MAX, HELLO_ATTEMPTS_MAX, HELLO_ENTRIES_MAX, HELLO_TIMEOUT,
+    LIVENESS_TIMEOUT, WRITE_PIECE_BYTES, WRITE_STALL_MAX,
 };
 use crate::net::message::{
     ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, LeaveReason, PROTOCOL_VERSION,
@@ -21,13 +21,14 @@ use crate::net::message::{
 use crate::net::protect::{DirectionKey, Opener, Sealer};
 use crate::net::secret::{NoRandomness, ResumeSecret, Secret};
 use actix::prelude::*;
+use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 /// Read buffer of a connection at first; it grows to a frame when it must.
@@ -111,16 +112,15 @@ where
         session = greet(&reception, &mut frames, &outbox) => session,
         () = &mut writer => { written = true; None }
     };
-    if let Some(session) = session {
-        let reason = if written {
-            LeaveReason::Lost
-        } else {
-            tokio::select! {
-                reason = listen(&session, &mut frames, &outbox) => reason,
-                () = &mut writer => { written = true; why_written(&outbox) }
-            }
+    if let Some(admitted) = session
+        && let Some(session) = admitted.session.clone()
+    {
+        let reason = tokio::select! {
+            reason = listen(&session, &mut frames, &outbox) => reason,
+            () = &mut writer => { written = true; why_written(&outbox) }
         };
         let mut ended = std::pin::pin!(session.send(Ended(reason)));
+        admitted.leave_to_us();
         if written {
             let _ = ended.await;
         } else {
@@ -156,15 +156,49 @@ async fn write_all<S: AsyncWrite>(mut write: WriteHalf<S>, outbox: Outbox) {
             [one] => one.clone(),
             many => many.concat().into(),
         };
-        let written = tokio::select! {
-            written = timeout(WRITE_STALL_MAX, write.write_all(&bytes)) => written,
-            () = outbox.cut_off() => return,
-        };
-        if !matches!(written, Ok(Ok(()))) {
-            return;
+        // In pieces: a slow reader that makes progress is not a stuck one.
+        for piece in bytes.chunks(WRITE_PIECE_BYTES) {
+            let written = tokio::select! {
+                biased;
+                written = timeout(WRITE_STALL_MAX, write.write_all(piece)) => written,
+                () = outbox.cut_off() => return,
+            };
+            if !matches!(written, Ok(Ok(()))) {
+                return;
+            }
         }
     }
     let _ = timeout(GOODBYE_TIMEOUT, write.shutdown()).await;
+}
+
+/// A session that the lobby has let in, or is about to. Whatever becomes of the connection, the
+/// lobby hears of its end: here, unless whoever serves it has seen to that.
+struct Admitted {
+    id: SessionId,
+    lobby: Addr<Lobby>,
+    session: Option<Addr<Session>>,
+    armed: bool,
+}
+
+impl Admitted {
+    /// The end of the session is somebody else's care from now on.
+    fn leave_to_us(mut self) {
+        self.armed = false;
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        // `do_send`: once for each session, and it must not be lost. Behind `Admit` in the same mailbox.
+        match (&self.session, self.armed) {
+            (_, false) => {}
+            (Some(session), true) => session.do_send(Ended(LeaveReason::Lost)),
+            (None, true) => {
+                let reason = LeaveReason::Lost;
+                self.lobby.do_send(Farewell { session: self.id, reason });
+            }
+        }
+    }
 }
 
 /// Waits for a `Hello` that the lobby accepts. `None` when the connection is to be closed.
@@ -172,60 +206,63 @@ async fn greet<S: AsyncRead>(
     reception: &Rc<Reception>,
     frames: &mut Frames<S>,
     outbox: &Outbox,
-) -> Option<Addr<Session>> {
-    let (ticket, evicted) = reception.knock();
-    let session = tokio::select! {
-        biased;
-        _ = evicted => None,
-        greeted = timeout(HELLO_TIMEOUT, hello(reception, frames, outbox)) => match greeted {
-            Ok(session) => session,
-            Err(_) => {
-                outbox.close(GoodbyeReason::HelloTimeout);
-                None
+) -> Option<Admitted> {
+    let (ticket, mut evicted) = reception.knock();
+    let deadline = Instant::now() + HELLO_TIMEOUT;
+    let mut session = None;
+    for _ in 0..HELLO_ATTEMPTS_MAX {
+        // Only waiting for the client can be cut short: an admission under way is brought to its end.
+        let frame = tokio::select! {
+            biased;
+            _ = &mut evicted => {
+                outbox.close(GoodbyeReason::Full);
+                break;
             }
-        },
-    };
+            frame = timeout_at(deadline, frame::next(frames)) => frame,
+        };
+        let Ok(frame) = frame else {
+            outbox.close(GoodbyeReason::HelloTimeout);
+            break;
+        };
+        let Some(frame) = frame else {
+            outbox.finish();
+            break;
+        };
+        let Some((re, hello)) = read_hello(frame, outbox) else { break };
+        // A refused name may be followed by another, within the same time.
+        session = admit(reception, hello, re, outbox).await;
+        if session.is_some() {
+            break;
+        }
+    }
+    if session.is_none() && outbox.closing().is_none() {
+        outbox.close(GoodbyeReason::Protocol);
+    }
     reception.half_open.borrow_mut().remove(&ticket);
     session
 }
 
-async fn hello<S: AsyncRead>(
-    reception: &Rc<Reception>,
-    frames: &mut Frames<S>,
-    outbox: &Outbox,
-) -> Option<Addr<Session>> {
-    loop {
-        let frame = match frame::next(frames).await? {
-            Ok(frame) => frame,
-            Err(_) => {
-                outbox.close(GoodbyeReason::Protocol);
-                return None;
+/// The `Hello` in a first frame; what is none is answered, and the connection is about to close.
+fn read_hello(frame: std::io::Result<BytesMut>, outbox: &Outbox) -> Option<(Option<u32>, Hello)> {
+    let refuse = |re, error| {
+        outbox.answer(re, error);
+        outbox.close(GoodbyeReason::Protocol);
+        None
+    };
+    let Ok(frame) = frame else {
+        outbox.close(GoodbyeReason::Protocol);
+        return None;
+    };
+    match frame::decode::<Envelope<ClientMessage>>(&frame) {
+        Ok(Envelope { re, body: ClientMessage::Hello(hello) }) => {
+            if hello.version == PROTOCOL_VERSION {
+                return Some((re, hello));
             }
-        };
-        let message = frame::decode::<Envelope<ClientMessage>>(&frame);
-        let (re, hello) = match message {
-            Ok(Envelope { re, body: ClientMessage::Hello(hello) }) => (re, hello),
-            Ok(Envelope { re, .. }) => {
-                outbox.answer(re, ServerMessage::error(ErrorCode::HelloFirst, []));
-                outbox.close(GoodbyeReason::Protocol);
-                return None;
-            }
-            Err(_) => {
-                outbox.event(ServerMessage::error(ErrorCode::BadMessage, []));
-                outbox.close(GoodbyeReason::Protocol);
-                return None;
-            }
-        };
-        if hello.version != PROTOCOL_VERSION {
             let server = PROTOCOL_VERSION.to_string();
-            outbox.answer(re, ServerMessage::error(ErrorCode::Version, [("server", server)]));
-            outbox.close(GoodbyeReason::Protocol);
-            return None;
+            refuse(re, ServerMessage::error(ErrorCode::Version, [("server", server)]))
         }
-        // A refused name may be followed by another, within the same time.
-        if let Some(session) = admit(reception, hello, re, outbox).await {
-            return Some(session);
-        }
+        Ok(Envelope { re, .. }) => refuse(re, ServerMessage::error(ErrorCode::HelloFirst, [])),
+        Err(_) => refuse(None, ServerMessage::error(ErrorCode::BadMessage, [])),
     }
 }
 
@@ -247,7 +284,7 @@ async fn admit(
     hello: Hello,
     re: Option<u32>,
     outbox: &Outbox,
-) -> Option<Addr<Session>> {
+) -> Option<Admitted> {
     let secrets = match Secrets::fresh() {
         Ok(secrets) => secrets,
         Err(error) => {
@@ -264,9 +301,12 @@ async fn admit(
         fresh: secrets.resume.clone(),
         outbox: outbox.clone(),
     };
+    let lobby = reception.lobby.clone();
+    let mut admitted = Admitted { id, lobby, session: None, armed: true };
     let admission = match reception.lobby.send(admit).await {
         Ok(Ok(admission)) => admission,
         Ok(Err(refusal)) => {
+            admitted.armed = false;
             outbox.answer(re, *refusal.0);
             return None;
         }
@@ -297,6 +337,7 @@ async fn admit(
         streams: reception.streams.get(owner)?.clone(),
     })
     .start();
+    admitted.session = Some(session.clone());
     let attached =
         reception.lobby.send(Attach { session: id, addr: session.clone().recipient() }).await;
     if attached.is_err() {
@@ -332,7 +373,7 @@ async fn admit(
         let message = Some(ClientMessage::Join { room: room.into() });
         let _ = session.send(super::session::FromClient { re: None, message }).await;
     }
-    Some(session)
+    Some(admitted)
 }
 
 fn grants(voice: &SessionVoice) -> Vec<StreamGrant> {
@@ -383,7 +424,6 @@ mod tests {
     use crate::net::message::MemberState;
     use std::time::Duration;
     use tokio::io::DuplexStream;
-    use tokio::time::Instant;
 
     /// A reception whose forwarders take everything at once, so that no socket is needed and the
     /// clock can be a virtual one.

@@ -186,7 +186,11 @@ async fn run(parts: Parts, stop: Arc<Notify>) {
                 shell.tick(ticks.is_multiple_of(TICKS_PER_SWEEP));
                 meter.write(&shell.core, shell.refused);
             }
-            Some(datagram) = streams.recv() => shell.handle_stream(datagram),
+            Some(datagram) = streams.recv() => {
+                shell.handle_stream(datagram);
+                // Both ways have their turn: nobody's stream keeps the socket waiting.
+                shell.handle_readable(&mut receiver);
+            }
             ready = shell.socket.readable() => {
                 if let Err(error) = ready {
                     tracing::error!(%error, "the voice socket has failed");
@@ -256,14 +260,12 @@ impl Shell {
                 Err(_) => continue,
             };
             let now = clock::now();
-            let Self { core, out, transmitter, socket, refused, .. } = self;
             receiver.for_each(count, |from, datagram| {
-                core.handle_datagram(Origin::Udp(from), datagram, now, out);
-                // A large room fills a system call with one packet's copies: send them at once, so
-                // that what waits stays small. News must go first, so with news this waits.
-                if out.queue.len() >= SEND_BATCH && out.notices.is_empty() {
-                    let sent = transmitter.send(socket, &mut out.queue);
-                    *refused += u64::try_from(sent.refused).unwrap_or(0);
+                self.core.handle_datagram(Origin::Udp(from), datagram, now, &mut self.out);
+                // A large room fills a system call with one packet's copies: out with them at once,
+                // so that what waits stays small.
+                if self.out.queue.len() >= SEND_BATCH {
+                    self.flush();
                 }
             });
             self.flush();

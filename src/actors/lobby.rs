@@ -220,13 +220,20 @@ impl Lobby {
     }
 
     /// Puts a session that is in no room (or in this very one) into a room.
-    fn enter_room(&mut self, join: Join) {
+    /// `left` is the room that it came from just now.
+    fn enter_room(&mut self, join: Join, left: Option<RoomName>) {
         let session = join.session;
         let current = self.core.room_of(session);
         let (room, addr) = match current {
             Some(room) => (room, None),
             None => match self.core.place(session, &join.room) {
-                Err(refusal) => return self.refuse(session, join.re, refusal),
+                Err(refusal) => {
+                    // The last place went while he was on his way: he is in no room, and must know.
+                    if let Some(room) = left {
+                        self.answer(session, None, ServerMessage::Left { room });
+                    }
+                    return self.refuse(session, join.re, refusal);
+                }
                 Ok(None) => return,
                 Ok(Some(place)) => {
                     let routes = self.routes.clone();
@@ -301,14 +308,15 @@ impl Handler<Join> for Lobby {
         let wanted = self.core.find_room(&join.room);
         let current = self.core.room_of(join.session);
         if current.is_none() || current == wanted {
-            self.enter_room(join);
+            self.enter_room(join, None);
             return Box::pin(actix::fut::ready(()));
         }
-        // Nobody is moved out of one room because he cannot get into another.
+        // Nobody is moved out of one room only to hear that he cannot get into another.
         if let Err(refusal) = self.core.check_room(&join.room) {
             self.refuse(join.session, join.re, refusal);
             return Box::pin(actix::fut::ready(()));
         }
+        let before = self.room_name(join.session);
         let left: ResponseFuture<()> = match self.core.vacate(join.session) {
             Some(vacated) => self.leave_room(vacated, LeaveReason::Switched),
             None => Box::pin(std::future::ready(())),
@@ -316,7 +324,7 @@ impl Handler<Join> for Lobby {
         self.placed(join.session, None);
         // If the session ends while it is between two rooms, the registry knows it no more and it
         // enters none.
-        Box::pin(left.into_actor(self).map(move |(), lobby, _| lobby.enter_room(join)))
+        Box::pin(left.into_actor(self).map(move |(), lobby, _| lobby.enter_room(join, before)))
     }
 }
 
@@ -389,7 +397,7 @@ impl Handler<ListRooms> for Lobby {
 
     fn handle(&mut self, ListRooms { session, re }: ListRooms, _: &mut Self::Context) {
         let rooms = self.core.rooms();
-        let total = u64::try_from(rooms.len()).unwrap_or(0);
+        let total = u64::try_from(self.core.sizes().1).unwrap_or(0);
         if rooms.is_empty() {
             let none = ServerMessage::Rooms { rooms, total, more: false };
             return self.answer(session, re, none);

@@ -5,7 +5,7 @@ use super::forwarder::core::{Counters, ProbeSource};
 use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop};
 use super::lobby::{Census, CloseAll, Lobby};
 use super::routes::{Routes, StreamDatagram};
-use crate::net::limits::{FORWARDER_EVENTS_MAX, FORWARDERS_MAX, GOODBYE_TIMEOUT};
+use crate::net::limits::{FORWARDERS_MAX, GOODBYE_TIMEOUT, STREAM_DATAGRAMS_MAX};
 use crate::net::secret::{NoRandomness, Secret};
 use crate::net::udp;
 use actix::prelude::*;
@@ -111,7 +111,7 @@ impl Server {
         let mut streams = Vec::new();
         for (socket, feed) in group.sockets.into_iter().zip(routes.feeds()) {
             let meter = Arc::new(ForwarderMeter::default());
-            let (sender, receiver) = mpsc::channel::<StreamDatagram>(FORWARDER_EVENTS_MAX);
+            let (sender, receiver) = mpsc::channel::<StreamDatagram>(STREAM_DATAGRAMS_MAX);
             let on_death = {
                 let died = Arc::clone(&died);
                 Box::new(move || died.notify_one())

@@ -24,6 +24,8 @@ pub const USER_NAME_CHARS_MAX: usize = 32;
 pub const ROOM_NAME_CHARS_MAX: usize = 64;
 /// Entries of a list in one frame; longer lists go in several.
 pub const LIST_ENTRIES_MAX: usize = 128;
+/// Entries of a list that was asked for; how many there are is told beside it.
+pub const LIST_TOTAL_MAX: usize = 512;
 /// Codecs or features that one `Hello` may name.
 pub const HELLO_ENTRIES_MAX: usize = 16;
 
@@ -35,11 +37,13 @@ pub const LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);
 pub const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// A client takes the connection for lost when nothing has come for this long.
 pub const CONTROL_SILENCE_MAX: Duration = Duration::from_secs(12);
-/// How often a session looks at its own deadlines.
-pub const SESSION_TICK: Duration = Duration::from_secs(1);
+/// Names that a new connection may try.
+pub const HELLO_ATTEMPTS_MAX: usize = 8;
 /// How long a stopping server waits for its goodbyes to be written.
 pub const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A write that makes no progress for this long ends the connection.
+/// What is written at once; each piece has its own time.
+pub const WRITE_PIECE_BYTES: usize = 16 * 1024;
+/// A piece that is not written after this long ends the connection.
 pub const WRITE_STALL_MAX: Duration = Duration::from_secs(20);
 
 // ---- server -------------------------------------------------------------------------------
@@ -54,6 +58,10 @@ pub const ROOMS_MAX: usize = 4096;
 pub const ROOM_MEMBERS_MAX: usize = 1024;
 /// Messages of one second that a session may send over the control connection, on average.
 pub const REQUESTS_PER_SECOND: u32 = 50;
+/// What a request counts for that makes the server write a whole list or tell a whole room.
+pub const REQUEST_COST_WIDE: u32 = 4;
+/// Bytes of text that count for as much as one request.
+pub const REQUEST_COST_TEXT_BYTES: usize = 1024;
 /// Messages that a session may send at once before the average counts.
 pub const REQUEST_BURST: u32 = 200;
 
@@ -67,8 +75,8 @@ pub const SESSION_MAILBOX: usize = 64;
 pub const FORWARDER_MAILBOX: usize = 16;
 /// Forwarders at most, whatever the number of cores.
 pub const FORWARDERS_MAX: usize = 64;
-/// Events (talkspurts, addresses) waiting on their way from a forwarder to the rooms.
-pub const FORWARDER_EVENTS_MAX: usize = 4096;
+/// Voice datagrams from control connections that wait for one forwarder; more are stale.
+pub const STREAM_DATAGRAMS_MAX: usize = 256;
 
 // ---- voice --------------------------------------------------------------------------------
 
@@ -84,6 +92,16 @@ pub const SEND_BATCH: usize = 256;
 pub const RECEIVE_LOOP_MAX: usize = 512;
 /// Packets that a replay window remembers.
 pub const REPLAY_WINDOW: u64 = 1024;
+/// Voice packets of one second that a session may send, on average, ...
+pub const VOICE_PACKETS_PER_SECOND: f64 = 200.0;
+/// ... and at once.
+pub const VOICE_PACKETS_BURST: f64 = 300.0;
+/// Voice bytes of one second that a session may send, on average, ...
+pub const VOICE_BYTES_PER_SECOND: f64 = 256.0 * 1024.0;
+/// ... and at once.
+pub const VOICE_BYTES_BURST: f64 = 512.0 * 1024.0;
+/// Beginnings and ends of talkspurts are told no more often than this.
+pub const TALKSPURT_NEWS_INTERVAL: Duration = Duration::from_millis(200);
 /// Silence after which an unclosed talkspurt is taken for ended.
 pub const TALKSPURT_TIMEOUT: Duration = Duration::from_millis(400);
 /// Empty packets that end a talkspurt.

@@ -4,7 +4,13 @@
 //! sockets may share a port, and the kernel hands each datagram to the socket of the forwarder
 //! that owns its SSRC. Where that cannot be had there is one socket. The only `unsafe` code of the
 //! project stands in this file.
-#![expect(unsafe_code, reason = "recvmmsg, sendmmsg and the steering program have no safe wrapper")]
+#![cfg_attr(
+    target_os = "linux",
+    expect(
+        unsafe_code,
+        reason = "recvmmsg, sendmmsg and the steering program have no safe wrapper"
+    )
+)]
 
 use super::ids::SSRCS_PER_SESSION;
 use super::limits::{DATAGRAM_BYTES_MAX, RECEIVE_BATCH};
@@ -311,7 +317,7 @@ mod system {
             if self.timed {
                 for (header, control) in headers.iter_mut().zip(self.controls.iter_mut()) {
                     header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-                    header.msg_hdr.msg_controllen = CONTROL_BYTES;
+                    header.msg_hdr.msg_controllen = CONTROL_BYTES as _;
                 }
             }
             // SAFETY: every header points to one vector, one address storage and perhaps one control buffer, every
@@ -321,7 +327,7 @@ mod system {
                     fd,
                     headers.as_mut_ptr(),
                     RECEIVE_BATCH as libc::c_uint,
-                    libc::MSG_DONTWAIT,
+                    libc::MSG_DONTWAIT as _,
                     std::ptr::null_mut(),
                 )
             };

@@ -8,7 +8,9 @@ use crate::actors::routes::{RoomRoutes, SessionRoute, VoiceNotice, VoicePath};
 use crate::net::codec::CLOCKS;
 use crate::net::ids::{PacketIndex, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{
-    ADDRESS_LIFETIME, CHALLENGE_INTERVAL, CHALLENGE_LIFETIME, DATAGRAM_BYTES_MAX, TALKSPURT_TIMEOUT,
+    ADDRESS_LIFETIME, CHALLENGE_INTERVAL, CHALLENGE_LIFETIME, DATAGRAM_BYTES_MAX, REPORT_INTERVAL,
+    TALKSPURT_NEWS_INTERVAL, TALKSPURT_TIMEOUT, VOICE_BYTES_BURST, VOICE_BYTES_PER_SECOND,
+    VOICE_PACKETS_BURST, VOICE_PACKETS_PER_SECOND,
 };
 use crate::net::protect::RTCP_OVERHEAD;
 use crate::net::replay::ReplayWindow;
@@ -66,6 +68,38 @@ struct Owned {
     challenge: Option<Challenge>,
     last_seen: Instant,
     last_voice: Option<Instant>,
+    /// Last told to the session: speaking or not, and when.
+    told: (bool, Option<Instant>),
+    last_report: Option<Instant>,
+    last_blocks: Option<Instant>,
+    allowance: Allowance,
+}
+
+/// What a session may still send: packets and bytes, filled up as time passes.
+struct Allowance {
+    packets: f64,
+    bytes: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    fn full(at: Instant) -> Self {
+        Self { packets: VOICE_PACKETS_BURST, bytes: VOICE_BYTES_BURST, at }
+    }
+
+    /// Takes one packet of `length` bytes, if there is enough left for it.
+    fn take(&mut self, length: usize, now: Instant) -> bool {
+        let seconds = now.saturating_duration_since(self.at).as_secs_f64();
+        self.at = self.at.max(now);
+        self.packets = (self.packets + seconds * VOICE_PACKETS_PER_SECOND).min(VOICE_PACKETS_BURST);
+        self.bytes = (self.bytes + seconds * VOICE_BYTES_PER_SECOND).min(VOICE_BYTES_BURST);
+        let enough = self.packets >= 1.0 && self.bytes >= length as f64;
+        if enough {
+            self.packets -= 1.0;
+            self.bytes -= length as f64;
+        }
+        enough
+    }
 }
 
 #[derive(Default)]
@@ -197,15 +231,14 @@ impl ForwarderCore {
         if newest {
             owned.route.voice.advance(k, index, parsed.header.payload_type);
             owned.consider(origin, length, now, &mut self.probes, out);
-        }
-        if parsed.payload.is_empty() {
-            if owned.last_voice.take().is_some() {
-                self.talking.remove(&group(ssrc));
-                out.notices.push((owned.route.session, VoiceNotice::Speaking(false)));
+            // A packet that was overtaken says nothing of now.
+            owned.last_voice = (!parsed.payload.is_empty()).then_some(now);
+            if owned.tell_speaking(now, out) {
+                self.talking.insert(group(ssrc));
             }
-        } else if owned.last_voice.replace(now).is_none() {
-            self.talking.insert(group(ssrc));
-            out.notices.push((owned.route.session, VoiceNotice::Speaking(true)));
+        }
+        if !owned.allowance.take(length, now) {
+            return None;
         }
         let room = self.rooms.get(&owned.room?)?;
         self.counters.accepted += 1;
@@ -243,31 +276,41 @@ impl ForwarderCore {
             owned.consider(origin, length, now, &mut self.probes, out);
         }
         let mut answer = Vec::new();
+        let (mut reported, mut probed) = (false, None);
         for packet in rtcp::packets(packet) {
             match packet.ok()? {
                 RtcpPacket::Sender { ssrc, info, blocks } => {
                     if let Some(stream) = owned.stream_mut(ssrc) {
                         stream.reception.note_sender_report(info.ntp, now);
                     }
-                    record(&self.rooms, owned.room, blocks);
-                    owned.report(&mut answer, now);
+                    if !reported && owned.heeds_blocks(now) {
+                        record(&self.rooms, owned.room, blocks);
+                    }
+                    reported = true;
                 }
                 RtcpPacket::Receiver { blocks, .. } => {
-                    record(&self.rooms, owned.room, blocks);
-                    owned.report(&mut answer, now);
+                    if !reported && owned.heeds_blocks(now) {
+                        record(&self.rooms, owned.room, blocks);
+                    }
+                    reported = true;
                 }
-                RtcpPacket::App { app: App::Keepalive(probe), .. } => {
-                    let app = App::KeepaliveAnswer(probe);
-                    rtcp::write_app(&mut answer, owned.route.voice.control(), app);
-                }
+                RtcpPacket::App { app: App::Keepalive(probe), .. } => probed = Some(probe),
                 RtcpPacket::App { app: App::ChallengeAnswer(probe), .. } => {
                     if owned.prove(origin, probe, now, out) {
-                        let app = App::KeepaliveAnswer(probe);
-                        rtcp::write_app(&mut answer, owned.route.voice.control(), app);
+                        probed = Some(probe);
                     }
                 }
                 RtcpPacket::App { .. } | RtcpPacket::Other => {}
             }
+        }
+        if let Some(probe) = probed {
+            let app = App::KeepaliveAnswer(probe);
+            rtcp::write_app(&mut answer, owned.route.voice.control(), app);
+        }
+        // One report for one datagram, and not for each of a flood.
+        if reported && owned.last_report.is_none_or(|at| now >= at + REPORT_INTERVAL / 2) {
+            owned.last_report = Some(now);
+            owned.report(&mut answer, now);
         }
         if !answer.is_empty() && owned.proven(origin) {
             owned.send(origin, &answer, out);
@@ -275,24 +318,16 @@ impl ForwarderCore {
         Some(())
     }
 
-    /// Ends talkspurts that were never closed and forgets addresses that show no life.
+    /// Ends talkspurts that were never closed, and tells of those whose news had to wait.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outputs) {
-        let over: Vec<u32> = self
-            .talking
-            .iter()
-            .copied()
-            .filter(|group| {
-                let last = self.sessions.get(group).and_then(|owned| owned.last_voice);
-                last.is_none_or(|last| now.duration_since(last) >= TALKSPURT_TIMEOUT)
-            })
-            .collect();
-        for group in over {
-            self.talking.remove(&group);
-            if let Some(owned) = self.sessions.get_mut(&group) {
+        let Self { talking, sessions, .. } = self;
+        talking.retain(|group| {
+            let Some(owned) = sessions.get_mut(group) else { return false };
+            if owned.last_voice.is_some_and(|last| now >= last + TALKSPURT_TIMEOUT) {
                 owned.last_voice = None;
-                out.notices.push((owned.route.session, VoiceNotice::Speaking(false)));
             }
-        }
+            owned.tell_speaking(now, out)
+        });
     }
 
     /// Forgets addresses that have shown no life for too long; slower than `handle_timeout`, once a second is enough.
@@ -313,7 +348,12 @@ fn record(
     blocks: rtcp::Blocks<'_>,
 ) {
     let Some(room) = room.and_then(|room| rooms.get(&room)) else { return };
+    let mut counted = Vec::new();
     for block in blocks {
+        if counted.contains(&block.ssrc) {
+            continue;
+        }
+        counted.push(block.ssrc);
         let speaker = room.members.iter().find(|m| group(m.voice.base()) == group(block.ssrc));
         if let Some(speaker) = speaker {
             speaker.voice.heard.record(block.fraction_lost);
@@ -334,7 +374,32 @@ impl Owned {
             challenge: None,
             last_seen: now,
             last_voice: None,
+            told: (false, None),
+            last_report: None,
+            last_blocks: None,
+            allowance: Allowance::full(now),
         }
+    }
+
+    /// Tells the session whether it speaks, if that is news and not too soon after the last; whether
+    /// there is anything to come back to.
+    fn tell_speaking(&mut self, now: Instant, out: &mut Outputs) -> bool {
+        let speaking = self.last_voice.is_some();
+        let (told, at) = self.told;
+        if speaking != told && at.is_none_or(|at| now >= at + TALKSPURT_NEWS_INTERVAL) {
+            self.told = (speaking, Some(now));
+            out.notices.push((self.route.session, VoiceNotice::Speaking(speaking)));
+        }
+        speaking || self.told.0
+    }
+
+    /// Whether this receiver's blocks count now: so often and no more, that no listener outweighs the others.
+    fn heeds_blocks(&mut self, now: Instant) -> bool {
+        let heeds = self.last_blocks.is_none_or(|at| now >= at + REPORT_INTERVAL * 4 / 5);
+        if heeds {
+            self.last_blocks = Some(now);
+        }
+        heeds
     }
 
     fn stream_mut(&mut self, ssrc: Ssrc) -> Option<&mut Stream> {

@@ -8,7 +8,9 @@ use crate::actors::routes::{
 use crate::net::clock;
 use crate::net::codec::PT_L16;
 use crate::net::ids::{PacketIndex, RoomId, SessionId, Ssrc};
-use crate::net::limits::{ADDRESS_LIFETIME, CHALLENGE_LIFETIME, TALKSPURT_TIMEOUT};
+use crate::net::limits::{
+    ADDRESS_LIFETIME, CHALLENGE_LIFETIME, TALKSPURT_NEWS_INTERVAL, TALKSPURT_TIMEOUT,
+};
 use crate::net::protect::{Opener, Sealer};
 use crate::net::rtcp::{self, App, RtcpPacket};
 use crate::net::rtp::RtpHeader;
@@ -281,7 +283,11 @@ fn talkspurts_begin_with_voice_and_end_with_an_empty_packet_or_silence() {
         let voice = a.voice(payload);
         bench.from(a.address, &voice);
     }
-    assert_eq!(speaking(&mut bench), [true, false]);
+    assert_eq!(speaking(&mut bench), [true], "the end comes a little later, and once");
+    bench.now += TALKSPURT_NEWS_INTERVAL;
+    bench.core.handle_timeout(bench.now, &mut bench.out);
+    assert_eq!(speaking(&mut bench), [false]);
+    bench.now += TALKSPURT_NEWS_INTERVAL;
     let voice = a.voice(b"cut off");
     bench.from(a.address, &voice);
     bench.now += TALKSPURT_TIMEOUT / 2;
@@ -290,6 +296,59 @@ fn talkspurts_begin_with_voice_and_end_with_an_empty_packet_or_silence() {
     bench.now += TALKSPURT_TIMEOUT / 2;
     bench.core.handle_timeout(bench.now, &mut bench.out);
     assert_eq!(speaking(&mut bench), [false]);
+}
+
+#[test]
+fn a_member_who_flaps_is_told_of_a_few_times_a_second() {
+    let mut bench = Bench::new();
+    let (mut a, b) = (bench.client(1), bench.client(2));
+    bench.room(&[(&a, None), (&b, None)]);
+    for k in 0..1000 {
+        let voice = a.voice(if k % 2 == 0 { b"x" } else { b"" });
+        bench.from(a.address, &voice);
+        bench.now += Duration::from_millis(5);
+        bench.core.handle_timeout(bench.now, &mut bench.out);
+    }
+    let told = bench.notices().len();
+    assert!((10..=26).contains(&told), "{told} times in 5 s");
+}
+
+#[test]
+fn a_member_cannot_flood_the_room() {
+    let mut bench = Bench::new();
+    let (mut a, b) = (bench.client(1), bench.client(2));
+    bench.room(&[(&a, a.udp()), (&b, b.udp())]);
+    let mut passed = 0;
+    for _ in 0..10_000 {
+        let voice = a.voice(b"far too much");
+        let sent = bench.from(a.address, &voice);
+        passed += sent.iter().filter(|(to, _)| *to == b.address).count();
+        bench.now += Duration::from_millis(1);
+    }
+    // Ten seconds at the average rate, and one burst.
+    assert!((2000..=2301).contains(&passed), "{passed}");
+}
+
+#[test]
+fn one_datagram_of_reports_has_one_answer_and_a_flood_of_them_few() {
+    let mut bench = Bench::new();
+    let mut a = bench.client(1);
+    bench.room(&[(&a, a.udp())]);
+    bench.prove(&mut a);
+    let mut many = Vec::new();
+    for _ in 0..100 {
+        rtcp::write_receiver_report(&mut many, a.voice.stream(0), &[]);
+    }
+    let mut answers = 0;
+    for _ in 0..50 {
+        let report = a.rtcp(&many);
+        for (_, answer) in bench.from(a.address, &report) {
+            assert!(answer.len() < 100);
+            answers += 1;
+        }
+        bench.now += Duration::from_millis(10);
+    }
+    assert!((3..=5).contains(&answers), "{answers} in half a second");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! room exists exactly from its first member to its last.
 
 use crate::net::ids::{MemberId, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
-use crate::net::limits::{ROOM_MEMBERS_MAX, ROOMS_MAX, SESSIONS_MAX};
+use crate::net::limits::{LIST_TOTAL_MAX, ROOM_MEMBERS_MAX, ROOMS_MAX, SESSIONS_MAX};
 use crate::net::message::{ErrorCode, RoomInfo, ServerMessage};
 use crate::net::name::{NameKeys, RoomName, UserName};
 use crate::net::secret::ResumeSecret;
@@ -50,6 +50,12 @@ impl<T: Copy + PartialEq> NameIndex<T> {
     }
 }
 
+type ResumeHandle = [u8; 16];
+
+fn handle_of(secret: &ResumeSecret) -> ResumeHandle {
+    secret.expose().first_chunk().copied().unwrap_or_default()
+}
+
 #[derive(Debug)]
 struct Entry {
     member: MemberId,
@@ -70,6 +76,8 @@ pub struct LobbyCore {
     sessions: BTreeMap<SessionId, Entry>,
     users: NameIndex<MemberId>,
     by_member: BTreeMap<MemberId, SessionId>,
+    /// By the first half of the resume secret; the other half is compared.
+    by_resume: BTreeMap<ResumeHandle, SessionId>,
     rooms: BTreeMap<RoomId, RoomEntry>,
     room_names: NameIndex<RoomId>,
     next_member: u64,
@@ -129,6 +137,7 @@ impl LobbyCore {
             sessions: BTreeMap::new(),
             users: NameIndex::default(),
             by_member: BTreeMap::new(),
+            by_resume: BTreeMap::new(),
             rooms: BTreeMap::new(),
             room_names: NameIndex::default(),
             next_member: 1,
@@ -157,7 +166,8 @@ impl LobbyCore {
         fresh: ResumeSecret,
     ) -> Result<Admission, Refusal> {
         let lost = resume.and_then(|secret| {
-            self.sessions.iter().find(|(_, entry)| entry.resume == *secret).map(|(id, _)| *id)
+            let found = *self.by_resume.get(&handle_of(secret))?;
+            self.sessions.get(&found).filter(|entry| entry.resume == *secret).map(|_| found)
         });
         if let Some(lost) = lost {
             let base = self.take_ssrcs()?;
@@ -167,6 +177,8 @@ impl LobbyCore {
             let (member, name) = (entry.member, entry.name.clone());
             let room = entry.room.and_then(|id| self.rooms.get(&id)).map(|r| r.name.clone());
             self.by_member.insert(member, session);
+            self.by_resume.remove(&handle_of(&entry.resume));
+            self.by_resume.insert(handle_of(&fresh), session);
             self.sessions.insert(session, Entry { resume: fresh, ..entry });
             return Ok(Admission { member, name, base, resumed: Some((lost, room)) });
         }
@@ -179,6 +191,7 @@ impl LobbyCore {
         self.next_member += 1;
         self.users.insert(name.keys(), member);
         self.by_member.insert(member, session);
+        self.by_resume.insert(handle_of(&fresh), session);
         let entry = Entry { member, name: name.clone(), resume: fresh, room: None };
         self.sessions.insert(session, entry);
         Ok(Admission { member, name, base, resumed: None })
@@ -320,6 +333,7 @@ impl LobbyCore {
         let entry = self.sessions.remove(&session)?;
         self.users.remove(&entry.name.keys(), entry.member);
         self.by_member.remove(&entry.member);
+        self.by_resume.remove(&handle_of(&entry.resume));
         let room = entry.room?;
         Some(self.vacated(entry.member, room))
     }
@@ -339,10 +353,11 @@ impl LobbyCore {
         Ok(name)
     }
 
-    /// All rooms with how many are in them, by name.
+    /// Rooms with how many are in them, by name, at most as many as an answer may have.
     #[must_use]
     pub fn rooms(&self) -> Vec<RoomInfo> {
-        let by_name = self.room_names.folded.values().filter_map(|id| self.rooms.get(id));
+        let ids = self.room_names.folded.values().take(LIST_TOTAL_MAX);
+        let by_name = ids.filter_map(|id| self.rooms.get(id));
         by_name.map(|r| RoomInfo { name: r.name.clone(), members: r.members }).collect()
     }
 }

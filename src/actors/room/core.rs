@@ -3,7 +3,7 @@
 use crate::actors::routes::{RoomRoutes, Route, SessionVoice, VoicePath};
 use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, RoomId, SessionId};
-use crate::net::limits::{LIST_ENTRIES_MAX, ROOM_MEMBERS_MAX};
+use crate::net::limits::{LIST_ENTRIES_MAX, LIST_TOTAL_MAX, ROOM_MEMBERS_MAX};
 use crate::net::message::{LeaveReason, MemberInfo, MemberState, ServerMessage};
 use crate::net::name::{RoomName, UserName};
 use crate::net::protect::Sealer;
@@ -107,8 +107,8 @@ impl RoomCore {
     }
 
     /// All members as others see them, in pieces that fit into a frame, and whether more follow.
-    fn pages(&self) -> Vec<(Vec<MemberInfo>, bool)> {
-        let infos: Vec<MemberInfo> = self.members.values().map(info).collect();
+    fn pages(&self, most: usize) -> Vec<(Vec<MemberInfo>, bool)> {
+        let infos: Vec<MemberInfo> = self.members.values().take(most).map(info).collect();
         let count = infos.len().div_ceil(LIST_ENTRIES_MAX);
         let pages = infos.chunks(LIST_ENTRIES_MAX).enumerate();
         pages.map(|(k, page)| (page.to_vec(), k + 1 < count)).collect()
@@ -124,7 +124,7 @@ impl RoomCore {
             total,
             more,
         };
-        self.pages().into_iter().map(page).collect()
+        self.pages(LIST_TOTAL_MAX).into_iter().map(page).collect()
     }
 
     /// What someone who has just come in is told.
@@ -137,7 +137,7 @@ impl RoomCore {
             }
             _ => ServerMessage::Members { members, more },
         };
-        self.pages().into_iter().enumerate().map(page).collect()
+        self.pages(ROOM_MEMBERS_MAX).into_iter().enumerate().map(page).collect()
     }
 
     /// Members as the forwarders see them.
@@ -157,8 +157,12 @@ impl RoomCore {
     /// # Errors
     /// The room is full.
     pub fn enter(&mut self, member: Member) -> Result<Effects, Full> {
-        let id = member.id;
+        let (id, session) = (member.id, member.session);
         let known = self.members.contains_key(&id);
+        if self.members.get(&id).is_some_and(|member| member.session == session) {
+            // He is here already and asks again: nobody else needs to know.
+            return Ok(Effects { own: self.welcome(), ..Effects::default() });
+        }
         if !known && self.members.len() >= ROOM_MEMBERS_MAX {
             return Err(Full);
         }

@@ -1,6 +1,9 @@
 //! The rules of one session: what a client may say when, and how often. Pure.
 
-use crate::net::limits::{REQUEST_BURST, REQUESTS_PER_SECOND, TEXT_BYTES_MAX};
+use crate::net::limits::{
+    DATAGRAM_BYTES_MAX, REQUEST_BURST, REQUEST_COST_TEXT_BYTES, REQUEST_COST_WIDE,
+    REQUESTS_PER_SECOND, TEXT_BYTES_MAX,
+};
 use crate::net::message::{ClientMessage, ErrorCode, MemberState, ServerMessage};
 use std::time::Instant;
 
@@ -56,23 +59,43 @@ impl SessionCore {
     /// What a message means. `None` for one that could not be read.
     pub fn handle(&mut self, message: Option<ClientMessage>, now: Instant) -> Request {
         if let Some(ClientMessage::Voice { packet }) = message {
-            return Request::Voice(packet);
+            // What no datagram could be is not kept for the forwarder to find out.
+            let fits = packet.len() <= DATAGRAM_BYTES_MAX;
+            return if fits { Request::Voice(packet) } else { Request::Ignore };
         }
         let since = now.saturating_duration_since(self.refilled).as_secs_f64();
         let burst = f64::from(REQUEST_BURST);
         self.tokens = (self.tokens + since * f64::from(REQUESTS_PER_SECOND)).min(burst);
         self.refilled = now;
-        if self.tokens < 1.0 {
+        let cost = f64::from(message.as_ref().map_or(1, cost));
+        if self.tokens < cost {
             // One answer for a flood, not one for each of its messages.
             let first = !std::mem::replace(&mut self.warned, true);
             return if first { error(ErrorCode::TooFast, []) } else { Request::Ignore };
         }
-        self.tokens -= 1.0;
+        self.tokens -= cost;
         self.warned = false;
         match message {
             None => error(ErrorCode::BadMessage, []),
             Some(message) => read(message),
         }
+    }
+}
+
+/// What a message counts for: what it makes the server write.
+fn cost(message: &ClientMessage) -> u32 {
+    let text = |text: &str| {
+        1 + u32::try_from(text.len() / REQUEST_COST_TEXT_BYTES).unwrap_or(REQUEST_BURST)
+    };
+    match message {
+        ClientMessage::Chat { text: said } | ClientMessage::Private { text: said, .. } => {
+            text(said)
+        }
+        ClientMessage::Join { .. }
+        | ClientMessage::ListRooms
+        | ClientMessage::ListUsers { .. }
+        | ClientMessage::Rename { .. } => REQUEST_COST_WIDE,
+        _ => 1,
     }
 }
 
