@@ -81,6 +81,7 @@ fn forward(criterion: &mut Criterion) {
                         packet(index)
                     },
                     |mut datagram| {
+                        now += Duration::from_millis(20);
                         core.handle_datagram(Origin::Udp(from), &mut datagram, now, &mut out);
                         black_box(out.queue.len());
                         out.queue.clear();

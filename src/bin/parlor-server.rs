@@ -46,7 +46,18 @@ async fn resolve(address: &HostPort, default_port: u16) -> anyhow::Result<Socket
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(parsed) => parsed,
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => {
+            // One line that says what is wrong; --help says the rest.
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            let line = line.trim_start_matches("error: ");
+            let _ = writeln!(std::io::stderr(), "parlor-server: {line} (try --help)");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
     tracing_subscriber::fmt().with_env_filter(args.log.clone()).with_writer(std::io::stderr).init();
     raise_file_limit();
     actix::System::new().block_on(run(args))

@@ -4,10 +4,22 @@ use clap::Parser;
 use parlor::client::options::Options;
 use parlor::client::run::{self, EXIT_FAILED, EXIT_USAGE};
 use parlor::client::{texts, voice};
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let options = match Options::try_parse() {
+        Ok(parsed) => parsed,
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => {
+            // One line that says what is wrong; --help says the rest.
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            let line = line.trim_start_matches("error: ");
+            let _ = writeln!(std::io::stderr(), "parlor: {line} (try --help)");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
     if options.list_devices {
         return list_devices();
     }

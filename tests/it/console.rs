@@ -157,7 +157,13 @@ fn what_the_user_can_mend_is_one_clear_line_and_exit_code_2() {
     {
         let (code, said) = ends(client(&server.tcp, "anna", bad));
         assert_eq!(code, Some(2), "{bad:?}: {said}");
-        assert!(!said.contains("panicked"), "{said}");
+        assert_eq!(said.trim().lines().count(), 1, "{said}");
+    }
+    for bad in [&["--tcp", "a:b"][..], &["--forwarders", "0"], &["--nonsense"]] {
+        let mut program = command(env!("CARGO_BIN_EXE_parlor-server"));
+        program.args(bad);
+        let (code, said) = ends(program);
+        assert_eq!((code, said.trim().lines().count()), (Some(2), 1), "{bad:?}: {said}");
     }
     let (code, said) = ends(client("127.0.0.1:1", "anna", &[]));
     assert_eq!(code, Some(1), "{said}");

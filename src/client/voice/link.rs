@@ -8,9 +8,10 @@ use super::playback::ToPlayback;
 use super::reports::{Reception, long_time, middle};
 use super::speaker::{Arrived, duration};
 use super::{VoiceEvent, VoicePath, VoiceSession};
+use crate::net::codec::CLOCKS;
 use crate::net::ids::{MemberId, PacketIndex, Ssrc};
 use crate::net::limits::{
-    CHALLENGE_INTERVAL, KEEPALIVE_INTERVAL, REPORT_BLOCKS_MAX, REPORT_INTERVAL,
+    CHALLENGE_INTERVAL, KEEPALIVE_INTERVAL, REPORT_BLOCKS_MAX, REPORT_INTERVAL, ROOM_MEMBERS_MAX,
     UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX,
 };
 use crate::net::message::{MemberInfo, Protection, StreamInfo};
@@ -245,7 +246,12 @@ impl Link {
         session.streams.retain(|ssrc, stream| {
             stream.member != member.id || member.streams.iter().any(|info| info.ssrc == *ssrc)
         });
-        for info in &member.streams {
+        for info in member.streams.iter().take(CLOCKS.len()) {
+            if !session.streams.contains_key(&info.ssrc)
+                && session.streams.len() >= ROOM_MEMBERS_MAX * CLOCKS.len()
+            {
+                break;
+            }
             let stream = session.streams.entry(info.ssrc).or_insert_with(|| Stream {
                 member: member.id,
                 window: ReplayWindow::default(),

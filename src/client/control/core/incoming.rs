@@ -28,6 +28,10 @@ impl ControlCore {
             ServerMessage::Error { code, args } => self.failed(re, code, args, now),
             // Nothing else can come before the welcome.
             _ if self.link == Link::Greeting => {}
+            // A resumed session goes on where it was, and the user has left in the meantime.
+            ServerMessage::Joined { .. } if re.is_none() && self.room.is_none() => {
+                self.send_request(Request::Leave, now);
+            }
             ServerMessage::Joined { room, members, more, .. } => {
                 self.joined(re, room, members, more);
             }
@@ -51,10 +55,9 @@ impl ControlCore {
                 self.tell_all(events);
             }
             ServerMessage::MemberChanged { member, renamed_from } => {
-                let (events, other_streams) = self.roster.changed(member.clone(), renamed_from);
-                if other_streams {
-                    self.voice_member(&member);
-                }
+                // Also how far his streams are: a receiver that heard nothing for long learns it here.
+                self.voice_member(&member);
+                let (events, _) = self.roster.changed(member, renamed_from);
                 self.tell_all(events);
             }
             ServerMessage::Rooms { rooms, total, more } => self.rooms(re, rooms, total, more),
