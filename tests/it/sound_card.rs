@@ -18,6 +18,8 @@ const SOON: Duration = Duration::from_secs(30);
 const LATENCY_MS_MAX: f64 = 1000.0;
 /// What a sentence must have in common with what was said, in the band of telephone speech.
 const CORRELATION_MIN: f64 = 0.9;
+/// The same while the playout delay still settles; something else than what was said has below 0.5.
+const CORRELATION_MIN_FIRST: f64 = 0.7;
 /// Sentences of the speech.
 const SENTENCES: usize = 4;
 /// Latency of the bare loop that stands in for Parlor.
@@ -45,9 +47,13 @@ fn two_people_hear_each_other() {
     await_event(&mut alice, "device_up", "direction", "input");
     await_event(&mut bob, "device_up", "direction", "output");
 
+    // At first the playout delay comes down to what the path needs, which shifts speech a little.
     let judged = converse(&card, Side::A, Side::B);
     assert_eq!(judged.len(), SENTENCES);
-    let latency = understood("mouth to ear", &judged);
+    understood("mouth to ear, first words", &judged, CORRELATION_MIN_FIRST);
+    let judged = converse(&card, Side::A, Side::B);
+    assert_eq!(judged.len(), SENTENCES);
+    let latency = understood("mouth to ear", &judged, CORRELATION_MIN);
     assert!(latency <= LATENCY_MS_MAX, "{latency:.0} ms from mouth to ear");
 
     for (name, mut client) in [("Alice", alice), ("Bob", bob)] {
@@ -94,7 +100,7 @@ fn sound_comes_back_when_the_device_does() {
     // While the first sentence is spoken, buffers settle on the new devices; then all is as before.
     let judged = converse(&card, Side::A, Side::B);
     assert_eq!(judged.len(), SENTENCES);
-    let latency = understood("after the device came back", &judged[1..]);
+    let latency = understood("after the device came back", &judged[1..], CORRELATION_MIN_FIRST);
     assert!(latency <= LATENCY_MS_MAX, "{latency:.0} ms from mouth to ear");
 }
 
@@ -117,7 +123,7 @@ fn a_bare_loop_through_the_sound_card_is_heard_whole() {
     let mark = card.mark();
     assert!(!alive_with(&mark).is_empty(), "the mark does not find the sound server");
     card.loop_back(Side::A.microphone(), Side::B.loudspeaker(), LOOP_MS);
-    let latency = understood("bare loop", &converse(&card, Side::A, Side::B));
+    let latency = understood("bare loop", &converse(&card, Side::A, Side::B), CORRELATION_MIN);
     assert!((latency - f64::from(LOOP_MS)).abs() < 60.0, "a loop of {LOOP_MS} ms has {latency} ms");
     drop(card);
     assert_eq!(alive_with(&mark), Vec::<String>::new(), "something was left running");
@@ -210,13 +216,13 @@ fn is_faithful(judged: &[Sentence]) -> bool {
 }
 
 /// Asserts that every sentence came through whole; the latency in ms, which is also printed.
-fn understood(what: &str, judged: &[Sentence]) -> f64 {
+fn understood(what: &str, judged: &[Sentence], correlation_min: f64) -> f64 {
     let mut latencies: Vec<f64> = judged.iter().map(|s| s.lag * 1000.0 / RATE as f64).collect();
     let latency = listening::median(&mut latencies);
     let each = brief(judged);
     tools::say(&format!("real sound, {what}: latency {latency:.0} ms (median), {each}"));
     for sentence in judged {
-        assert!(sentence.correlation >= CORRELATION_MIN, "not what was said: {sentence:?}");
+        assert!(sentence.correlation >= correlation_min, "not what was said: {sentence:?}");
         assert!(sentence.drop_outs.is_empty(), "sound was lost: {sentence:?}");
     }
     latency
