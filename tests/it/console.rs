@@ -140,6 +140,21 @@ fn a_stopping_server_is_announced_and_a_client_told_to_stop_leaves_at_once() {
 }
 
 #[test]
+fn ctrl_c_ends_both_programs_politely() {
+    let mut server = Server::start();
+    let mut anna = json(&server.tcp, "anna", &[]);
+    let mut bert = json(&server.tcp, "bert", &[]);
+    event(&mut anna, "joined", &[], 1);
+    event(&mut bert, "joined", &[], 1);
+    bert.interrupt();
+    assert!(bert.wait_end(SOON).success());
+    event(&mut anna, "member_left", &[("name", "bert".into()), ("reason", "quit".into())], 1);
+    server.running.interrupt();
+    event(&mut anna, "goodbye", &[("reason", "stopping".into())], 1);
+    assert!(server.running.wait_end(SOON).success());
+}
+
+#[test]
 fn what_the_user_can_mend_is_one_clear_line_and_exit_code_2() {
     let server = Server::start();
     let mut second = command(env!("CARGO_BIN_EXE_parlor-server"));
