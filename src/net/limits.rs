@@ -165,3 +165,9 @@ pub const RECONNECT_PAUSE: (Duration, Duration) =
 pub const BYE_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the push-to-talk key can be held; a key that hangs must not leave a microphone open.
 pub const PTT_HOLD_MAX: Duration = Duration::from_secs(180);
+/// Commands that may wait for the voice link; beyond it the link's thread is dead or stuck.
+pub const VOICE_COMMANDS_MAX: usize = 16 * CLIENT_MAILBOX;
+/// News of the room that waits for a full ring to playback.
+pub const VOICE_NEWS_MAX: usize = 1024;
+/// Probes remembered to measure round trips with.
+pub const PROBES_REMEMBERED: usize = 8;

@@ -11,8 +11,8 @@ use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::codec::CLOCKS;
 use crate::net::ids::{MemberId, PacketIndex, Ssrc};
 use crate::net::limits::{
-    CHALLENGE_INTERVAL, KEEPALIVE_INTERVAL, REPORT_BLOCKS_MAX, REPORT_INTERVAL, ROOM_MEMBERS_MAX,
-    UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX,
+    CHALLENGE_INTERVAL, KEEPALIVE_INTERVAL, PROBES_REMEMBERED, REPORT_BLOCKS_MAX, REPORT_INTERVAL,
+    ROOM_MEMBERS_MAX, UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX,
 };
 use crate::net::message::{MemberInfo, Protection, StreamInfo};
 use crate::net::protect::{Opener, Sealer};
@@ -30,8 +30,6 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 const ACTIVE_SILENCE: Duration = Duration::from_millis(750);
 /// After this long without success a path is probed only every second.
 const GIVE_UP_HURRY: Duration = Duration::from_secs(10);
-/// Probes remembered to measure round trips with.
-const PROBES_REMEMBERED: usize = 8;
 
 /// What the shell must do.
 #[derive(Debug, Clone, PartialEq)]

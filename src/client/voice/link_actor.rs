@@ -10,7 +10,7 @@ use super::shared::{Command, Outbox, Shared};
 use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::clock;
 use crate::net::ids::MemberId;
-use crate::net::limits::{CLIENT_MAILBOX, DATAGRAM_BYTES_MAX, RECEIVE_LOOP_MAX};
+use crate::net::limits::{CLIENT_MAILBOX, DATAGRAM_BYTES_MAX, RECEIVE_LOOP_MAX, VOICE_NEWS_MAX};
 use crate::net::message::Protection;
 use crate::net::protect::Sealer;
 use crate::net::rtcp::Probe;
@@ -34,8 +34,6 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 const REOPEN: Duration = Duration::from_secs(5);
 /// Places in the ring that voice leaves free for news of the room.
 const RING_RESERVE: usize = 64;
-/// News of the room that waits for a full ring.
-const NEWS_MAX: usize = 1024;
 
 /// The actor.
 pub struct LinkActor {
@@ -239,7 +237,7 @@ impl Shell {
             // There is room: only this thread fills the ring.
             let _ = self.ring.push(item);
         } else {
-            if matches!(item, ToPlayback::Room(_)) || self.news.len() >= NEWS_MAX {
+            if matches!(item, ToPlayback::Room(_)) || self.news.len() >= VOICE_NEWS_MAX {
                 self.news.clear();
             }
             self.news.push_back(item);

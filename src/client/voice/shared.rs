@@ -6,7 +6,7 @@
 use super::link::Sent;
 use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::ids::{MemberId, Ssrc};
-use crate::net::limits::{CLIENT_MAILBOX, STREAM_VOICE_PACKETS_MAX};
+use crate::net::limits::{CLIENT_MAILBOX, STREAM_VOICE_PACKETS_MAX, VOICE_COMMANDS_MAX};
 use crate::net::message::MemberInfo;
 use crate::net::protect::Sealer;
 use std::collections::VecDeque;
@@ -15,9 +15,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-
-/// Commands that may wait for the link; beyond it the link thread is dead or stuck.
-const COMMANDS_MAX: usize = 16 * CLIENT_MAILBOX;
 
 /// A command to the link. All of them keep their order.
 #[derive(Debug)]
@@ -102,7 +99,7 @@ impl Shared {
         let mut commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
         let most = match command {
             Command::FromServer(_) => CLIENT_MAILBOX,
-            _ => COMMANDS_MAX,
+            _ => VOICE_COMMANDS_MAX,
         };
         let fits = commands.len() < most;
         if fits {
