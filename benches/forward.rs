@@ -25,7 +25,7 @@ fn room(members: u32) -> ForwarderCore {
     let mut core = ForwarderCore::new(Box::new(|| [0; 8]));
     let mut routes = Vec::new();
     for k in 0..members {
-        let (up, down) = (Secret::new([1; 16]), Secret::new([2; 16]));
+        let (up, down) = (Secret::new([1; 28]), Secret::new([2; 28]));
         let voice = Arc::new(SessionVoice::new(Ssrc(k * 4)));
         let session = SessionId(u64::from(k));
         let sealer = Sealer::plain(down);
@@ -59,7 +59,7 @@ fn packet(index: PacketIndex) -> Vec<u8> {
     header.write(&mut packet);
     packet.resize(packet.len() + PAYLOAD_BYTES, 0x5a);
     let mut sealed = Vec::new();
-    Sealer::plain(Secret::new([1; 16])).seal_rtp(&packet, index, &mut sealed);
+    Sealer::plain(Secret::new([1; 28])).seal_rtp(&packet, index, &mut sealed);
     sealed
 }
 

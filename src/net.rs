@@ -6,11 +6,15 @@
 pub mod address;
 pub mod clock;
 pub mod codec;
+pub mod device;
+pub mod fingerprint;
 pub mod frame;
 pub mod fuzz;
 pub mod ids;
+pub mod invite;
 pub mod limits;
 pub mod message;
+pub mod moderation;
 pub mod name;
 pub mod protect;
 pub mod replay;

@@ -8,6 +8,7 @@ use super::outbox::{Outbox, Take};
 use super::routes::{Routes, SessionVoice, StreamDatagram};
 use super::session::{Ended, Parts, Session, from_frame};
 use crate::net::codec::{CLOCKS, Codec, PT_L16};
+use crate::net::device::ChannelBinding;
 use crate::net::frame;
 use crate::net::ids::{SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{
@@ -16,7 +17,7 @@ use crate::net::limits::{
 };
 use crate::net::message::{
     ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, LeaveReason, PROTOCOL_VERSION,
-    PayloadFormat, Protection, ServerMessage, StreamGrant, Welcome,
+    PayloadFormat, Protection, ServerMessage, Standing, StreamGrant, Welcome,
 };
 use crate::net::protect::{DirectionKey, Opener, Sealer};
 use crate::net::secret::{NoRandomness, ResumeSecret, Secret};
@@ -24,6 +25,7 @@ use actix::prelude::*;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -48,6 +50,15 @@ pub struct Reception {
     half_open: RefCell<BTreeMap<u64, oneshot::Sender<()>>>,
     next_half_open: Cell<u64>,
     open: Cell<usize>,
+}
+
+/// Who is at the other end of a control connection, as far as the transport tells.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// Where from; unknown where there is no network between.
+    pub address: Option<IpAddr>,
+    /// What binds a device's proof to this connection; only inside TLS.
+    pub binding: Option<ChannelBinding>,
 }
 
 type Frames<S> = FramedRead<ReadHalf<S>, LengthDelimitedCodec>;
@@ -98,7 +109,7 @@ impl Reception {
 }
 
 /// Serves a connection to its end.
-pub async fn serve<S>(reception: Rc<Reception>, stream: S)
+pub async fn serve<S>(reception: Rc<Reception>, stream: S, caller: Caller)
 where
     S: AsyncRead + AsyncWrite + 'static,
 {
@@ -109,7 +120,7 @@ where
     let mut writer = std::pin::pin!(write_all(write, outbox.clone()));
     let mut written = false;
     let session = tokio::select! {
-        session = greet(&reception, &mut frames, &outbox) => session,
+        session = greet(&reception, &caller, &mut frames, &outbox) => session,
         () = &mut writer => { written = true; None }
     };
     if let Some(admitted) = session
@@ -204,6 +215,7 @@ impl Drop for Admitted {
 /// Waits for a `Hello` that the lobby accepts. `None` when the connection is to be closed.
 async fn greet<S: AsyncRead>(
     reception: &Rc<Reception>,
+    caller: &Caller,
     frames: &mut Frames<S>,
     outbox: &Outbox,
 ) -> Option<Admitted> {
@@ -230,7 +242,7 @@ async fn greet<S: AsyncRead>(
         };
         let Some((re, hello)) = read_hello(frame, outbox) else { break };
         // A refused name may be followed by another, within the same time.
-        session = admit(reception, hello, re, outbox).await;
+        session = admit(reception, caller, hello, re, outbox).await;
         if session.is_some() {
             break;
         }
@@ -256,7 +268,7 @@ fn read_hello(frame: std::io::Result<BytesMut>, outbox: &Outbox) -> Option<(Opti
     match frame::decode::<Envelope<ClientMessage>>(&frame) {
         Ok(Envelope { re, body: ClientMessage::Hello(hello) }) => {
             if hello.version == PROTOCOL_VERSION {
-                return Some((re, hello));
+                return Some((re, *hello));
             }
             let server = PROTOCOL_VERSION.to_string();
             refuse(re, ServerMessage::error(ErrorCode::Version, [("server", server)]))
@@ -281,6 +293,7 @@ impl Secrets {
 
 async fn admit(
     reception: &Rc<Reception>,
+    _caller: &Caller,
     hello: Hello,
     re: Option<u32>,
     outbox: &Outbox,
@@ -366,11 +379,12 @@ async fn admit(
             }],
             resume: secrets.resume,
             resumed,
+            standing: Standing::default(),
         })),
     );
     if let Some((_, Some(room))) = admission.resumed {
         // The room goes on as if nothing had happened: the session takes its old place itself.
-        let message = Some(ClientMessage::Join { room: room.into() });
+        let message = Some(ClientMessage::join(room));
         let _ = session.send(super::session::FromClient { re: None, message }).await;
     }
     Some(admitted)
@@ -421,7 +435,6 @@ async fn listen<S: AsyncRead>(
 mod tests {
     use super::*;
     use crate::net::limits::PING_INTERVAL;
-    use crate::net::message::MemberState;
     use std::time::Duration;
     use tokio::io::DuplexStream;
 
@@ -443,7 +456,7 @@ mod tests {
     impl Client {
         fn knock(reception: &Rc<Reception>) -> Self {
             let (near, far) = tokio::io::duplex(4096);
-            actix_rt::spawn(serve(Rc::clone(reception), far));
+            actix_rt::spawn(serve(Rc::clone(reception), far, Caller::default()));
             let (read, write) = tokio::io::split(near);
             Self { frames: FramedRead::new(read, frame::codec()), write }
         }
@@ -459,17 +472,9 @@ mod tests {
 
         async fn join(reception: &Rc<Reception>, name: &str) -> Self {
             let mut client = Self::knock(reception);
-            let hello = Hello {
-                version: PROTOCOL_VERSION,
-                name: name.to_owned(),
-                codecs: vec![],
-                features: vec![],
-                agent: String::new(),
-                state: MemberState::default(),
-                resume: None,
-            };
-            client.say(ClientMessage::Hello(hello)).await;
-            client.say(ClientMessage::Join { room: "hall".to_owned() }).await;
+            let hello = Hello::new(name);
+            client.say(ClientMessage::Hello(Box::new(hello))).await;
+            client.say(ClientMessage::join("hall")).await;
             assert!(matches!(client.read().await, Some(ServerMessage::Welcome(_))));
             assert!(matches!(client.read().await, Some(ServerMessage::Joined { .. })));
             client
@@ -501,7 +506,7 @@ mod tests {
         while let Some(message) = silent.read().await {
             last = Some(message);
         }
-        assert_eq!(last, Some(ServerMessage::Goodbye { reason: GoodbyeReason::Timeout }));
+        assert_eq!(last, Some(ServerMessage::goodbye(GoodbyeReason::Timeout)));
     }
 
     #[actix::test]
@@ -511,7 +516,7 @@ mod tests {
         let begun = Instant::now();
         let mut client = Client::knock(&reception);
         let goodbye = client.read().await;
-        assert_eq!(goodbye, Some(ServerMessage::Goodbye { reason: GoodbyeReason::HelloTimeout }));
+        assert_eq!(goodbye, Some(ServerMessage::goodbye(GoodbyeReason::HelloTimeout)));
         assert!(begun.elapsed() >= HELLO_TIMEOUT);
         assert_eq!(client.read().await, None);
         tokio::time::sleep(Duration::from_secs(1)).await;

@@ -230,7 +230,7 @@ impl Lobby {
                 Err(refusal) => {
                     // The last place went while he was on his way: he is in no room, and must know.
                     if let Some(room) = left {
-                        self.answer(session, None, ServerMessage::Left { room });
+                        self.answer(session, None, ServerMessage::left(room));
                     }
                     return self.refuse(session, join.re, refusal);
                 }
@@ -338,7 +338,7 @@ impl Handler<Part> for Lobby {
                 self.placed(session, None);
                 let left = self.leave_room(vacated, LeaveReason::Left);
                 Box::pin(left.into_actor(self).map(move |(), lobby, _| {
-                    lobby.answer(session, re, ServerMessage::Left { room });
+                    lobby.answer(session, re, ServerMessage::left(room));
                 }))
             }
             _ => {

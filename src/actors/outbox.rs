@@ -155,7 +155,7 @@ impl Queue {
         self.polite = true;
         self.closing = Some(reason.unwrap_or(GoodbyeReason::Unknown));
         if let Some(reason) = reason
-            && let Ok(frame) = frame::encode(&Envelope::event(ServerMessage::Goodbye { reason }))
+            && let Ok(frame) = frame::encode(&Envelope::event(ServerMessage::goodbye(reason)))
         {
             self.frames.push_back(frame);
         }

@@ -223,7 +223,7 @@ mod tests {
             speaking: false,
             codecs: vec![Codec::Pcm],
             voice: Arc::new(SessionVoice::new(Ssrc(k * 4))),
-            sealer: Sealer::plain(Secret::new([0; 16])),
+            sealer: Sealer::plain(Secret::new([0; 28])),
             path: None,
         }
     }

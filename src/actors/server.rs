@@ -1,6 +1,6 @@
 //! Starting and stopping: sockets, forwarders, the lobby, the door.
 
-use super::connection::{Reception, serve};
+use super::connection::{Caller, Reception, serve};
 use super::forwarder::core::{Counters, ProbeSource};
 use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop};
 use super::lobby::{Census, CloseAll, Lobby};
@@ -32,6 +32,14 @@ pub struct ServerConfig {
     pub udp: SocketAddr,
     /// Forwarders; one for each core if left out.
     pub forwarders: Option<usize>,
+}
+
+impl ServerConfig {
+    /// A server that listens at these addresses, everything else as by default.
+    #[must_use]
+    pub fn new(tcp: SocketAddr, udp: SocketAddr, forwarders: Option<usize>) -> Self {
+        Self { tcp, udp, forwarders }
+    }
 }
 
 /// Why a server cannot start.
@@ -157,8 +165,8 @@ impl Server {
     }
 
     /// Serves one more control connection, over any stream.
-    pub fn connect<S: AsyncRead + AsyncWrite + 'static>(&self, stream: S) {
-        actix_rt::spawn(serve(Rc::clone(&self.reception), stream));
+    pub fn connect<S: AsyncRead + AsyncWrite + 'static>(&self, stream: S, caller: Caller) {
+        actix_rt::spawn(serve(Rc::clone(&self.reception), stream, caller));
     }
 
     /// Sessions, rooms and open connections.
@@ -217,9 +225,10 @@ impl Server {
 async fn accept(listener: TcpListener, reception: Rc<Reception>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 let _ = stream.set_nodelay(true);
-                actix_rt::spawn(serve(Rc::clone(&reception), stream));
+                let caller = Caller { address: Some(from.ip().to_canonical()), binding: None };
+                actix_rt::spawn(serve(Rc::clone(&reception), stream, caller));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

@@ -69,7 +69,7 @@ async fn run(args: Args) -> ExitCode {
         (Ok(tcp), Ok(udp)) => (tcp, udp),
         (Err(error), _) | (_, Err(error)) => return fail(&format!("{error:#}")),
     };
-    let config = ServerConfig { tcp, udp, forwarders: args.forwarders.map(usize::from) };
+    let config = ServerConfig::new(tcp, udp, args.forwarders.map(usize::from));
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error @ StartError::Bind { .. }) => return fail(&error.to_string()),

@@ -172,6 +172,10 @@ fn left_because(reason: LeaveReason) -> &'static str {
         LeaveReason::Lost => ": the connection was lost",
         LeaveReason::Timeout => ": no sign of life",
         LeaveReason::CutOff => ": cut off by the server",
+        LeaveReason::Kicked => ": sent away by a moderator",
+        LeaveReason::Banned => ": banned",
+        LeaveReason::Moved => ": moved to another room",
+        LeaveReason::Closed => ": the room was closed",
         LeaveReason::Left | LeaveReason::Quit | LeaveReason::Unknown => "",
     }
 }
@@ -264,6 +268,9 @@ pub fn goodbye(reason: GoodbyeReason) -> &'static str {
         GoodbyeReason::TooFast => "we sent too much",
         GoodbyeReason::Resumed => "this session was taken over from elsewhere",
         GoodbyeReason::Full => "it is full",
+        GoodbyeReason::Kicked => "an operator has sent us away",
+        GoodbyeReason::Banned => "we are banned",
+        GoodbyeReason::TooManyAttempts => "too many attempts were refused",
         GoodbyeReason::Unknown => "for a reason that this version does not know",
     }
 }
@@ -412,6 +419,61 @@ fn server_error(code: ErrorCode, arg: &dyn Fn(&str) -> String) -> String {
         }
         ErrorCode::TooFast => {
             "That was too much at once; the server left some of it out. Wait a moment.".to_owned()
+        }
+        ErrorCode::ServerPassword => {
+            "This server has a password. Start with --password, or ask for an invite.".to_owned()
+        }
+        ErrorCode::BadServerPassword => "That is not the server's password.".to_owned(),
+        ErrorCode::NameRegistered => format!(
+            "The name '{}' is registered. If it is yours, give its password; otherwise choose another.",
+            arg("name")
+        ),
+        ErrorCode::BadPassword => format!("That is not the password of '{}'.", arg("name")),
+        ErrorCode::RoomPassword => {
+            format!("The room '{}' has a password: /join ROOM PASSWORD.", arg("room"))
+        }
+        ErrorCode::BadRoomPassword => {
+            format!("That is not the password of the room '{}'.", arg("room"))
+        }
+        ErrorCode::BadInvite => {
+            "The invite is not known here, or used up, or revoked. Ask for another.".to_owned()
+        }
+        ErrorCode::InviteExpired => "The invite has expired. Ask for another.".to_owned(),
+        ErrorCode::DeviceNeeded | ErrorCode::BadDevice => {
+            "The server could not make out this device's key. Use a newer client.".to_owned()
+        }
+        ErrorCode::TooManyAttempts => {
+            format!("Too many wrong guesses. Wait {} s, then try again.", arg("retry_s"))
+        }
+        ErrorCode::Banned => match arg("why").as_str() {
+            "" => "You are banned.".to_owned(),
+            why => format!("You are banned: {why}."),
+        },
+        ErrorCode::TooManyConnections => format!(
+            "Too many connections come from your address (at most {}). Close some, or try again later.",
+            arg("max")
+        ),
+        ErrorCode::NotAllowed => {
+            "You may not do that: it takes an operator, or a moderator of the room.".to_owned()
+        }
+        ErrorCode::NotOverHim => format!("You may not do that to '{}'.", arg("name")),
+        ErrorCode::NeedsTls => {
+            "That needs an encrypted connection, and this one is not (--insecure).".to_owned()
+        }
+        ErrorCode::NotRegistered => format!("The name '{}' is not registered.", arg("name")),
+        ErrorCode::NoSuchEntry => {
+            format!("There is no entry number {}. List them first.", arg("id"))
+        }
+        ErrorCode::BadTarget => format!("'{}' cannot be meant: {}.", arg("target"), arg("why")),
+        ErrorCode::NobodyKnown => format!(
+            "There is nobody called '{}' here, and no such name is registered.",
+            arg("name")
+        ),
+        ErrorCode::NotKept => {
+            "The server cannot keep that: it runs without a store, or its disk refuses.".to_owned()
+        }
+        ErrorCode::TooMany => {
+            format!("The server keeps no more of these than {}.", arg("max"))
         }
         ErrorCode::Busy => "The server cannot do this now. Try again.".to_owned(),
         ErrorCode::Unknown => {

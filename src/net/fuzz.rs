@@ -49,7 +49,7 @@ pub fn rtcp_packets(bytes: &[u8]) {
 }
 
 pub fn protected_datagram(bytes: &[u8]) {
-    let opener = Opener::plain(Secret::new([1; 16]));
+    let opener = Opener::plain(Secret::new([1; 28]));
     let mut copy = bytes.to_vec();
     if let Ok(packet) = opener.open_rtp(&mut copy, PacketIndex(0)) {
         assert!(packet.len() < bytes.len());

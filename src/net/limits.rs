@@ -26,6 +26,12 @@ pub const ROOM_NAME_CHARS_MAX: usize = 64;
 pub const LIST_ENTRIES_MAX: usize = 128;
 /// Entries of a list that was asked for; how many there are is told beside it.
 pub const LIST_TOTAL_MAX: usize = 512;
+/// Longest password, in bytes of UTF-8.
+pub const PASSWORD_BYTES_MAX: usize = 256;
+/// Longest reason of a moderator, in characters.
+pub const REASON_CHARS_MAX: usize = 200;
+/// Longest invite line, in bytes.
+pub const INVITE_BYTES_MAX: usize = 1024;
 /// Codecs or features that one `Hello` may name.
 pub const HELLO_ENTRIES_MAX: usize = 16;
 

@@ -5,10 +5,13 @@
 //! carry a number `re`, and its answer repeats it.
 
 use super::codec::{Codec, PayloadType};
+use super::device::DeviceProof;
 use super::ids::{MemberId, Ssrc};
+use super::invite::InviteToken;
+use super::moderation::{Moderation, Report, Role};
 use super::name::{RoomName, UserName};
 use super::protect::DirectionKey;
-use super::secret::ResumeSecret;
+use super::secret::{Password, ResumeSecret};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -31,11 +34,14 @@ pub struct Envelope<T> {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientMessage {
     /// The first message; answered by `Welcome` or `Error`.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// Enter a room, leaving the one before; answered by `Joined` or `Error`.
     Join {
         /// The room, made if it does not exist.
         room: String,
+        /// The room's password, where it has one and nothing else opens it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        password: Option<Password>,
     },
     /// Leave the room and stay connected; answered by `Left`.
     Leave,
@@ -63,6 +69,19 @@ pub enum ClientMessage {
     Rename {
         /// The new name.
         name: String,
+    },
+    /// Keep my name for me, with this password, also when I am away; answered by `Registered` or `Error`.
+    /// A registered user changes his password so.
+    Register {
+        /// The password.
+        password: Password,
+    },
+    /// Keep my name for me no longer; answered by `Registered` or `Error`.
+    Unregister,
+    /// Keep order; answered by `Report` or `Error`.
+    Moderate {
+        /// How.
+        order: Moderation,
     },
     /// Tell the room about microphone and ears; answered by `Changed`.
     State(MemberState),
@@ -107,6 +126,38 @@ pub struct Hello {
     /// Takes over the session that this secret was given to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<ResumeSecret>,
+    /// The device's own key. Only inside TLS, as are all that follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceProof>,
+    /// An invite's token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub invite: Option<InviteToken>,
+    /// The server's password, where it has one and nothing else lets the client in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_password: Option<Password>,
+    /// The password of the name, where it is registered and the device is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
+}
+
+impl Hello {
+    /// A `Hello` that brings nothing but a name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            version: PROTOCOL_VERSION,
+            name: name.to_owned(),
+            codecs: vec![Codec::Pcm],
+            features: Vec::new(),
+            agent: String::new(),
+            state: MemberState::default(),
+            resume: None,
+            device: None,
+            invite: None,
+            server_password: None,
+            password: None,
+        }
+    }
 }
 
 /// What a member tells of himself.
@@ -158,6 +209,24 @@ pub enum ServerMessage {
     Left {
         /// The room left.
         room: RoomName,
+        /// Why, where it was not your own wish.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<LeaveReason>,
+        /// Who did it, where somebody did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// His words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// Your room has another name.
+    RoomRenamed {
+        /// The name before.
+        from: RoomName,
+        /// The name now.
+        room: RoomName,
+        /// Who did it.
+        by: String,
     },
     /// Someone has come into your room.
     MemberJoined {
@@ -234,6 +303,20 @@ pub enum ServerMessage {
         /// The name as the server took it.
         name: UserName,
     },
+    /// Your name is kept for you, or no longer.
+    Registered {
+        /// The name.
+        name: UserName,
+        /// Kept.
+        registered: bool,
+    },
+    /// Answer to `Moderate`.
+    Report {
+        /// What came of it.
+        report: Report,
+    },
+    /// What you may do has changed, or a moderator has silenced you or lets you be heard again.
+    Standing(Standing),
     /// Your state is this now.
     Changed(MemberState),
     /// Answer to `Ping`.
@@ -245,6 +328,15 @@ pub enum ServerMessage {
     Goodbye {
         /// Why.
         reason: GoodbyeReason,
+        /// Who did it, where somebody did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// His words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+        /// Until when it lasts, in milliseconds since 1970, for a ban with an end.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until_ms: Option<u64>,
     },
     /// A protected voice datagram, where UDP does not get through.
     Voice {
@@ -255,6 +347,23 @@ pub enum ServerMessage {
     /// A type that this version does not know.
     #[serde(other)]
     Unknown,
+}
+
+/// What the server thinks of you.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Standing {
+    /// Your role on the whole server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// Your role in the room that you are in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room_role: Option<Role>,
+    /// Your name is kept for you.
+    #[serde(default)]
+    pub registered: bool,
+    /// A moderator has silenced you: nobody hears you.
+    #[serde(default)]
+    pub silenced: bool,
 }
 
 /// Everything a session needs to speak and hear.
@@ -291,6 +400,9 @@ pub struct Welcome {
     /// This session goes on from a lost one, in the same room if it was in one.
     #[serde(default)]
     pub resumed: bool,
+    /// What the server thinks of you.
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 /// How datagrams are protected.
@@ -299,6 +411,8 @@ pub struct Welcome {
 pub enum Protection {
     /// A secret tag; nothing is encrypted.
     Plain,
+    /// SRTP with AEAD_AES_128_GCM (RFC 7714).
+    AeadAes128Gcm,
     /// One that this version does not know.
     #[serde(other)]
     Unknown,
@@ -339,6 +453,12 @@ pub struct MemberInfo {
     pub deafened: bool,
     /// In a talkspurt right now.
     pub speaking: bool,
+    /// A moderator has silenced him.
+    #[serde(default)]
+    pub silenced: bool,
+    /// His role on the server or, if he has none there, in this room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// His streams and how far they are, so that a late joiner can decode.
     pub streams: Vec<StreamInfo>,
 }
@@ -367,6 +487,9 @@ pub struct RoomInfo {
     pub name: RoomName,
     /// How many are in it.
     pub members: u32,
+    /// It has a password.
+    #[serde(default)]
+    pub locked: bool,
 }
 
 /// Why a member left.
@@ -385,6 +508,14 @@ pub enum LeaveReason {
     Timeout,
     /// Read too slowly or broke the protocol.
     CutOff,
+    /// Sent away by an operator or moderator.
+    Kicked,
+    /// Banned.
+    Banned,
+    /// Moved to another room.
+    Moved,
+    /// The room was closed.
+    Closed,
     /// One that this version does not know.
     #[serde(other)]
     Unknown,
@@ -410,6 +541,12 @@ pub enum GoodbyeReason {
     Resumed,
     /// No room for more sessions.
     Full,
+    /// Sent away by an operator.
+    Kicked,
+    /// Banned.
+    Banned,
+    /// Too many wrong passwords, invites or refused names.
+    TooManyAttempts,
     /// One that this version does not know.
     #[serde(other)]
     Unknown,
@@ -455,8 +592,52 @@ pub enum ErrorCode {
     EmptyText,
     /// The text is too long; args: `max`.
     TextTooLong,
-    /// Too many requests.
+    /// Too many requests; args: `retry_ms` where it is known.
     TooFast,
+    /// The server has a password; none was given.
+    ServerPassword,
+    /// That is not the server's password.
+    BadServerPassword,
+    /// The name is registered and its password is needed; args: `name`.
+    NameRegistered,
+    /// That is not the password of the name; args: `name`.
+    BadPassword,
+    /// The room has a password; none was given; args: `room`.
+    RoomPassword,
+    /// That is not the room's password; args: `room`.
+    BadRoomPassword,
+    /// The invite is unknown, used up or revoked.
+    BadInvite,
+    /// The invite has expired.
+    InviteExpired,
+    /// An invite needs a client with a device key.
+    DeviceNeeded,
+    /// The device's proof is not good on this connection.
+    BadDevice,
+    /// Too many wrong guesses; args: `retry_s`.
+    TooManyAttempts,
+    /// Banned; args: `until_ms`, `why`, `by`, `room`, where there are any.
+    Banned,
+    /// Too many connections from this address; args: `max`.
+    TooManyConnections,
+    /// You may not do that.
+    NotAllowed,
+    /// He outranks you, or is you; args: `name`.
+    NotOverHim,
+    /// Passwords, invites and device keys need an encrypted connection.
+    NeedsTls,
+    /// The name is not registered; args: `name`.
+    NotRegistered,
+    /// There is no such ban, silence or invite; args: `id`.
+    NoSuchEntry,
+    /// That is no address, network or name; args: `target`, `why`.
+    BadTarget,
+    /// There is no such user here, and no such registered name; args: `name`.
+    NobodyKnown,
+    /// The server keeps nothing (`--ephemeral`), so this would not last; or its disk refuses.
+    NotKept,
+    /// The server keeps as many of these as it may; args: `what`, `max`.
+    TooMany,
     /// The server cannot do this now.
     Busy,
     /// One that this version does not know.
@@ -476,7 +657,27 @@ impl<T> Envelope<T> {
     }
 }
 
+impl ClientMessage {
+    /// Into a room that has no password.
+    #[must_use]
+    pub fn join(room: impl Into<String>) -> Self {
+        Self::Join { room: room.into(), password: None }
+    }
+}
+
 impl ServerMessage {
+    /// A goodbye that nobody in particular is behind.
+    #[must_use]
+    pub fn goodbye(reason: GoodbyeReason) -> Self {
+        Self::Goodbye { reason, by: None, why: None, until_ms: None }
+    }
+
+    /// Out of a room by one's own wish.
+    #[must_use]
+    pub fn left(room: RoomName) -> Self {
+        Self::Left { room, reason: None, by: None, why: None }
+    }
+
     /// An error with its arguments.
     #[must_use]
     pub fn error<const N: usize>(code: ErrorCode, args: [(&str, String); N]) -> Self {
@@ -488,20 +689,21 @@ impl ServerMessage {
 #[cfg(test)]
 mod tests {
     use super::super::frame;
+    use super::super::moderation::Target;
     use super::super::secret::Secret;
     use super::*;
     use proptest::prelude::*;
 
     fn hello() -> ClientMessage {
-        ClientMessage::Hello(Hello {
-            version: PROTOCOL_VERSION,
-            name: "Zoë".to_owned(),
-            codecs: vec![Codec::Pcm],
-            features: vec![],
+        ClientMessage::Hello(Box::new(Hello {
             agent: "test".to_owned(),
             state: MemberState { muted: true, deafened: false },
             resume: Some(Secret::new([5; 32])),
-        })
+            device: Some(DeviceProof { key: [1; 32], signature: [2; 64] }),
+            invite: Some(Secret::new([6; 32])),
+            server_password: Password::new("open".to_owned()).ok(),
+            ..Hello::new("Zoë")
+        }))
     }
 
     fn welcome() -> ServerMessage {
@@ -513,13 +715,14 @@ mod tests {
             name: UserName::parse("a").unwrap(),
             udp_port: 8889,
             protection: Protection::Plain,
-            up_key: Secret::new([1; 16]),
-            down_key: Secret::new([2; 16]),
+            up_key: Secret::new([1; 28]),
+            down_key: Secret::new([2; 28]),
             streams: vec![StreamGrant { ssrc: Ssrc(4), clock_hz: 16_000 }],
             control_ssrc: Ssrc(6),
             payload_types: vec![],
             resume: Secret::new([3; 32]),
             resumed: false,
+            standing: Standing::default(),
         }))
     }
 
@@ -531,6 +734,16 @@ mod tests {
             ClientMessage::ListUsers { room: None },
             ClientMessage::Voice { packet: vec![0, 255, 3] },
             ClientMessage::State(MemberState { muted: false, deafened: true }),
+            ClientMessage::Join { room: "r".to_owned(), password: None },
+            ClientMessage::Moderate {
+                order: Moderation::Ban {
+                    target: Target::Network("10.0.0.0/8".to_owned()),
+                    room: None,
+                    seconds: Some(60),
+                    reason: None,
+                },
+            },
+            ClientMessage::Moderate { order: Moderation::ListSanctions },
         ] {
             for re in [None, Some(7)] {
                 let message = Envelope { re, body: body.clone() };
@@ -543,6 +756,8 @@ mod tests {
             welcome(),
             ServerMessage::error(ErrorCode::NameTaken, [("name", "x".to_owned())]),
             ServerMessage::Changed(MemberState::default()),
+            ServerMessage::Standing(Standing::default()),
+            ServerMessage::Report { report: Report::Sanctioned { id: 3, affected: 1 } },
         ] {
             let message = Envelope::answer(Some(1), body);
             let bytes = frame::encode(&message).unwrap();

@@ -22,8 +22,17 @@ pub const RTCP_OVERHEAD: usize = TAG_BYTES + 4;
 /// Bytes of a tag.
 pub const TAG_BYTES: usize = 16;
 
-/// The secret of one session in one direction.
-pub type DirectionKey = Secret<TAG_BYTES>;
+/// Bytes of a direction's secret: an SRTP master key of 16 and a master salt of 12 (RFC 7714, 12).
+pub const KEY_BYTES: usize = 28;
+
+/// The secret of one session in one direction. The plain form uses its first 16 bytes as tag.
+pub type DirectionKey = Secret<KEY_BYTES>;
+
+/// The tag that the plain form puts on a direction's datagrams.
+#[must_use]
+pub fn plain_tag(key: &DirectionKey) -> [u8; TAG_BYTES] {
+    key.expose().first_chunk().copied().unwrap_or_default()
+}
 
 /// Why a datagram is dropped, without an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +102,7 @@ impl Opener {
 
     fn verify(&self, tag: &[u8]) -> Result<(), OpenError> {
         match self {
-            Self::Plain(key) if key.matches(tag) => Ok(()),
+            Self::Plain(key) if Secret::new(plain_tag(key)).matches(tag) => Ok(()),
             Self::Plain(_) => Err(OpenError::Unauthentic),
         }
     }
@@ -127,7 +136,7 @@ impl Sealer {
 
     fn append_tag(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Plain(key) => out.extend_from_slice(key.expose()),
+            Self::Plain(key) => out.extend_from_slice(&plain_tag(key)),
         }
     }
 }
@@ -137,7 +146,7 @@ mod tests {
     use super::*;
 
     fn pair() -> (Sealer, Opener) {
-        (Sealer::plain(Secret::new([7; 16])), Opener::plain(Secret::new([7; 16])))
+        (Sealer::plain(Secret::new([7; 28])), Opener::plain(Secret::new([7; 28])))
     }
 
     #[test]
@@ -147,7 +156,7 @@ mod tests {
         let mut sealed = Vec::new();
         assert_eq!(sealer.seal_rtp(&packet, PacketIndex(5), &mut sealed), packet.len() + 16);
         assert_eq!(opener.open_rtp(&mut sealed.clone(), PacketIndex(5)).unwrap(), packet);
-        let other = Opener::plain(Secret::new([8; 16]));
+        let other = Opener::plain(Secret::new([8; 28]));
         assert_eq!(
             other.open_rtp(&mut sealed.clone(), PacketIndex(5)),
             Err(OpenError::Unauthentic)

@@ -1,9 +1,10 @@
 //! Secret bytes: compared in constant time, never printed, wiped when dropped.
 
+use super::limits::PASSWORD_BYTES_MAX;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// `N` secret bytes. `Debug` shows none of them.
 #[derive(Clone)]
@@ -80,6 +81,68 @@ impl<'de, const N: usize> Deserialize<'de> for Secret<N> {
     }
 }
 
+/// A password on its way: 1 to [`PASSWORD_BYTES_MAX`] bytes of UTF-8. `Debug` shows none of them.
+#[derive(Clone)]
+pub struct Password(Zeroizing<String>);
+
+/// A text that cannot be a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordError {
+    /// Nothing at all.
+    #[error("the password is empty")]
+    Empty,
+    /// More bytes than fit.
+    #[error("the password is longer than {PASSWORD_BYTES_MAX} bytes")]
+    TooLong,
+}
+
+impl Password {
+    /// Takes a text over.
+    ///
+    /// # Errors
+    /// It is empty or too long; it is wiped all the same.
+    pub fn new(text: String) -> Result<Self, PasswordError> {
+        let text = Zeroizing::new(text);
+        match text.len() {
+            0 => Err(PasswordError::Empty),
+            length if length > PASSWORD_BYTES_MAX => Err(PasswordError::TooLong),
+            _ => Ok(Self(text)),
+        }
+    }
+
+    /// The text itself, for hashing and for the wire.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq for Password {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Password {}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password")
+    }
+}
+
+impl Serialize for Password {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Password {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +150,15 @@ mod tests {
     #[test]
     fn debug_shows_no_byte() {
         assert_eq!(format!("{:?}", Secret::new([7u8; 4])), "Secret<4>");
+    }
+
+    #[test]
+    fn a_password_has_bounds_and_is_not_shown() {
+        assert_eq!(Password::new(String::new()), Err(PasswordError::Empty));
+        assert_eq!(Password::new("x".repeat(PASSWORD_BYTES_MAX + 1)), Err(PasswordError::TooLong));
+        let password = Password::new("secret".to_owned()).unwrap();
+        assert_eq!(format!("{password:?}"), "Password");
+        assert_ne!(password, Password::new("Secret".to_owned()).unwrap());
     }
 
     #[test]

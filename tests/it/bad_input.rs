@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use parlor::actors::connection::Caller;
 use parlor::actors::server::{Server, ServerConfig};
 use parlor::net::frame;
 use parlor::net::limits::{FRAME_BYTES_MAX, HALF_OPEN_MAX, OUTBOX_BYTES_MAX, TEXT_BYTES_MAX};
@@ -17,7 +18,7 @@ use crate::support::random::Random;
 
 async fn server() -> Server {
     let any = "127.0.0.1:0".parse().unwrap();
-    Server::start(ServerConfig { tcp: any, udp: any, forwarders: Some(1) }).await.unwrap()
+    Server::start(ServerConfig::new(any, any, Some(1))).await.unwrap()
 }
 
 /// Everything that the server says to these bytes until it closes or has answered a ping behind them.
@@ -55,7 +56,7 @@ fn codes(answers: &[ServerMessage]) -> Vec<ErrorCode> {
 async fn what_is_no_hello_is_answered_with_a_typed_error_and_closed() {
     let server = server().await;
     let tcp = server.tcp();
-    let protocol = ServerMessage::Goodbye { reason: GoodbyeReason::Protocol };
+    let protocol = ServerMessage::goodbye(GoodbyeReason::Protocol);
     for (bytes, expected) in [
         (framed(b"GET / HTTP/1.1"), vec![ErrorCode::BadMessage]),
         (framed(b""), vec![ErrorCode::BadMessage]),
@@ -83,7 +84,7 @@ async fn bad_requests_are_answered_and_the_session_goes_on() {
     let server = server().await;
     let mut anna = Peer::connect(&server, "anna").await;
     for (body, expected) in [
-        (ClientMessage::Join { room: "\u{7}".to_owned() }, ErrorCode::BadRoom),
+        (ClientMessage::join("\u{7}"), ErrorCode::BadRoom),
         (ClientMessage::Rename { name: "x".repeat(33) }, ErrorCode::BadName),
         (ClientMessage::Leave, ErrorCode::NotInRoom),
         (ClientMessage::Chat { text: "x".repeat(TEXT_BYTES_MAX + 1) }, ErrorCode::TextTooLong),
@@ -156,10 +157,10 @@ async fn a_slow_reader_is_cut_off_and_the_others_go_on() {
     anna.join("hall").await;
     // Says hello and joins, and never reads.
     let (near, far) = tokio::io::duplex(1024);
-    server.connect(far);
+    server.connect(far, Caller::default());
     let (_never_read, mut write) = tokio::io::split(near);
     let mut bytes = message(hello("sleeper", None));
-    bytes.extend(message(ClientMessage::Join { room: "hall".to_owned() }));
+    bytes.extend(message(ClientMessage::join("hall")));
     write.write_all(&bytes).await.unwrap();
     anna.wait_for(|m| matches!(m, ServerMessage::MemberJoined { .. })).await;
     // Several, because each may say only so much at once.
@@ -206,7 +207,7 @@ async fn connections_that_die_while_they_are_let_in_leave_nothing_behind() {
         let mut bytes = message(hello("\u{7}", None));
         bytes.extend(message(hello(&format!("hasty {k}"), None)));
         let (mut near, far) = tokio::io::duplex(64 * 1024);
-        server.connect(far);
+        server.connect(far, Caller::default());
         near.write_all(&bytes).await.unwrap();
         for _ in 0..k % 5 {
             tokio::task::yield_now().await;
@@ -219,7 +220,7 @@ async fn connections_that_die_while_they_are_let_in_leave_nothing_behind() {
         let mut peer = Peer::connect(&server, &format!("lost {k}")).await;
         peer.join("hall").await;
         let (mut near, far) = tokio::io::duplex(64 * 1024);
-        server.connect(far);
+        server.connect(far, Caller::default());
         let resume = Some(peer.welcome.resume.clone());
         near.write_all(&message(hello("any", resume))).await.unwrap();
         for _ in 0..k % 8 {
@@ -238,7 +239,7 @@ async fn more_clients_at_once_than_may_be_half_open_all_come_in_or_are_turned_aw
     let mut waiting = Vec::new();
     for k in 0..3 * HALF_OPEN_MAX {
         let (mut near, far) = tokio::io::duplex(64 * 1024);
-        server.connect(far);
+        server.connect(far, Caller::default());
         near.write_all(&message(hello(&format!("all at once {k}"), None))).await.unwrap();
         waiting.push(near);
     }
@@ -300,7 +301,7 @@ async fn a_frame_larger_than_any_is_refused_before_it_is_read() {
     let length = u32::try_from(FRAME_BYTES_MAX + 1).unwrap().to_be_bytes();
     anna.write_raw(&length).await;
     let goodbye = anna.read().await.unwrap().body;
-    assert_eq!(goodbye, ServerMessage::Goodbye { reason: GoodbyeReason::Protocol });
+    assert_eq!(goodbye, ServerMessage::goodbye(GoodbyeReason::Protocol));
     assert!(anna.read().await.is_none());
     until("the session is gone", || async { server.census().await == (0, 0, 0) }).await;
     server.stop().await;

@@ -4,7 +4,7 @@ use parlor::actors::server::{Server, ServerConfig};
 use parlor::net::ids::PacketIndex;
 use parlor::net::limits::TEXT_BYTES_MAX;
 use parlor::net::message::{ClientMessage, Envelope, ServerMessage};
-use parlor::net::protect::Sealer;
+use parlor::net::protect::{Sealer, plain_tag};
 use parlor::net::rtcp::App;
 use parlor::net::secret::Secret;
 use parlor::net::{frame, rtp};
@@ -13,7 +13,7 @@ use crate::support::peer::Peer;
 
 async fn server() -> Server {
     let any = "127.0.0.1:0".parse().unwrap();
-    Server::start(ServerConfig { tcp: any, udp: any, forwarders: Some(2) }).await.unwrap()
+    Server::start(ServerConfig::new(any, any, Some(2))).await.unwrap()
 }
 
 async fn pair(server: &Server) -> (Peer, Peer) {
@@ -39,7 +39,7 @@ async fn knowing_a_name_an_ssrc_and_an_address_is_not_enough_to_speak_as_its_own
     anna.settle_voice();
     let mut forged = anna.seal_voice(b"forged");
     let length = forged.len();
-    let guesses = [[0; 16], *eve.welcome.up_key.expose(), *eve.welcome.down_key.expose()];
+    let guesses = [[0; 16], plain_tag(&eve.welcome.up_key), plain_tag(&eve.welcome.down_key)];
     for guess in guesses {
         forged[length - 16..].copy_from_slice(&guess);
         eve.send_datagram(&forged);
@@ -70,7 +70,7 @@ async fn knowing_a_name_an_ssrc_and_an_address_is_not_enough_to_be_sent_voice_as
     let mut packet = Vec::new();
     parlor::net::rtcp::write_app(&mut packet, bert.ssrc(), App::Keepalive([6; 8]));
     let mut forged = Vec::new();
-    Sealer::plain(Secret::new([9; 16])).seal_rtcp(&packet, PacketIndex(1 << 20), &mut forged);
+    Sealer::plain(Secret::new([9; 28])).seal_rtcp(&packet, PacketIndex(1 << 20), &mut forged);
     stranger.send_to(&forged, server.udp()).unwrap();
     stranger.send_to(b"bert", server.udp()).unwrap();
     bert.settle_voice();

@@ -20,7 +20,7 @@ const ROOMS: [&str; 6] = ["hall", "Garden", "Кухня", "attic", "café", "cel
 
 async fn server(forwarders: usize) -> Server {
     let any = "127.0.0.1:0".parse().unwrap();
-    let config = ServerConfig { tcp: any, udp: any, forwarders: Some(forwarders) };
+    let config = ServerConfig::new(any, any, Some(forwarders));
     Server::start(config).await.unwrap()
 }
 
@@ -101,7 +101,7 @@ impl World {
                 let answer = peer.request(ClientMessage::Leave).await;
                 match self.model.place.get(&user) {
                     Some(room) => assert!(
-                        matches!(&answer, ServerMessage::Left { room: left } if left.as_str() == room)
+                        matches!(&answer, ServerMessage::Left { room: left, .. } if left.as_str() == room)
                     ),
                     None => assert!(matches!(
                         answer,
@@ -172,7 +172,7 @@ impl World {
         let used = [new.welcome.streams.clone(), old.welcome.streams.clone()].concat();
         assert_eq!(used.iter().map(|s| s.ssrc).collect::<BTreeSet<_>>().len(), used.len());
         let goodbye = old.wait_for(|m| matches!(m, ServerMessage::Goodbye { .. })).await;
-        assert_eq!(goodbye, ServerMessage::Goodbye { reason: GoodbyeReason::Resumed });
+        assert_eq!(goodbye, ServerMessage::goodbye(GoodbyeReason::Resumed));
         if self.model.place.contains_key(&user) {
             new.wait_for(|m| matches!(m, ServerMessage::Joined { .. })).await;
         }
@@ -364,7 +364,7 @@ async fn a_stopping_server_says_why_to_everyone() {
     server.stop().await;
     for mut peer in peers {
         let goodbye = peer.wait_for(|m| matches!(m, ServerMessage::Goodbye { .. })).await;
-        assert_eq!(goodbye, ServerMessage::Goodbye { reason: GoodbyeReason::Stopping });
+        assert_eq!(goodbye, ServerMessage::goodbye(GoodbyeReason::Stopping));
         assert!(peer.read().await.is_none());
     }
 }

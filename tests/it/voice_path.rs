@@ -111,7 +111,7 @@ fn speech_samples() -> Vec<i16> {
 
 async fn server() -> Server {
     let any = "127.0.0.1:0".parse().unwrap();
-    Server::start(ServerConfig { tcp: any, udp: any, forwarders: Some(2) }).await.unwrap()
+    Server::start(ServerConfig::new(any, any, Some(2))).await.unwrap()
 }
 
 /// A speaker who reads the speech again and again, and a listener behind a relay or not.

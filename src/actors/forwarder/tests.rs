@@ -51,7 +51,7 @@ impl Bench {
 
     fn client(&mut self, k: u8) -> Client {
         let voice = Arc::new(SessionVoice::new(Ssrc(u32::from(k) * 4)));
-        let (up, down) = (Secret::new([k; 16]), Secret::new([k + 100; 16]));
+        let (up, down) = (Secret::new([k; 28]), Secret::new([k + 100; 28]));
         let client = Client {
             session: SessionId(u64::from(k)),
             voice: Arc::clone(&voice),

@@ -358,7 +358,9 @@ impl LobbyCore {
     pub fn rooms(&self) -> Vec<RoomInfo> {
         let ids = self.room_names.folded.values().take(LIST_TOTAL_MAX);
         let by_name = ids.filter_map(|id| self.rooms.get(id));
-        by_name.map(|r| RoomInfo { name: r.name.clone(), members: r.members }).collect()
+        by_name
+            .map(|r| RoomInfo { name: r.name.clone(), members: r.members, locked: false })
+            .collect()
     }
 }
 

@@ -222,6 +222,8 @@ fn info(member: &Member) -> MemberInfo {
         muted: member.state.muted,
         deafened: member.state.deafened,
         speaking: member.speaking,
+        silenced: false,
+        role: None,
         streams: member.voice.infos(),
     }
 }

@@ -106,7 +106,7 @@ fn error<const N: usize>(code: ErrorCode, args: [(&str, String); N]) -> Request 
 fn read(message: ClientMessage) -> Request {
     match message {
         ClientMessage::Hello(_) => error(ErrorCode::HelloTwice, []),
-        ClientMessage::Join { room } => Request::Join(room),
+        ClientMessage::Join { room, .. } => Request::Join(room),
         ClientMessage::Leave => Request::Leave,
         ClientMessage::Chat { text } => with_text(text, Request::Say),
         ClientMessage::Private { to, text } => with_text(text, |text| Request::Tell { to, text }),
@@ -117,7 +117,10 @@ fn read(message: ClientMessage) -> Request {
         ClientMessage::Ping { token } => Request::Answer(ServerMessage::Pong { token }),
         ClientMessage::Bye => Request::Bye,
         ClientMessage::Voice { packet } => Request::Voice(packet),
-        ClientMessage::Unknown => error(ErrorCode::UnknownType, []),
+        ClientMessage::Register { .. }
+        | ClientMessage::Unregister
+        | ClientMessage::Moderate { .. }
+        | ClientMessage::Unknown => error(ErrorCode::UnknownType, []),
     }
 }
 

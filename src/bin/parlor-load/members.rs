@@ -7,10 +7,8 @@ use anyhow::{Context, bail};
 use parlor::net::frame;
 use parlor::net::ids::{PacketIndex, Ssrc};
 use parlor::net::limits::PING_INTERVAL;
-use parlor::net::message::{
-    ClientMessage, Envelope, Hello, MemberState, PROTOCOL_VERSION, ServerMessage, Welcome,
-};
-use parlor::net::protect::{Opener, Sealer, TAG_BYTES};
+use parlor::net::message::{ClientMessage, Envelope, Hello, ServerMessage, Welcome};
+use parlor::net::protect::{Opener, Sealer, TAG_BYTES, plain_tag};
 use parlor::net::rtcp::{self, App, RtcpPacket};
 use parlor::net::rtp::{RtpHeader, is_rtcp};
 use parlor::net::udp::{Receiver, SendQueue, Transmitter};
@@ -90,17 +88,13 @@ impl Members {
         let mut stream = TcpStream::connect(tcp).await.context("cannot connect")?;
         stream.set_nodelay(true)?;
         let hello = Hello {
-            version: PROTOCOL_VERSION,
-            name: name.to_owned(),
-            codecs: vec![codec::Codec::Pcm],
-            features: Vec::new(),
             agent: concat!("parlor-load/", env!("CARGO_PKG_VERSION")).to_owned(),
-            state: MemberState::default(),
-            resume: None,
+            ..Hello::new(name)
         };
-        let mut bytes = frame::encode(&Envelope::event(ClientMessage::Hello(hello)))?.to_vec();
+        let mut bytes =
+            frame::encode(&Envelope::event(ClientMessage::Hello(Box::new(hello))))?.to_vec();
         if let Some(room) = room {
-            let join = ClientMessage::Join { room: room.to_owned() };
+            let join = ClientMessage::join(room);
             bytes.extend(frame::encode(&Envelope::event(join))?);
         }
         stream.write_all(&bytes).await?;
@@ -134,7 +128,7 @@ impl Members {
     }
 
     fn add(&mut self, welcome: Welcome) {
-        let tag = *welcome.down_key.expose();
+        let tag = plain_tag(&welcome.down_key);
         let ssrc = welcome.streams.first().map_or(Ssrc(0), |stream| stream.ssrc);
         self.by_tag.insert(tag, self.all.len());
         self.all.push(Member {

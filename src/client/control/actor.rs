@@ -10,7 +10,7 @@
 //! room, so that sending to it never has to wait.
 
 use super::core::{Action, ControlCore, Input, VoiceCommand};
-use super::dial::Dialer;
+use super::dial::{Dialed, Dialer};
 use super::link::{Deliver, Link};
 use super::request::Request;
 use crate::client::event::{Event, LossCause};
@@ -49,7 +49,7 @@ struct FromLink(Generation, Input);
 
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Dialed<S>(Generation, S, std::net::SocketAddr);
+struct Connected<S>(Generation, Dialed<S>);
 
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -153,7 +153,7 @@ impl<D: Dialer> ControlActor<D> {
         actix_rt::spawn(async move {
             // An actor that is gone needs no connection.
             let _ = match dial.await {
-                Ok((stream, peer)) => addr.send(Dialed(generation, stream, peer)).await,
+                Ok(dialed) => addr.send(Connected(generation, dialed)).await,
                 Err(why) => addr.send(FromLink(generation, Input::NotConnected(why))).await,
             };
         });
@@ -266,23 +266,24 @@ impl<D: Dialer> Deliver for Post<D> {
     }
 }
 
-impl<D: Dialer> Handler<Dialed<D::Stream>> for ControlActor<D> {
+impl<D: Dialer> Handler<Connected<D::Stream>> for ControlActor<D> {
     type Result = ();
 
     fn handle(
         &mut self,
-        Dialed(generation, stream, peer): Dialed<D::Stream>,
+        Connected(generation, dialed): Connected<D::Stream>,
         ctx: &mut Self::Context,
     ) {
         if generation != self.generation {
             return;
         }
-        tracing::info!(%peer, "connected");
+        let Dialed { stream, address: server, binding, trust } = dialed;
+        tracing::info!(%server, ?trust, "connected");
         let post = Post(generation, ctx.address());
         let link = Link::start(stream, post, self.events.clone(), self.voice.clone());
         *self.voice_out.borrow_mut() = Some(link.voice());
         self.link = Some(link);
-        self.give(Input::Connected(peer), ctx);
+        self.give(Input::Connected { server, binding, trust }, ctx);
     }
 }
 

@@ -5,19 +5,18 @@
 //! never with the microphone on. Only the first connection that fails ends the client.
 
 use super::backoff::Backoff;
+use super::dial::DialError;
 pub use super::port::{Action, Input, Settings, VoiceCommand};
 use super::request::{Asked, Pace, Pending, Request};
 use super::roster::Roster;
 use crate::client::event::{ErrorKind, Event, LocalError, LossCause, NoticeCode, SessionNumber};
 use crate::client::texts;
 use crate::client::voice::VoiceSession;
-use crate::net::codec::Codec;
 use crate::net::limits::{
     ANSWER_TIMEOUT, CONTROL_SILENCE_MAX, PING_INTERVAL, REQUEST_QUEUE_MAX, REQUESTS_OPEN_MAX,
 };
 use crate::net::message::{
-    ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, MemberState, PROTOCOL_VERSION,
-    Protection, Welcome,
+    ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, MemberState, Protection, Welcome,
 };
 use crate::net::name::{RoomName, UserName};
 use crate::net::secret::ResumeSecret;
@@ -138,8 +137,13 @@ impl ControlCore {
                     self.voice(VoiceCommand::Deafened(self.state.deafened));
                     self.dial();
                 }
-                Input::Connected(peer) => self.connected(peer, now),
-                Input::NotConnected(why) => self.lost(LossCause::Unreachable, why, now),
+                Input::Connected { server, .. } => self.connected(server, now),
+                Input::NotConnected(DialError::Unreachable(why)) => {
+                    self.lost(LossCause::Unreachable, why, now);
+                }
+                Input::NotConnected(DialError::Untrusted { code, args }) => {
+                    self.fail(ErrorKind::Local(code), args);
+                }
                 Input::Message(message) => self.message(message, now),
                 Input::NotRead => self.heard_at = now,
                 Input::Ended { cause, detail } => self.lost(cause, detail, now),
@@ -170,15 +174,12 @@ impl ControlCore {
         self.state_untold = false;
         self.tell(Event::Connected { server: peer });
         let hello = Hello {
-            version: PROTOCOL_VERSION,
-            name: self.settings.name.to_string(),
-            codecs: vec![Codec::Pcm],
-            features: Vec::new(),
             agent: self.settings.agent.clone(),
             state: self.state,
             resume: self.resume.clone(),
+            ..Hello::new(self.settings.name.as_str())
         };
-        self.ask(ClientMessage::Hello(hello), Asked::Hello, now);
+        self.ask(ClientMessage::Hello(Box::new(hello)), Asked::Hello, now);
     }
 
     fn welcome(&mut self, welcome: Welcome, now: Instant) {

@@ -1,7 +1,11 @@
 //! Making the connection: names resolved, every address tried, IPv6 and IPv4.
 
+use crate::client::event::LocalError;
 use crate::net::address::HostPort;
+use crate::net::device::ChannelBinding;
+use crate::net::fingerprint::Fingerprint;
 use crate::net::limits::{ADDRESSES_TRIED_MAX, CONNECT_TIMEOUT};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,8 +22,48 @@ pub trait Dialer: Unpin + 'static {
     /// What it makes.
     type Stream: AsyncRead + AsyncWrite + Send + 'static;
 
-    /// Makes one; the address is the server's, voice goes to its host. The error is for people.
-    fn dial(&self) -> impl Future<Output = Result<(Self::Stream, SocketAddr), String>> + 'static;
+    /// Makes one.
+    fn dial(&self) -> impl Future<Output = Result<Dialed<Self::Stream>, DialError>> + 'static;
+}
+
+/// A connection that stands.
+#[derive(Debug)]
+pub struct Dialed<S> {
+    /// What is read and written.
+    pub stream: S,
+    /// The server's address; voice goes to the same host.
+    pub address: SocketAddr,
+    /// What binds a device's proof to it; only inside TLS.
+    pub binding: Option<ChannelBinding>,
+    /// Why the server is believed.
+    pub trust: Trust,
+}
+
+/// Why a server is believed to be the one that was meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    /// It is not: nothing is encrypted.
+    Plain,
+    /// Its key is the one that it had before, or that the user named.
+    Known,
+    /// Never seen before: its key is remembered from now on.
+    FirstUse(Fingerprint),
+    /// A certificate authority vouches for its name.
+    Certificate,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DialError {
+    /// Nothing answers, or it breaks off; for people. Worth another attempt.
+    Unreachable(String),
+    /// What answers is not to be trusted: not worth another attempt.
+    Untrusted {
+        /// Why.
+        code: LocalError,
+        /// What the error is worded with.
+        args: BTreeMap<String, String>,
+    },
 }
 
 /// Plain TCP.
@@ -42,13 +86,17 @@ impl TcpDialer {
 impl Dialer for TcpDialer {
     type Stream = TcpStream;
 
-    fn dial(&self) -> impl Future<Output = Result<(TcpStream, SocketAddr), String>> + 'static {
+    fn dial(&self) -> impl Future<Output = Result<Dialed<TcpStream>, DialError>> + 'static {
         let (host, port) = (self.host.clone(), self.port);
         async move {
-            match timeout(CONNECT_TIMEOUT, connect(host, port)).await {
-                Ok(result) => result,
-                Err(_) => Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())),
-            }
+            let (stream, address) = match timeout(CONNECT_TIMEOUT, connect(host, port)).await {
+                Ok(result) => result.map_err(DialError::Unreachable)?,
+                Err(_) => {
+                    let why = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
+                    return Err(DialError::Unreachable(why));
+                }
+            };
+            Ok(Dialed { stream, address, binding: None, trust: Trust::Plain })
         }
     }
 }

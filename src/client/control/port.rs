@@ -1,8 +1,10 @@
 //! What goes into the core of the control connection and what comes out of it.
 
+use super::dial::{DialError, Trust};
 use super::request::Request;
 use crate::client::event::{Event, LossCause};
 use crate::client::voice::{VoiceEvent, VoiceSession, VoiceStats};
+use crate::net::device::ChannelBinding;
 use crate::net::ids::MemberId;
 use crate::net::message::{ClientMessage, Envelope, MemberInfo, MemberState, ServerMessage};
 use crate::net::name::{RoomName, UserName};
@@ -30,10 +32,17 @@ pub struct Settings {
 pub enum Input {
     /// The client starts.
     Start,
-    /// The connection stands, with this address.
-    Connected(SocketAddr),
+    /// The connection stands.
+    Connected {
+        /// The address that answered.
+        server: SocketAddr,
+        /// What binds a device's proof to it; only inside TLS.
+        binding: Option<ChannelBinding>,
+        /// Why the server is believed.
+        trust: Trust,
+    },
     /// It could not be made.
-    NotConnected(String),
+    NotConnected(DialError),
     /// The server says something.
     Message(Envelope<ServerMessage>),
     /// The connection is not read because the console is behind: its silence means nothing.

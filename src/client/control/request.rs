@@ -88,7 +88,7 @@ impl Request {
     #[must_use]
     pub fn message(&self) -> Option<ClientMessage> {
         Some(match self.clone() {
-            Self::Join(room) => ClientMessage::Join { room },
+            Self::Join(room) => ClientMessage::join(room),
             Self::Leave => ClientMessage::Leave,
             Self::Chat(text) => ClientMessage::Chat { text },
             Self::Private { to, text } => ClientMessage::Private { to, text },

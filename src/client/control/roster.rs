@@ -170,6 +170,8 @@ mod tests {
             muted: true,
             deafened: false,
             speaking: false,
+            silenced: false,
+            role: None,
             streams: vec![StreamInfo {
                 ssrc,
                 clock_hz: 16_000,

@@ -19,7 +19,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn key(of: u64, down: bool) -> DirectionKey {
-    Secret::new([of as u8 + if down { 100 } else { 0 }; 16])
+    Secret::new([of as u8 + if down { 100 } else { 0 }; 28])
 }
 
 fn ssrc(of: u64) -> Ssrc {
@@ -45,6 +45,8 @@ fn member(of: u64) -> MemberInfo {
         muted: false,
         deafened: false,
         speaking: false,
+        silenced: false,
+        role: None,
         streams: vec![StreamInfo {
             ssrc: ssrc(of),
             clock_hz: 16_000,

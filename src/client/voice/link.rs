@@ -163,7 +163,7 @@ impl Link {
             Protection::Plain => {
                 (Opener::plain(session.down_key.clone()), Sealer::plain(session.up_key.clone()))
             }
-            Protection::Unknown => return false,
+            Protection::AeadAes128Gcm | Protection::Unknown => return false,
         };
         let Some(first) = session.streams.first() else { return false };
         self.session = Some(Session {

@@ -60,7 +60,7 @@ impl Rig {
     fn control(&mut self, ms: u64, packet: &[u8]) -> Vec<Action> {
         let mut sealed = Vec::new();
         let index = PacketIndex(self.control_index);
-        Sealer::plain(Secret::new([2; 16])).seal_rtcp(packet, index, &mut sealed);
+        Sealer::plain(Secret::new([2; 28])).seal_rtcp(packet, index, &mut sealed);
         self.control_index += 1;
         let now = self.at(ms);
         self.link.datagram(&mut sealed, now);
@@ -92,8 +92,8 @@ fn session() -> VoiceSession {
         id: MemberId(1),
         server: ([127, 0, 0, 1], 9).into(),
         protection: Protection::Plain,
-        up_key: Secret::new([1; 16]),
-        down_key: Secret::new([2; 16]),
+        up_key: Secret::new([1; 28]),
+        down_key: Secret::new([2; 28]),
         streams: vec![StreamGrant { ssrc: OURS, clock_hz: 16_000 }],
         control_ssrc: CONTROL,
     }
@@ -106,6 +106,8 @@ fn member(id: u64, ssrc: Ssrc, far: Option<(u32, u16)>) -> MemberInfo {
         muted: false,
         deafened: false,
         speaking: false,
+        silenced: false,
+        role: None,
         streams: vec![StreamInfo {
             ssrc,
             clock_hz: 16_000,
@@ -124,13 +126,13 @@ fn voice(ssrc: Ssrc, seq: u16, timestamp: u32) -> Vec<u8> {
     header.write(&mut packet);
     packet.extend([1, 2, 3, 4]);
     let mut sealed = Vec::new();
-    Sealer::plain(Secret::new([2; 16])).seal_rtp(&packet, PacketIndex(0), &mut sealed);
+    Sealer::plain(Secret::new([2; 28])).seal_rtp(&packet, PacketIndex(0), &mut sealed);
     sealed
 }
 
 /// The control packets among what is sent.
 fn opened(actions: &[Action]) -> Vec<(PacketIndex, Vec<u8>)> {
-    let opener = Opener::plain(Secret::new([1; 16]));
+    let opener = Opener::plain(Secret::new([1; 28]));
     let sent = actions.iter().filter_map(|action| match action {
         Action::Send(datagram) => Some(datagram.clone()),
         _ => None,

@@ -6,13 +6,13 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use parlor::actors::connection::Caller;
 use parlor::actors::server::Server;
-use parlor::net::codec::{Codec, PT_L16};
+use parlor::net::codec::PT_L16;
 use parlor::net::frame;
 use parlor::net::ids::{MemberId, PacketIndex, Ssrc};
 use parlor::net::message::{
-    ClientMessage, Envelope, Hello, MemberInfo, MemberState, PROTOCOL_VERSION, ServerMessage,
-    Welcome,
+    ClientMessage, Envelope, Hello, MemberInfo, MemberState, ServerMessage, Welcome,
 };
 use parlor::net::protect::{Opener, Sealer};
 use parlor::net::rtcp::{self, App, RtcpPacket};
@@ -56,15 +56,12 @@ pub struct Heard {
 }
 
 pub fn hello(name: &str, resume: Option<ResumeSecret>) -> ClientMessage {
-    ClientMessage::Hello(Hello {
-        version: PROTOCOL_VERSION,
-        name: name.to_owned(),
-        codecs: vec![Codec::Pcm],
-        features: Vec::new(),
+    ClientMessage::Hello(Box::new(Hello {
         agent: "test".to_owned(),
         state: MemberState { muted: true, deafened: false },
         resume,
-    })
+        ..Hello::new(name)
+    }))
 }
 
 impl Peer {
@@ -79,7 +76,7 @@ impl Peer {
         resume: Option<ResumeSecret>,
     ) -> Result<Self, ServerMessage> {
         let (near, far) = tokio::io::duplex(DUPLEX_BYTES);
-        server.connect(far);
+        server.connect(far, Caller::default());
         Self::over(Box::new(near), server.udp(), name, resume).await
     }
 
@@ -200,7 +197,7 @@ impl Peer {
     }
 
     pub async fn join(&mut self, room: &str) {
-        let joined = self.request(ClientMessage::Join { room: room.to_owned() }).await;
+        let joined = self.request(ClientMessage::join(room)).await;
         let good = matches!(joined, ServerMessage::Joined { .. } | ServerMessage::Members { .. });
         assert!(good, "{joined:?}");
     }

@@ -1,6 +1,7 @@
 //! The actor with a real core and a server that the test plays, over streams in memory.
 
 use super::*;
+use crate::client::control::dial::{DialError, Trust};
 use crate::client::control::port::Settings;
 use crate::client::event::ErrorKind;
 use crate::client::voice::{InputChoice, OutputChoice, VoiceConfig};
@@ -8,12 +9,11 @@ use crate::net::ids::{MemberId, Ssrc};
 use crate::net::limits::{CLIENT_EVENTS_MAX, FRAME_BYTES_MAX};
 use crate::net::message::{
     ErrorCode, GoodbyeReason, MemberInfo, MemberState, PROTOCOL_VERSION, Protection, ServerMessage,
-    StreamGrant, Welcome,
+    Standing, StreamGrant, Welcome,
 };
 use crate::net::name::{RoomName, UserName};
 use crate::net::secret::Secret;
 use std::cell::Cell;
-use std::net::SocketAddr;
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
@@ -26,14 +26,15 @@ struct Memory {
 impl Dialer for Memory {
     type Stream = DuplexStream;
 
-    fn dial(&self) -> impl Future<Output = Result<(DuplexStream, SocketAddr), String>> + 'static {
+    fn dial(&self) -> impl Future<Output = Result<Dialed<DuplexStream>, DialError>> + 'static {
         let made = match self.open.get() {
             true => {
                 let (near, far) = tokio::io::duplex(4096);
                 self.far.send(far).unwrap();
-                Ok((near, "10.0.0.9:8888".parse().unwrap()))
+                let address = "10.0.0.9:8888".parse().unwrap();
+                Ok(Dialed { stream: near, address, binding: None, trust: Trust::Plain })
             }
-            false => Err("closed by the test".to_owned()),
+            false => Err(DialError::Unreachable("closed by the test".to_owned())),
         };
         std::future::ready(made)
     }
@@ -140,23 +141,26 @@ impl Server {
             name: UserName::parse("Ann").unwrap(),
             udp_port: 9,
             protection: Protection::Plain,
-            up_key: Secret::new([1; 16]),
-            down_key: Secret::new([2; 16]),
+            up_key: Secret::new([1; 28]),
+            down_key: Secret::new([2; 28]),
             streams: vec![StreamGrant { ssrc: Ssrc(4), clock_hz: 16_000 }],
             control_ssrc: Ssrc(6),
             payload_types: vec![],
             resume: Secret::new([3; 32]),
             resumed: false,
+            standing: Standing::default(),
         };
         self.says(hello.re, ServerMessage::Welcome(Box::new(welcome))).await;
         let join = self.asked().await;
-        let ClientMessage::Join { room } = join.body else { panic!("no join: {join:?}") };
+        let ClientMessage::Join { room, .. } = join.body else { panic!("no join: {join:?}") };
         let me = MemberInfo {
             id: MemberId(1),
             name: UserName::parse("Ann").unwrap(),
             muted: true,
             deafened: false,
             speaking: false,
+            silenced: false,
+            role: None,
             streams: vec![],
         };
         let room = RoomName::parse(&room).unwrap();
@@ -184,7 +188,7 @@ async fn a_request_goes_out_and_its_answer_comes_back() {
 async fn a_lost_connection_is_made_again_with_the_resume_secret() {
     let mut bench = Bench::start();
     let mut server = bench.in_room().await;
-    server.says(None, ServerMessage::Goodbye { reason: GoodbyeReason::Stopping }).await;
+    server.says(None, ServerMessage::goodbye(GoodbyeReason::Stopping)).await;
     bench.open.set(false);
     drop(server);
     bench.until(|event| matches!(event, Event::Lost { .. }).then_some(())).await;

@@ -20,7 +20,7 @@ impl ControlCore {
         }
         self.heard_at = now;
         match body {
-            ServerMessage::Goodbye { reason } => self.said_goodbye(reason),
+            ServerMessage::Goodbye { reason, .. } => self.said_goodbye(reason),
             ServerMessage::Welcome(welcome) => {
                 self.close(re);
                 self.welcome(*welcome, now);
@@ -36,7 +36,7 @@ impl ControlCore {
                 self.joined(re, room, members, more);
             }
             ServerMessage::Members { members, more } => self.more_members(members, more),
-            ServerMessage::Left { room } => {
+            ServerMessage::Left { room, .. } => {
                 self.close(re);
                 self.room = None;
                 self.roster.clear();
@@ -164,7 +164,7 @@ impl ControlCore {
         }
         let rooms = self.close(re).map(|pending| pending.rooms).unwrap_or_default();
         let here = |name: &RoomName| self.roster.room() == Some(name);
-        let rooms = rooms.into_iter().map(|RoomInfo { name, members }| {
+        let rooms = rooms.into_iter().map(|RoomInfo { name, members, .. }| {
             let here = here(&name);
             Room { name, members, here }
         });

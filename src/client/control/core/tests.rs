@@ -1,11 +1,14 @@
 //! The control core, driven by hand: a server's words in, actions out, time as the test says.
 
 use super::*;
+use crate::client::control::dial::{DialError, Trust};
 use crate::client::voice::{Direction, VoiceEvent};
 use crate::net::clock;
+use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::message::{
-    LeaveReason, MemberInfo, RoomInfo, ServerMessage, StreamGrant, StreamInfo,
+    LeaveReason, MemberInfo, PROTOCOL_VERSION, RoomInfo, ServerMessage, Standing, StreamGrant,
+    StreamInfo,
 };
 use crate::net::secret::Secret;
 
@@ -28,6 +31,8 @@ fn member(id: u64, name: &str) -> MemberInfo {
         muted: true,
         deafened: false,
         speaking: false,
+        silenced: false,
+        role: None,
         streams: vec![StreamInfo { ssrc, clock_hz: 16_000, payload_type: None, roc: 0, seq: None }],
     }
 }
@@ -41,13 +46,14 @@ fn welcome(name: &str, resumed: bool) -> ServerMessage {
         name: UserName::parse(name).unwrap(),
         udp_port: 8889,
         protection: Protection::Plain,
-        up_key: Secret::new([1; 16]),
-        down_key: Secret::new([2; 16]),
+        up_key: Secret::new([1; 28]),
+        down_key: Secret::new([2; 28]),
         streams: vec![StreamGrant { ssrc: Ssrc(4), clock_hz: 16_000 }],
         control_ssrc: Ssrc(6),
         payload_types: vec![],
         resume: Secret::new([3; 32]),
         resumed,
+        standing: Standing::default(),
     }))
 }
 
@@ -86,7 +92,11 @@ impl Bench {
     }
 
     fn connect(&mut self) {
-        self.give(Input::Connected("10.0.0.9:8888".parse().unwrap()));
+        self.give(Input::Connected {
+            server: "10.0.0.9:8888".parse().unwrap(),
+            binding: None,
+            trust: Trust::Plain,
+        });
     }
 
     fn ask(&mut self, request: Request) {
@@ -180,7 +190,7 @@ fn a_client_greets_joins_and_hands_the_session_to_the_voice_side() {
         Some("10.0.0.9:8889"),
         "the host that answered, the port it named"
     );
-    assert_eq!(*bench.last_sent(), ClientMessage::Join { room: "general".to_owned() });
+    assert_eq!(*bench.last_sent(), ClientMessage::join("general"));
     bench.answer(joined("general", vec![member(1, "Ann"), member(2, "Bob")], false));
     assert!(bench.has(&Action::Voice(VoiceCommand::EnterRoom(vec![member(2, "Bob")]))));
     let Some(Event::Joined { room, members }) = bench.told().last().copied() else { panic!() };
@@ -209,13 +219,13 @@ fn what_is_typed_early_is_sent_in_order_when_the_room_is_entered() {
     bench.answer(joined("general", vec![member(1, "Ann")], false));
     let bodies: Vec<_> = bench.sent().into_iter().skip(2).map(|m| m.body.clone()).collect();
     let chat = ClientMessage::Chat { text: "one".into() };
-    assert_eq!(bodies, [chat, ClientMessage::Join { room: "music".into() }]);
+    assert_eq!(bodies, [chat, ClientMessage::join("music")]);
 }
 
 #[test]
 fn a_first_connection_that_fails_ends_the_client_and_says_why() {
     let mut bench = Bench::new(settings());
-    bench.give(Input::NotConnected("nothing listens there".into()));
+    bench.give(Input::NotConnected(DialError::Unreachable("nothing listens there".into())));
     assert_eq!(bench.errors(), [ErrorKind::Local(LocalError::CannotConnect)]);
     assert!(bench.has(&Action::End(1)));
     for (input, code) in [
@@ -252,7 +262,7 @@ fn a_first_room_that_refuses_leaves_a_client_that_can_go_elsewhere() {
     bench.ask(Request::Join("music".into()));
     bench.refuse(ErrorCode::RoomFull);
     assert_eq!(bench.errors(), [ErrorKind::Server(ErrorCode::RoomFull)]);
-    assert_eq!(*bench.last_sent(), ClientMessage::Join { room: "music".into() });
+    assert_eq!(*bench.last_sent(), ClientMessage::join("music"));
 }
 
 #[test]
@@ -305,7 +315,7 @@ fn the_voice_side_hears_of_members_before_the_user_does() {
 fn leaving_closes_the_microphone_and_stops_the_sound() {
     let mut bench = Bench::in_room();
     bench.ask(Request::Leave);
-    bench.answer(ServerMessage::Left { room: RoomName::parse("general").unwrap() });
+    bench.answer(ServerMessage::left(RoomName::parse("general").unwrap()));
     let voice = bench.voice();
     assert_eq!(voice, [&VoiceCommand::Transmit(false), &VoiceCommand::LeaveRoom]);
     assert!(matches!(bench.told()[..], [Event::Left { .. }]));
@@ -320,7 +330,8 @@ fn every_request_carries_a_number_of_its_own_and_errors_find_their_request() {
     assert_eq!(numbers.len(), 2);
     assert_ne!(numbers[0], numbers[1]);
     // The answer to the first comes last.
-    let rooms = vec![RoomInfo { name: RoomName::parse("general").unwrap(), members: 2 }];
+    let rooms =
+        vec![RoomInfo { name: RoomName::parse("general").unwrap(), members: 2, locked: false }];
     bench.answer(ServerMessage::Rooms { rooms, total: 1, more: false });
     let body = ServerMessage::error(ErrorCode::NoSuchUser, [("name", "Zed".to_owned())]);
     bench.give(Input::Message(Envelope { re: Some(numbers[0]), body }));
@@ -482,7 +493,7 @@ fn a_lost_connection_comes_back_to_the_same_room_never_unmuted() {
     assert_eq!(hello.resume, Some(Secret::new([3; 32])));
     assert_eq!(hello.state, MemberState { muted: true, deafened: true });
     bench.answer(welcome("Ann", true));
-    assert_eq!(*bench.last_sent(), ClientMessage::Join { room: "music".into() });
+    assert_eq!(*bench.last_sent(), ClientMessage::join("music"));
     // The server has put a resumed session into its room by itself; that is told once.
     bench.event(joined("music", vec![member(1, "Ann")], false));
     bench.answer(joined("music", vec![member(1, "Ann")], false));
@@ -501,7 +512,7 @@ fn attempts_go_on_with_longer_pauses_and_without_end() {
     bench.lose();
     for attempt in 2..40 {
         bench.pass(10_050);
-        bench.give(Input::NotConnected("nothing listens there".into()));
+        bench.give(Input::NotConnected(DialError::Unreachable("nothing listens there".into())));
         let Some(Event::Retrying { attempt: told, retry_ms, .. }) = bench.told().last() else {
             panic!()
         };
@@ -515,7 +526,7 @@ fn attempts_go_on_with_longer_pauses_and_without_end() {
 #[test]
 fn a_server_that_stops_is_come_back_to() {
     let mut bench = Bench::in_room();
-    bench.event(ServerMessage::Goodbye { reason: GoodbyeReason::Stopping });
+    bench.event(ServerMessage::goodbye(GoodbyeReason::Stopping));
     bench.lose();
     assert!(matches!(bench.told()[0], Event::Goodbye { reason: GoodbyeReason::Stopping }));
     assert!(matches!(bench.told()[1], Event::Lost { why: LossCause::Goodbye, .. }));
@@ -526,7 +537,7 @@ fn a_server_that_stops_is_come_back_to() {
 #[test]
 fn a_session_taken_over_from_elsewhere_is_not_taken_back() {
     let mut bench = Bench::in_room();
-    bench.event(ServerMessage::Goodbye { reason: GoodbyeReason::Resumed });
+    bench.event(ServerMessage::goodbye(GoodbyeReason::Resumed));
     assert_eq!(bench.errors(), [ErrorKind::Local(LocalError::TakenOver)]);
     assert!(bench.has(&Action::End(1)));
 }
@@ -548,7 +559,7 @@ fn a_name_taken_meanwhile_is_told_once_and_nick_comes_back_at_once() {
     let ClientMessage::Hello(hello) = bench.last_sent() else { panic!() };
     assert_eq!(hello.name, "Ann 2");
     bench.answer(welcome("Ann 2", false));
-    assert_eq!(*bench.last_sent(), ClientMessage::Join { room: "general".into() });
+    assert_eq!(*bench.last_sent(), ClientMessage::join("general"));
 }
 
 #[test]
@@ -582,7 +593,7 @@ fn what_is_asked_while_away_is_refused_or_remembered() {
     bench.pass(600);
     bench.connect();
     bench.answer(welcome("Ann", false));
-    assert_eq!(*bench.last_sent(), ClientMessage::Join { room: "music".into() });
+    assert_eq!(*bench.last_sent(), ClientMessage::join("music"));
 }
 
 // ---- leaving -----------------------------------------------------------------------------------
@@ -635,7 +646,7 @@ fn the_end_of_a_script_while_away_ends_at_once() {
 fn a_server_that_is_full_says_so() {
     let mut bench = Bench::new(settings());
     bench.connect();
-    bench.event(ServerMessage::Goodbye { reason: GoodbyeReason::Full });
+    bench.event(ServerMessage::goodbye(GoodbyeReason::Full));
     bench.lose();
     assert_eq!(bench.errors(), [ErrorKind::Local(LocalError::SentAway)]);
 }
