@@ -3,6 +3,7 @@
 //! Each actor is a shell around a core that knows no actor, socket, clock or randomness. Voice
 //! never enters a mailbox: forwarders read routes from latest-value cells and packets from their sockets.
 
+pub mod access;
 pub mod connection;
 pub mod forwarder;
 pub mod lobby;

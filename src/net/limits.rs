@@ -71,6 +71,39 @@ pub const REQUEST_COST_TEXT_BYTES: usize = 1024;
 /// Messages that a session may send at once before the average counts.
 pub const REQUEST_BURST: u32 = 200;
 
+/// Identities that a server knows: registered names, redeemed invites.
+pub const IDENTITIES_MAX: usize = 65_536;
+/// Devices of one identity; the one that came longest ago goes.
+pub const IDENTITY_DEVICES_MAX: usize = 16;
+/// Invites that can still be used.
+pub const INVITES_MAX: usize = 4096;
+/// Bans and silences in force.
+pub const SANCTIONS_MAX: usize = 4096;
+/// Rooms that are kept when empty.
+pub const KEPT_ROOMS_MAX: usize = 1024;
+/// Moderators of one room.
+pub const ROOM_MODERATORS_MAX: usize = 64;
+/// People whom an invite has let into one room with a password.
+pub const ROOM_ADMITTED_MAX: usize = 4096;
+/// Entries of the audit log; older ones go.
+pub const AUDIT_ENTRIES_MAX: u32 = 10_000;
+/// Entries of the audit log in one answer.
+pub const AUDIT_ANSWER_MAX: u32 = 200;
+/// Wrong guesses of one address before it has to wait.
+pub const ATTEMPTS_FREE: u32 = 5;
+/// First and longest wait after a wrong guess; each further one doubles it.
+pub const ATTEMPT_WAIT: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(900));
+/// A wrong guess is forgotten after this long without another.
+pub const ATTEMPT_MEMORY: Duration = Duration::from_secs(3600);
+/// Addresses whose wrong guesses are remembered; the ones that waited longest are forgotten.
+pub const ATTEMPT_ADDRESSES_MAX: usize = 16_384;
+/// Passwords hashed at the same time; each takes 19 MiB.
+pub const HASHING_AT_ONCE: usize = 2;
+/// Passwords that wait to be hashed.
+pub const HASHING_QUEUE_MAX: usize = 64;
+/// Batches of changes that wait for the disk.
+pub const STORE_QUEUE_MAX: usize = 1024;
+
 /// Mailbox of the lobby: one open request and one farewell for each session.
 pub const LOBBY_MAILBOX: usize = 2 * SESSIONS_MAX + 64;
 /// Mailbox of a room: one request and one voice event for each member, and the lobby's own.

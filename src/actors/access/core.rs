@@ -1,0 +1,1121 @@
+//! What the server knows of people, invites, bans and kept rooms, and what it concludes. Pure.
+//!
+//! Every change is noted for the store. Times are milliseconds since 1970, because they outlive
+//! the process.
+
+use super::attempts::{Attempts, Origin};
+use super::password::PasswordRecord;
+use crate::actors::lobby::core::Refusal;
+use crate::net::device::DeviceId;
+use crate::net::invite::InviteToken;
+use crate::net::limits::{
+    IDENTITIES_MAX, IDENTITY_DEVICES_MAX, INVITES_MAX, KEPT_ROOMS_MAX, ROOM_ADMITTED_MAX,
+    ROOM_MODERATORS_MAX, SANCTIONS_MAX,
+};
+use crate::net::message::{ErrorCode, ServerMessage};
+use crate::net::moderation::{AuditEntry, InviteInfo, Role, Sanction, SanctionKind};
+use crate::net::name::{NameKeys, RoomName, UserName};
+use aws_lc_rs::digest::{SHA256, digest};
+use ipnet::IpNet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+/// Someone whom the server knows again: by his device, or by his name's password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdentityId(pub u64);
+
+/// What is known of an identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Which.
+    pub id: IdentityId,
+    /// The name that is kept for it, if any.
+    pub name: Option<UserName>,
+    /// The password of the name.
+    pub password: Option<PasswordRecord>,
+    /// Keeps order everywhere.
+    pub operator: bool,
+    /// Since when.
+    pub created_ms: u64,
+}
+
+/// SHA-256 of an invite's token.
+pub type TokenHash = [u8; 32];
+
+/// An invite, without its token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InviteRecord {
+    /// Which.
+    pub id: u64,
+    /// What its token must hash to.
+    pub hash: TokenHash,
+    /// The room that it leads to, and into which it lets one without the password.
+    pub room: Option<RoomName>,
+    /// Makes an operator.
+    pub operator: bool,
+    /// How many may still use it.
+    pub uses_left: u32,
+    /// Until when.
+    pub until_ms: Option<u64>,
+    /// Who made it.
+    pub by: String,
+    /// Who has used it.
+    pub used_by: BTreeSet<IdentityId>,
+}
+
+/// What a sanction recognises people by; one match is enough.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// A known identity.
+    Identity(IdentityId),
+    /// A device.
+    Device(DeviceId),
+    /// A name, whatever its case, and what looks like it.
+    Name(NameKeys),
+    /// Addresses.
+    Network(IpNet),
+}
+
+/// A ban or a silence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SanctionRecord {
+    /// Which.
+    pub id: u64,
+    /// What it does.
+    pub kind: SanctionKind,
+    /// Whom it meets.
+    pub subjects: Vec<Subject>,
+    /// Whom it is meant for, in words.
+    pub label: String,
+    /// Where; everywhere if none.
+    pub room: Option<RoomName>,
+    /// Until when; for good if none.
+    pub until_ms: Option<u64>,
+    /// Who did it.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A room that is kept when it is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptRoom {
+    /// Its name.
+    pub name: RoomName,
+    /// Its password.
+    pub password: Option<PasswordRecord>,
+    /// Who keeps order in it.
+    pub moderators: BTreeSet<IdentityId>,
+    /// Who comes in without the password: an invite led here.
+    pub admitted: BTreeSet<IdentityId>,
+}
+
+/// What the store holds.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Everyone known.
+    pub identities: Vec<Identity>,
+    /// Devices, and whose they are; those that came last stand last.
+    pub devices: Vec<(DeviceId, IdentityId)>,
+    /// Invites, used-up ones included.
+    pub invites: Vec<InviteRecord>,
+    /// Bans and silences.
+    pub sanctions: Vec<SanctionRecord>,
+    /// Rooms.
+    pub rooms: Vec<KeptRoom>,
+    /// Above every number that was ever given.
+    pub next_id: u64,
+}
+
+/// A change for the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// New, or different.
+    Identity(Identity),
+    /// Gone, with its devices.
+    IdentityGone(IdentityId),
+    /// This device is this identity's.
+    Device(DeviceId, IdentityId),
+    /// This device is nobody's.
+    DeviceGone(DeviceId),
+    /// New, or different.
+    Invite(InviteRecord),
+    /// Gone.
+    InviteGone(u64),
+    /// New.
+    Sanction(SanctionRecord),
+    /// Gone.
+    SanctionGone(u64),
+    /// New, or different; named as before if it has another name now.
+    Room {
+        /// As it is now.
+        room: KeptRoom,
+        /// Its name before.
+        before: Option<RoomName>,
+    },
+    /// Gone.
+    RoomGone(RoomName),
+    /// Somebody did something.
+    Audit(AuditEntry),
+}
+
+/// Who stands before the door, or is inside: everything that sanctions can recognise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Where from.
+    pub address: Option<IpAddr>,
+    /// The device, proven.
+    pub device: Option<DeviceId>,
+    /// The identity, established.
+    pub identity: Option<IdentityId>,
+}
+
+/// What somebody who wants to come in brings along.
+#[derive(Debug, Clone, Default)]
+pub struct Claim<'a> {
+    /// Where from.
+    pub address: Option<IpAddr>,
+    /// The device, proven.
+    pub device: Option<DeviceId>,
+    /// An invite's token.
+    pub invite: Option<&'a InviteToken>,
+    /// A password for the server was given.
+    pub server_password: bool,
+    /// A password for the name was given.
+    pub password: bool,
+}
+
+/// A password that must be compared before it can go on, by someone who may take his time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verify {
+    /// Which password.
+    pub what: Lock,
+    /// What it is compared with.
+    pub record: PasswordRecord,
+}
+
+/// What a password opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lock {
+    /// The server.
+    Server,
+    /// The name.
+    Name,
+    /// The room.
+    Room,
+}
+
+/// Which passwords were compared, with what, and whether they fit. Another record in the meantime is another question.
+#[derive(Debug, Clone, Default)]
+pub struct Proofs(Vec<(Verify, bool)>);
+
+impl Proofs {
+    /// Notes what came of a comparison.
+    pub fn add(&mut self, question: Verify, fits: bool) {
+        self.0.push((question, fits));
+    }
+
+    fn answer(&self, what: Lock, record: &PasswordRecord) -> Option<bool> {
+        let same =
+            |(question, _): &&(Verify, bool)| question.what == what && question.record == *record;
+        self.0.iter().find(same).map(|(_, fits)| *fits)
+    }
+}
+
+/// Why somebody does not come in, or not yet.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Denial {
+    /// A password must be compared first; ask again with the answer.
+    Verify(Verify),
+    /// No.
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What somebody who comes in gains by it; put in force by [`AccessCore::settle`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// Who he is, if he is known.
+    pub identity: Option<IdentityId>,
+    invite: Option<u64>,
+    bind: bool,
+}
+
+/// A name that somebody registers, or that many share a look with.
+#[derive(Debug, Default)]
+struct Names {
+    folded: BTreeMap<String, IdentityId>,
+    looks: BTreeMap<String, IdentityId>,
+}
+
+impl Names {
+    fn insert(&mut self, keys: NameKeys, id: IdentityId) {
+        self.looks.insert(keys.skeleton, id);
+        self.looks.insert(keys.folded_skeleton, id);
+        self.folded.insert(keys.folded, id);
+    }
+
+    fn remove(&mut self, keys: &NameKeys, id: IdentityId) {
+        for key in [&keys.skeleton, &keys.folded_skeleton] {
+            if self.looks.get(key) == Some(&id) {
+                self.looks.remove(key);
+            }
+        }
+        self.folded.remove(&keys.folded);
+    }
+}
+
+/// The state.
+#[derive(Debug, Default)]
+pub struct AccessCore {
+    identities: BTreeMap<IdentityId, Identity>,
+    names: Names,
+    devices: HashMap<DeviceId, IdentityId>,
+    of_identity: BTreeMap<IdentityId, Vec<DeviceId>>,
+    invites: BTreeMap<u64, InviteRecord>,
+    by_hash: HashMap<TokenHash, u64>,
+    sanctions: BTreeMap<u64, SanctionRecord>,
+    rooms: BTreeMap<String, KeptRoom>,
+    server_password: Option<PasswordRecord>,
+    attempts: Attempts,
+    next_id: u64,
+    changes: Vec<Change>,
+}
+
+fn refuse<const N: usize>(code: ErrorCode, args: [(&str, String); N]) -> Refusal {
+    Refusal(Box::new(ServerMessage::error(code, args)))
+}
+
+fn too_many(what: &str, max: usize) -> Refusal {
+    refuse(ErrorCode::TooMany, [("what", what.to_owned()), ("max", max.to_string())])
+}
+
+/// The hash that is kept of a token.
+#[must_use]
+pub fn token_hash(token: &InviteToken) -> TokenHash {
+    let hash = digest(&SHA256, token.expose());
+    hash.as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+fn room_key(room: &RoomName) -> String {
+    room.keys().folded
+}
+
+fn in_force(until_ms: Option<u64>, now_ms: u64) -> bool {
+    until_ms.is_none_or(|until| now_ms < until)
+}
+
+impl AccessCore {
+    /// What the store held, and the server's own password, if it has one.
+    #[must_use]
+    pub fn new(snapshot: Snapshot, server_password: Option<PasswordRecord>) -> Self {
+        let mut core =
+            Self { server_password, next_id: snapshot.next_id.max(1), ..Self::default() };
+        for identity in snapshot.identities {
+            if let Some(name) = &identity.name {
+                core.names.insert(name.keys(), identity.id);
+            }
+            core.identities.insert(identity.id, identity);
+        }
+        for (device, identity) in snapshot.devices {
+            core.devices.insert(device, identity);
+            core.of_identity.entry(identity).or_default().push(device);
+        }
+        for invite in snapshot.invites {
+            core.by_hash.insert(invite.hash, invite.id);
+            core.invites.insert(invite.id, invite);
+        }
+        core.sanctions.extend(snapshot.sanctions.into_iter().map(|s| (s.id, s)));
+        core.rooms.extend(snapshot.rooms.into_iter().map(|room| (room_key(&room.name), room)));
+        core
+    }
+
+    /// What has changed since the last call, for the store.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    // ---- coming in -------------------------------------------------------------------------
+
+    /// Whether somebody may come in under this name; changes nothing but the count of wrong guesses.
+    ///
+    /// # Errors
+    /// A password must be compared first; or he may not.
+    pub fn review(
+        &mut self,
+        name: &UserName,
+        claim: &Claim<'_>,
+        proofs: &Proofs,
+        now_ms: u64,
+    ) -> Result<Grant, Denial> {
+        let known = claim.device.and_then(|device| self.devices.get(&device).copied());
+        let mut facts = Facts { address: claim.address, device: claim.device, identity: known };
+        self.refuse_banned(name, &facts, None, now_ms)?;
+        let origin = Origin::of(claim.address);
+        if claim.invite.is_some() || claim.server_password || claim.password {
+            self.hold_back(origin, now_ms)?;
+        }
+        let identity = self.own_name(name, known, claim.password, proofs, origin, now_ms)?;
+        facts.identity = identity;
+        self.refuse_banned(name, &facts, None, now_ms)?;
+        let invite = match claim.invite {
+            Some(token) => self.usable(token, identity, claim.device, origin, now_ms)?,
+            None => None,
+        };
+        if identity.is_none() && invite.is_none() {
+            self.open_server(claim.server_password, proofs, origin, now_ms)?;
+        }
+        let bind = identity.is_some() && identity != known && claim.device.is_some();
+        Ok(Grant { identity, invite, bind })
+    }
+
+    /// No more guesses from an address that has guessed wrong too often.
+    fn hold_back(&self, origin: Origin, now_ms: u64) -> Result<(), Refusal> {
+        match self.attempts.wait(origin, now_ms) {
+            None => Ok(()),
+            Some(wait) => {
+                let seconds = wait.as_secs() + 1;
+                Err(refuse(ErrorCode::TooManyAttempts, [("retry_s", seconds.to_string())]))
+            }
+        }
+    }
+
+    /// Who he is under this name: the one whom it is kept for, or whoever his device says.
+    fn own_name(
+        &mut self,
+        name: &UserName,
+        known: Option<IdentityId>,
+        password: bool,
+        proofs: &Proofs,
+        origin: Origin,
+        now_ms: u64,
+    ) -> Result<Option<IdentityId>, Denial> {
+        let keys = name.keys();
+        let Some(owner) = self.names.folded.get(&keys.folded).copied() else {
+            let alike = [&keys.skeleton, &keys.folded_skeleton];
+            let alike = alike.iter().find_map(|key| self.names.looks.get(*key).copied());
+            return match alike.filter(|owner| Some(*owner) != known) {
+                Some(owner) => {
+                    let like = self.identities.get(&owner).and_then(|i| i.name.clone());
+                    let like = like.map(String::from).unwrap_or_default();
+                    let args = [("name", name.to_string()), ("like", like)];
+                    Err(refuse(ErrorCode::NameLooksTaken, args).into())
+                }
+                None => Ok(known),
+            };
+        };
+        if Some(owner) == known {
+            return Ok(known);
+        }
+        let args = || [("name", name.to_string())];
+        let record = self.identities.get(&owner).and_then(|identity| identity.password.clone());
+        let Some(record) = record.filter(|_| password) else {
+            return Err(refuse(ErrorCode::NameRegistered, args()).into());
+        };
+        match proofs.answer(Lock::Name, &record) {
+            None => Err(Denial::Verify(Verify { what: Lock::Name, record })),
+            Some(true) => {
+                self.attempts.note_right(origin);
+                Ok(Some(owner))
+            }
+            Some(false) => {
+                self.attempts.note_wrong(origin, now_ms);
+                Err(refuse(ErrorCode::BadPassword, args()).into())
+            }
+        }
+    }
+
+    /// The invite of a token, if it lets this one in. None: he has used it before, and needs it no more.
+    fn usable(
+        &mut self,
+        token: &InviteToken,
+        identity: Option<IdentityId>,
+        device: Option<DeviceId>,
+        origin: Origin,
+        now_ms: u64,
+    ) -> Result<Option<u64>, Refusal> {
+        // The table is searched by the hash of 256 random bits: its timing tells nothing of a token.
+        let id = self.by_hash.get(&token_hash(token)).copied();
+        let Some(invite) = id.and_then(|id| self.invites.get(&id)) else {
+            self.attempts.note_wrong(origin, now_ms);
+            return Err(refuse(ErrorCode::BadInvite, []));
+        };
+        if identity.is_some_and(|identity| invite.used_by.contains(&identity)) {
+            return Ok(None);
+        }
+        if !in_force(invite.until_ms, now_ms) {
+            return Err(refuse(ErrorCode::InviteExpired, []));
+        }
+        if invite.uses_left == 0 {
+            return Err(refuse(ErrorCode::BadInvite, []));
+        }
+        if device.is_none() {
+            return Err(refuse(ErrorCode::DeviceNeeded, []));
+        }
+        if identity.is_none() && self.identities.len() >= IDENTITIES_MAX {
+            return Err(too_many("identities", IDENTITIES_MAX));
+        }
+        Ok(Some(invite.id))
+    }
+
+    fn open_server(
+        &mut self,
+        given: bool,
+        proofs: &Proofs,
+        origin: Origin,
+        now_ms: u64,
+    ) -> Result<(), Denial> {
+        let Some(record) = self.server_password.clone() else { return Ok(()) };
+        if !given {
+            return Err(refuse(ErrorCode::ServerPassword, []).into());
+        }
+        match proofs.answer(Lock::Server, &record) {
+            None => Err(Denial::Verify(Verify { what: Lock::Server, record })),
+            Some(true) => {
+                self.attempts.note_right(origin);
+                Ok(())
+            }
+            Some(false) => {
+                self.attempts.note_wrong(origin, now_ms);
+                Err(refuse(ErrorCode::BadServerPassword, []).into())
+            }
+        }
+    }
+
+    /// Puts a grant in force: the invite is used, the device is remembered. Who he is from now on.
+    pub fn settle(
+        &mut self,
+        grant: &Grant,
+        device: Option<DeviceId>,
+        name: &UserName,
+        now_ms: u64,
+    ) -> Option<IdentityId> {
+        let mut identity = grant.identity;
+        if let Some(invite) = grant.invite.and_then(|id| self.invites.get(&id)).cloned() {
+            let id = identity.unwrap_or_else(|| self.new_identity(now_ms));
+            identity = Some(id);
+            let mut invite = invite;
+            invite.uses_left = invite.uses_left.saturating_sub(1);
+            invite.used_by.insert(id);
+            if invite.operator {
+                self.change_identity(id, |identity| identity.operator = true);
+                self.note(now_ms, name.as_str(), "become operator", name.as_str(), "by invite");
+            }
+            if let Some(room) = &invite.room {
+                self.admit_to_room(room, id);
+            }
+            let by = format!("invite {} of {}", invite.id, invite.by);
+            self.note(now_ms, name.as_str(), "redeem", &by, "");
+            self.changes.push(Change::Invite(invite.clone()));
+            self.invites.insert(invite.id, invite);
+            self.bind(device, id);
+        } else if let (true, Some(id)) = (grant.bind, identity) {
+            self.bind(device, id);
+        }
+        identity
+    }
+
+    fn new_identity(&mut self, now_ms: u64) -> IdentityId {
+        let id = IdentityId(self.fresh_id());
+        let identity =
+            Identity { id, name: None, password: None, operator: false, created_ms: now_ms };
+        self.changes.push(Change::Identity(identity.clone()));
+        self.identities.insert(id, identity);
+        id
+    }
+
+    fn change_identity(&mut self, id: IdentityId, change: impl FnOnce(&mut Identity)) {
+        if let Some(identity) = self.identities.get_mut(&id) {
+            let before = identity.clone();
+            change(identity);
+            if *identity != before {
+                self.changes.push(Change::Identity(identity.clone()));
+            }
+        }
+    }
+
+    /// Makes a device this identity's; of too many the oldest goes.
+    fn bind(&mut self, device: Option<DeviceId>, id: IdentityId) {
+        let Some(device) = device else { return };
+        match self.devices.insert(device, id) {
+            Some(before) if before == id => return,
+            Some(before) => {
+                if let Some(devices) = self.of_identity.get_mut(&before) {
+                    devices.retain(|one| *one != device);
+                }
+            }
+            None => {}
+        }
+        let devices = self.of_identity.entry(id).or_default();
+        devices.push(device);
+        if devices.len() > IDENTITY_DEVICES_MAX {
+            let oldest = devices.remove(0);
+            self.devices.remove(&oldest);
+            self.changes.push(Change::DeviceGone(oldest));
+        }
+        self.changes.push(Change::Device(device, id));
+    }
+
+    // ---- names -----------------------------------------------------------------------------
+
+    /// Whether somebody may go by this name: it is his own, or nobody's.
+    ///
+    /// # Errors
+    /// It is kept for somebody else, or looks like such a name.
+    pub fn check_name(&self, name: &UserName, identity: Option<IdentityId>) -> Result<(), Refusal> {
+        let keys = name.keys();
+        let same = self.names.folded.get(&keys.folded).copied();
+        if same.is_some_and(|owner| Some(owner) != identity) {
+            return Err(refuse(ErrorCode::NameRegistered, [("name", name.to_string())]));
+        }
+        let looks = [&keys.skeleton, &keys.folded_skeleton];
+        let alike = looks.iter().find_map(|key| self.names.looks.get(*key).copied());
+        match alike.filter(|owner| Some(*owner) != identity) {
+            None => Ok(()),
+            Some(owner) => {
+                let like = self.identities.get(&owner).and_then(|i| i.name.clone());
+                let like = like.map(String::from).unwrap_or_default();
+                Err(refuse(ErrorCode::NameLooksTaken, [("name", name.to_string()), ("like", like)]))
+            }
+        }
+    }
+
+    /// Keeps a name for somebody, with a password; a name that was kept for him before is free again.
+    ///
+    /// # Errors
+    /// It is kept for somebody else, or the server knows too many people.
+    pub fn register(
+        &mut self,
+        name: &UserName,
+        facts: &Facts,
+        password: PasswordRecord,
+        now_ms: u64,
+    ) -> Result<IdentityId, Refusal> {
+        self.check_name(name, facts.identity)?;
+        if facts.identity.is_none() && self.identities.len() >= IDENTITIES_MAX {
+            return Err(too_many("identities", IDENTITIES_MAX));
+        }
+        let id = facts.identity.unwrap_or_else(|| self.new_identity(now_ms));
+        self.bind(facts.device, id);
+        if let Some(before) = self.identities.get(&id).and_then(|identity| identity.name.clone()) {
+            self.names.remove(&before.keys(), id);
+        }
+        self.names.insert(name.keys(), id);
+        self.change_identity(id, |identity| {
+            identity.name = Some(name.clone());
+            identity.password = Some(password);
+        });
+        self.note(now_ms, name.as_str(), "register", name.as_str(), "");
+        Ok(id)
+    }
+
+    /// Keeps a name for nobody any more. Whose it was.
+    ///
+    /// # Errors
+    /// It is not registered.
+    pub fn unregister(
+        &mut self,
+        name: &UserName,
+        by: &str,
+        now_ms: u64,
+    ) -> Result<IdentityId, Refusal> {
+        let keys = name.keys();
+        let Some(id) = self.names.folded.get(&keys.folded).copied() else {
+            return Err(refuse(ErrorCode::NotRegistered, [("name", name.to_string())]));
+        };
+        self.names.remove(&keys, id);
+        self.change_identity(id, |identity| {
+            identity.name = None;
+            identity.password = None;
+        });
+        self.note(now_ms, by, "forget name", name.as_str(), "");
+        Ok(id)
+    }
+
+    /// Whom a name is kept for.
+    #[must_use]
+    pub fn owner_of(&self, name: &UserName) -> Option<IdentityId> {
+        self.names.folded.get(&name.keys().folded).copied()
+    }
+
+    /// The name that is kept for an identity.
+    #[must_use]
+    pub fn registered_name(&self, id: IdentityId) -> Option<&UserName> {
+        self.identities.get(&id)?.name.as_ref()
+    }
+
+    // ---- roles -----------------------------------------------------------------------------
+
+    /// The role on the whole server.
+    #[must_use]
+    pub fn role(&self, identity: Option<IdentityId>) -> Option<Role> {
+        let identity = self.identities.get(&identity?)?;
+        identity.operator.then_some(Role::Operator)
+    }
+
+    /// The role in a room.
+    #[must_use]
+    pub fn room_role(&self, identity: Option<IdentityId>, room: &RoomName) -> Option<Role> {
+        let kept = self.rooms.get(&room_key(room))?;
+        kept.moderators.contains(&identity?).then_some(Role::Moderator)
+    }
+
+    /// Whether anyone is an operator.
+    #[must_use]
+    pub fn has_operator(&self) -> bool {
+        self.identities.values().any(|identity| identity.operator)
+    }
+
+    /// Makes somebody an operator, or none any more.
+    pub fn set_operator(&mut self, id: IdentityId, on: bool) {
+        self.change_identity(id, |identity| identity.operator = on);
+    }
+
+    /// An identity for somebody who is here and has none yet, so that he can be given a role.
+    ///
+    /// # Errors
+    /// He has no device key to be known by, or the server knows too many people.
+    pub fn make_known(&mut self, facts: &Facts, now_ms: u64) -> Result<IdentityId, Refusal> {
+        match (facts.identity, facts.device) {
+            (Some(id), _) => Ok(id),
+            (None, None) => Err(refuse(ErrorCode::DeviceNeeded, [])),
+            (None, Some(_)) if self.identities.len() >= IDENTITIES_MAX => {
+                Err(too_many("identities", IDENTITIES_MAX))
+            }
+            (None, device) => {
+                let id = self.new_identity(now_ms);
+                self.bind(device, id);
+                Ok(id)
+            }
+        }
+    }
+
+    // ---- rooms -----------------------------------------------------------------------------
+
+    /// The rooms that are kept when empty.
+    pub fn kept_rooms(&self) -> impl Iterator<Item = &KeptRoom> {
+        self.rooms.values()
+    }
+
+    /// A room that is kept.
+    #[must_use]
+    pub fn kept_room(&self, room: &RoomName) -> Option<&KeptRoom> {
+        self.rooms.get(&room_key(room))
+    }
+
+    /// Whether somebody may go into a room; changes nothing but the count of wrong guesses.
+    ///
+    /// # Errors
+    /// A password must be compared first; or he may not.
+    pub fn review_room(
+        &mut self,
+        room: &RoomName,
+        name: &UserName,
+        facts: &Facts,
+        given: bool,
+        proofs: &Proofs,
+        now_ms: u64,
+    ) -> Result<(), Denial> {
+        if self.role(facts.identity) == Some(Role::Operator) {
+            return Ok(());
+        }
+        self.refuse_banned(name, facts, Some(room), now_ms)?;
+        let Some(kept) = self.rooms.get(&room_key(room)) else { return Ok(()) };
+        let welcome = facts
+            .identity
+            .is_some_and(|id| kept.admitted.contains(&id) || kept.moderators.contains(&id));
+        let Some(record) = kept.password.clone().filter(|_| !welcome) else { return Ok(()) };
+        let args = || [("room", kept.name.to_string())];
+        if !given {
+            return Err(refuse(ErrorCode::RoomPassword, args()).into());
+        }
+        let origin = Origin::of(facts.address);
+        self.hold_back(origin, now_ms)?;
+        match proofs.answer(Lock::Room, &record) {
+            None => Err(Denial::Verify(Verify { what: Lock::Room, record })),
+            Some(true) => {
+                self.attempts.note_right(origin);
+                Ok(())
+            }
+            Some(false) => {
+                let denial = refuse(ErrorCode::BadRoomPassword, args()).into();
+                self.attempts.note_wrong(origin, now_ms);
+                Err(denial)
+            }
+        }
+    }
+
+    /// The kept room of this name, made if it does not exist.
+    fn keep(&mut self, room: &RoomName) -> Result<&mut KeptRoom, Refusal> {
+        let key = room_key(room);
+        if !self.rooms.contains_key(&key) && self.rooms.len() >= KEPT_ROOMS_MAX {
+            return Err(too_many("rooms", KEPT_ROOMS_MAX));
+        }
+        Ok(self.rooms.entry(key).or_insert_with(|| KeptRoom {
+            name: room.clone(),
+            password: None,
+            moderators: BTreeSet::new(),
+            admitted: BTreeSet::new(),
+        }))
+    }
+
+    /// Notes a kept room's state for the store, or lets it go if nothing keeps it.
+    fn settle_room(&mut self, room: &RoomName) {
+        let key = room_key(room);
+        let Some(kept) = self.rooms.get(&key) else { return };
+        if kept.password.is_none() && kept.moderators.is_empty() {
+            let name = kept.name.clone();
+            self.rooms.remove(&key);
+            self.changes.push(Change::RoomGone(name));
+        } else {
+            self.changes.push(Change::Room { room: kept.clone(), before: None });
+        }
+    }
+
+    /// Sets or takes off a room's password.
+    ///
+    /// # Errors
+    /// Too many rooms are kept.
+    pub fn set_room_password(
+        &mut self,
+        room: &RoomName,
+        password: Option<PasswordRecord>,
+    ) -> Result<(), Refusal> {
+        let kept = self.keep(room)?;
+        kept.admitted.clear();
+        kept.password = password;
+        self.settle_room(room);
+        Ok(())
+    }
+
+    /// Makes somebody a moderator of a room, or none any more.
+    ///
+    /// # Errors
+    /// Too many rooms are kept, or the room has too many moderators.
+    pub fn set_moderator(
+        &mut self,
+        room: &RoomName,
+        id: IdentityId,
+        on: bool,
+    ) -> Result<(), Refusal> {
+        let kept = self.keep(room)?;
+        if on && !kept.moderators.contains(&id) && kept.moderators.len() >= ROOM_MODERATORS_MAX {
+            return Err(too_many("moderators", ROOM_MODERATORS_MAX));
+        }
+        if on {
+            kept.moderators.insert(id)
+        } else {
+            kept.moderators.remove(&id)
+        };
+        self.settle_room(room);
+        Ok(())
+    }
+
+    /// Lets an identity into a room that has a password.
+    fn admit_to_room(&mut self, room: &RoomName, id: IdentityId) {
+        if let Some(kept) = self.rooms.get_mut(&room_key(room))
+            && kept.admitted.len() < ROOM_ADMITTED_MAX
+            && kept.admitted.insert(id)
+        {
+            self.changes.push(Change::Room { room: kept.clone(), before: None });
+        }
+    }
+
+    /// Forgets what was kept of a room, bans from it included.
+    pub fn forget_room(&mut self, room: &RoomName) {
+        if let Some(kept) = self.rooms.remove(&room_key(room)) {
+            self.changes.push(Change::RoomGone(kept.name));
+        }
+        let key = room_key(room);
+        let of_room = |s: &SanctionRecord| s.room.as_ref().is_some_and(|r| room_key(r) == key);
+        let gone: Vec<u64> = self.sanctions.values().filter(|s| of_room(s)).map(|s| s.id).collect();
+        for id in gone {
+            self.drop_sanction(id);
+        }
+    }
+
+    /// Gives a kept room, and the bans from it, another name. That the name is free is the lobby's care.
+    pub fn rename_room(&mut self, from: &RoomName, to: &RoomName) {
+        if let Some(mut kept) = self.rooms.remove(&room_key(from)) {
+            kept.name = to.clone();
+            let before = Some(from.clone());
+            self.changes.push(Change::Room { room: kept.clone(), before });
+            self.rooms.insert(room_key(to), kept);
+        }
+        let key = room_key(from);
+        for sanction in self.sanctions.values_mut() {
+            if sanction.room.as_ref().is_some_and(|room| room_key(room) == key) {
+                sanction.room = Some(to.clone());
+                self.changes.push(Change::Sanction(sanction.clone()));
+            }
+        }
+        for invite in self.invites.values_mut() {
+            if invite.room.as_ref().is_some_and(|room| room_key(room) == key) {
+                invite.room = Some(to.clone());
+                self.changes.push(Change::Invite(invite.clone()));
+            }
+        }
+    }
+
+    // ---- invites ---------------------------------------------------------------------------
+
+    /// Makes an invite for the bearer of a token.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn invite(
+        &mut self,
+        token: &InviteToken,
+        terms: InviteTerms,
+        by: &str,
+        now_ms: u64,
+    ) -> Result<u64, Refusal> {
+        self.expire(now_ms);
+        if self.invites.len() >= INVITES_MAX {
+            return Err(too_many("invites", INVITES_MAX));
+        }
+        let id = self.fresh_id();
+        let invite = InviteRecord {
+            id,
+            hash: token_hash(token),
+            room: terms.room,
+            operator: terms.operator,
+            uses_left: terms.uses.max(1),
+            until_ms: terms.until_ms,
+            by: by.to_owned(),
+            used_by: BTreeSet::new(),
+        };
+        self.note(now_ms, by, "invite", &format!("invite {id}"), &describe(&invite));
+        self.by_hash.insert(invite.hash, id);
+        self.changes.push(Change::Invite(invite.clone()));
+        self.invites.insert(id, invite);
+        Ok(id)
+    }
+
+    /// Makes an invite worthless.
+    ///
+    /// # Errors
+    /// There is none of this number.
+    pub fn revoke_invite(&mut self, id: u64, by: &str, now_ms: u64) -> Result<(), Refusal> {
+        if !self.drop_invite(id) {
+            return Err(refuse(ErrorCode::NoSuchEntry, [("id", id.to_string())]));
+        }
+        self.note(now_ms, by, "revoke invite", &format!("invite {id}"), "");
+        Ok(())
+    }
+
+    fn drop_invite(&mut self, id: u64) -> bool {
+        let Some(invite) = self.invites.remove(&id) else { return false };
+        self.by_hash.remove(&invite.hash);
+        self.changes.push(Change::InviteGone(id));
+        true
+    }
+
+    /// One invite that can still be used.
+    #[must_use]
+    pub fn invite_record(&self, id: u64) -> Option<&InviteRecord> {
+        self.invites.get(&id)
+    }
+
+    /// The invites that can still be used, by number.
+    #[must_use]
+    pub fn invites(&self, now_ms: u64) -> Vec<InviteInfo> {
+        let usable = |i: &&InviteRecord| i.uses_left > 0 && in_force(i.until_ms, now_ms);
+        let info = |i: &InviteRecord| InviteInfo {
+            id: i.id,
+            room: i.room.clone(),
+            operator: i.operator,
+            uses_left: i.uses_left,
+            until_ms: i.until_ms,
+            by: i.by.clone(),
+        };
+        self.invites.values().filter(usable).map(info).collect()
+    }
+
+    /// Forgets what has ended: expired invites, sanctions that are over.
+    pub fn expire(&mut self, now_ms: u64) {
+        // Used-up invites stay until they expire, so that whoever used one may come with it again;
+        // those without an end go when they are in the way.
+        let crowded = self.invites.len() >= INVITES_MAX / 2;
+        let over =
+            |i: &InviteRecord| !in_force(i.until_ms, now_ms) || (crowded && i.uses_left == 0);
+        let gone: Vec<u64> = self.invites.values().filter(|i| over(i)).map(|i| i.id).collect();
+        for id in gone {
+            self.drop_invite(id);
+        }
+        let over = |s: &&SanctionRecord| !in_force(s.until_ms, now_ms);
+        let gone: Vec<u64> = self.sanctions.values().filter(over).map(|s| s.id).collect();
+        for id in gone {
+            self.drop_sanction(id);
+        }
+    }
+
+    // ---- sanctions -------------------------------------------------------------------------
+
+    /// Bans or silences. The record's number is set here.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub fn sanction(&mut self, record: SanctionRecord, now_ms: u64) -> Result<u64, Refusal> {
+        self.expire(now_ms);
+        if self.sanctions.len() >= SANCTIONS_MAX {
+            return Err(too_many("bans", SANCTIONS_MAX));
+        }
+        let id = self.fresh_id();
+        let record = SanctionRecord { id, ..record };
+        self.changes.push(Change::Sanction(record.clone()));
+        self.sanctions.insert(id, record);
+        Ok(id)
+    }
+
+    /// A sanction by its number.
+    #[must_use]
+    pub fn sanction_record(&self, id: u64) -> Option<&SanctionRecord> {
+        self.sanctions.get(&id)
+    }
+
+    /// Lifts a sanction. What it was.
+    ///
+    /// # Errors
+    /// There is none of this number.
+    pub fn lift(&mut self, id: u64) -> Result<SanctionRecord, Refusal> {
+        let error = || refuse(ErrorCode::NoSuchEntry, [("id", id.to_string())]);
+        self.drop_sanction(id).ok_or_else(error)
+    }
+
+    fn drop_sanction(&mut self, id: u64) -> Option<SanctionRecord> {
+        let record = self.sanctions.remove(&id)?;
+        self.changes.push(Change::SanctionGone(id));
+        Some(record)
+    }
+
+    /// What is in force, by number.
+    #[must_use]
+    pub fn sanctions(&self, now_ms: u64) -> Vec<Sanction> {
+        let info = |s: &SanctionRecord| Sanction {
+            id: s.id,
+            kind: s.kind,
+            target: s.label.clone(),
+            room: s.room.clone(),
+            until_ms: s.until_ms,
+            by: s.by.clone(),
+            reason: s.reason.clone(),
+        };
+        let in_force = |s: &&SanctionRecord| in_force(s.until_ms, now_ms);
+        self.sanctions.values().filter(in_force).map(info).collect()
+    }
+
+    /// The sanction of this kind that meets somebody here and now: on the whole server, or in this room.
+    #[must_use]
+    pub fn sanctioned(
+        &self,
+        kind: SanctionKind,
+        name: &UserName,
+        facts: &Facts,
+        room: Option<&RoomName>,
+        now_ms: u64,
+    ) -> Option<&SanctionRecord> {
+        let keys = name.keys();
+        let key = room.map(room_key);
+        let here = |s: &&SanctionRecord| match (&s.room, &key) {
+            (None, _) => true,
+            (Some(only), Some(key)) => room_key(only) == *key,
+            (Some(_), None) => false,
+        };
+        let candidates = self.sanctions.values().filter(|s| s.kind == kind);
+        let candidates = candidates.filter(|s| in_force(s.until_ms, now_ms)).filter(here);
+        candidates.into_iter().find(|s| s.subjects.iter().any(|one| one.meets(&keys, facts)))
+    }
+
+    fn refuse_banned(
+        &self,
+        name: &UserName,
+        facts: &Facts,
+        room: Option<&RoomName>,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        // Nobody can lock the operators out.
+        if self.role(facts.identity) == Some(Role::Operator) {
+            return Ok(());
+        }
+        match self.sanctioned(SanctionKind::Ban, name, facts, room, now_ms) {
+            None => Ok(()),
+            Some(ban) => Err(banned(ban)),
+        }
+    }
+
+    // ---- the audit log ---------------------------------------------------------------------
+
+    /// Notes who did what.
+    pub fn note(&mut self, at_ms: u64, by: &str, action: &str, target: &str, detail: &str) {
+        tracing::info!(by, action, target, detail, "audit");
+        self.changes.push(Change::Audit(AuditEntry {
+            at_ms,
+            by: by.to_owned(),
+            action: action.to_owned(),
+            target: target.to_owned(),
+            detail: detail.to_owned(),
+        }));
+    }
+}
+
+/// The answer to somebody who is banned.
+#[must_use]
+pub fn banned(ban: &SanctionRecord) -> Refusal {
+    let mut args = vec![("by", ban.by.clone())];
+    args.extend(ban.until_ms.map(|until| ("until_ms", until.to_string())));
+    args.extend(ban.reason.clone().map(|why| ("why", why)));
+    args.extend(ban.room.as_ref().map(|room| ("room", room.to_string())));
+    let args = args.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+    Refusal(Box::new(ServerMessage::Error { code: ErrorCode::Banned, args }))
+}
+
+/// What an invite is good for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InviteTerms {
+    /// The room that it leads to.
+    pub room: Option<RoomName>,
+    /// Makes an operator.
+    pub operator: bool,
+    /// How many may use it.
+    pub uses: u32,
+    /// Until when.
+    pub until_ms: Option<u64>,
+}
+
+fn describe(invite: &InviteRecord) -> String {
+    let room = invite.room.as_ref().map(|room| format!("room {room}, ")).unwrap_or_default();
+    let operator = if invite.operator { "operator, " } else { "" };
+    format!("{room}{operator}{} use(s)", invite.uses_left)
+}
+
+impl Subject {
+    fn meets(&self, keys: &NameKeys, facts: &Facts) -> bool {
+        match self {
+            Self::Identity(id) => facts.identity == Some(*id),
+            Self::Device(device) => facts.device == Some(*device),
+            Self::Name(name) => {
+                name.folded == keys.folded
+                    || name.skeleton == keys.skeleton
+                    || name.folded_skeleton == keys.folded_skeleton
+            }
+            Self::Network(network) => {
+                facts.address.is_some_and(|address| network.contains(&address.to_canonical()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

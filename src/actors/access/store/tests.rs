@@ -1,0 +1,164 @@
+//! What was written is read back, whatever happens in between.
+
+use super::*;
+use crate::actors::access::core::{AccessCore, Claim, Facts, InviteTerms, Proofs};
+use crate::net::secret::Secret;
+use std::collections::BTreeSet;
+
+fn name(text: &str) -> UserName {
+    UserName::parse(text).unwrap()
+}
+
+fn room(text: &str) -> RoomName {
+    RoomName::parse(text).unwrap()
+}
+
+/// A core with something of everything.
+fn lived_in() -> AccessCore {
+    let mut core = AccessCore::default();
+    let ann = Facts { device: Some(DeviceId([1; 32])), ..Facts::default() };
+    let id = core.register(&name("Änn"), &ann, PasswordRecord("$p$".to_owned()), 5).unwrap();
+    core.set_operator(id, true);
+    core.set_room_password(&room("Höhle"), Some(PasswordRecord("$r$".to_owned()))).unwrap();
+    core.set_moderator(&room("höhle"), id, true).unwrap();
+    let token = Secret::new([3; 32]);
+    let terms = InviteTerms {
+        room: Some(room("Höhle")),
+        operator: false,
+        uses: 3,
+        until_ms: Some(9_000_000_000_000),
+    };
+    core.invite(&token, terms, "Änn", 6).unwrap();
+    let bob = Claim { device: Some(DeviceId([2; 32])), invite: Some(&token), ..Claim::default() };
+    let grant = core.review(&name("bob"), &bob, &Proofs::default(), 7).unwrap();
+    core.settle(&grant, bob.device, &name("bob"), 7);
+    let subjects = vec![
+        Subject::Identity(id),
+        Subject::Device(DeviceId([9; 32])),
+        Subject::Name(name("расе").keys()),
+        Subject::Network("2001:db8::/64".parse().unwrap()),
+    ];
+    for kind in [SanctionKind::Ban, SanctionKind::Mute] {
+        let record = SanctionRecord {
+            id: 0,
+            kind,
+            subjects: subjects.clone(),
+            label: "расе".to_owned(),
+            room: None,
+            until_ms: None,
+            by: "Änn".to_owned(),
+            reason: Some("noise; 'quotes'".to_owned()),
+        };
+        core.sanction(record, 8).unwrap();
+    }
+    core.rename_room(&room("Höhle"), &room("Cave"));
+    core
+}
+
+#[test]
+fn everything_is_read_back_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let mut core = lived_in();
+    let changes = core.take_changes();
+    Database::open(&path).unwrap().write(changes.iter()).unwrap();
+    let mut database = Database::open(&path).unwrap();
+    let snapshot = database.read().unwrap();
+    assert_eq!(snapshot.identities.len(), 2);
+    assert_eq!(snapshot.devices.len(), 2);
+    assert_eq!((snapshot.invites.len(), snapshot.invites[0].uses_left), (1, 2));
+    assert_eq!(snapshot.invites[0].used_by.len(), 1);
+    assert_eq!(snapshot.invites[0].room, Some(room("Cave")));
+    assert_eq!(snapshot.sanctions.len(), 2);
+    assert_eq!(snapshot.sanctions[0].subjects.len(), 4);
+    assert_eq!(snapshot.rooms.len(), 1);
+    assert_eq!((snapshot.rooms[0].moderators.len(), snapshot.rooms[0].admitted.len()), (1, 1));
+    // A core made of it goes on with fresh numbers, and writes the same again.
+    let again = AccessCore::new(snapshot.clone(), None);
+    assert_eq!(again.sanctions(0), core.sanctions(0));
+    assert_eq!(again.invites(0), core.invites(0));
+    assert!(again.owner_of(&name("änn")).is_some());
+    let highest = snapshot.sanctions.iter().map(|s| s.id).max().unwrap();
+    assert!(snapshot.next_id > highest);
+    assert_eq!(database.audit().unwrap().len(), 3);
+}
+
+#[test]
+fn what_is_taken_away_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let mut core = lived_in();
+    for sanction in core.sanctions(0) {
+        core.lift(sanction.id).unwrap();
+    }
+    for invite in core.invites(0) {
+        core.revoke_invite(invite.id, "x", 0).unwrap();
+    }
+    core.forget_room(&room("cave"));
+    core.unregister(&name("änn"), "x", 0).unwrap();
+    let changes = core.take_changes();
+    let mut database = Database::open(&path).unwrap();
+    database.write(changes.iter()).unwrap();
+    let snapshot = database.read().unwrap();
+    assert_eq!((snapshot.invites.len(), snapshot.sanctions.len(), snapshot.rooms.len()), (0, 0, 0));
+    assert_eq!(snapshot.identities.iter().filter_map(|i| i.name.clone()).count(), 0);
+    let rest: i64 = database
+        .connection
+        .query_row(
+            "SELECT (SELECT count(*) FROM subjects) + (SELECT count(*) FROM redemptions) \
+             + (SELECT count(*) FROM room_people)",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert_eq!(rest, 0);
+}
+
+#[tokio::test]
+async fn a_commit_is_on_disk_when_it_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let (mut store, snapshot) = Store::open(path.clone()).unwrap();
+    let mut core = AccessCore::new(snapshot, None);
+    let mut expected = BTreeSet::new();
+    for k in 0..50u8 {
+        let id = core.invite(&Secret::new([k; 32]), InviteTerms::default(), "op", 0).unwrap();
+        store.commit(core.take_changes()).on_disk().await.unwrap();
+        expected.insert(id);
+        // Another connection sees what a restart after a kill would see.
+        let seen = Database::open(&path).unwrap().read().unwrap();
+        assert_eq!(seen.invites.iter().map(|i| i.id).collect::<BTreeSet<_>>(), expected);
+    }
+    assert_eq!(store.audit(3).count(), 3);
+    drop(store);
+    let (store, _) = Store::open(path).unwrap();
+    assert_eq!(store.audit(100).count(), 50);
+}
+
+#[test]
+fn a_newer_or_damaged_store_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    Database::open(&path)
+        .unwrap()
+        .connection
+        .pragma_update(None, "user_version", SCHEMA_VERSION + 1)
+        .unwrap();
+    let error = Store::open(path.clone()).unwrap_err().to_string();
+    assert!(error.contains("newer") && error.contains("store.sqlite"), "{error}");
+    std::fs::write(&path, b"this is no database, and much longer than a header would be").unwrap();
+    let error = Store::open(path.clone()).unwrap_err().to_string();
+    assert!(error.contains("cannot be used"), "{error}");
+    assert!(std::fs::read(&path).unwrap().starts_with(b"this is no database"));
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let (mut store, _) = Store::open(path.clone()).unwrap();
+    Database::open(&path).unwrap().connection.execute_batch("DROP TABLE invites").unwrap();
+    let mut core = AccessCore::default();
+    core.invite(&Secret::new([1; 32]), InviteTerms::default(), "op", 0).unwrap();
+    assert_eq!(store.commit(core.take_changes()).on_disk().await, Err(NotWritten));
+}
