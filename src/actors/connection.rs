@@ -3,24 +3,28 @@
 //! It takes any stream. Before `Hello` there is no actor, only this task and a place among the
 //! half-open connections; when those are too many the oldest goes, so that idlers keep nobody out.
 
+use super::access::core::{Denial, Lock, Proofs};
+use super::access::password::Hasher;
+use super::access::store::Commit;
+use super::lobby::core::{Admission, Refusal};
 use super::lobby::{Admit, Attach, Farewell, Lobby};
 use super::outbox::{Outbox, Take};
 use super::routes::{Routes, SessionVoice, StreamDatagram};
 use super::session::{Ended, Parts, Session, from_frame};
 use crate::net::codec::{CLOCKS, Codec, PT_L16};
-use crate::net::device::ChannelBinding;
+use crate::net::device::{ChannelBinding, DeviceId};
 use crate::net::frame;
 use crate::net::ids::{SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{
     GOODBYE_TIMEOUT, HALF_OPEN_MAX, HELLO_ATTEMPTS_MAX, HELLO_ENTRIES_MAX, HELLO_TIMEOUT,
-    LIVENESS_TIMEOUT, WRITE_PIECE_BYTES, WRITE_STALL_MAX,
+    LIVENESS_TIMEOUT, PROOFS_MAX, WRITE_PIECE_BYTES, WRITE_STALL_MAX,
 };
 use crate::net::message::{
     ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, LeaveReason, PROTOCOL_VERSION,
-    PayloadFormat, Protection, ServerMessage, Standing, StreamGrant, Welcome,
+    PayloadFormat, Protection, ServerMessage, StreamGrant, Welcome,
 };
 use crate::net::protect::{DirectionKey, Opener, Sealer};
-use crate::net::secret::{NoRandomness, ResumeSecret, Secret};
+use crate::net::secret::{NoRandomness, Password, ResumeSecret, Secret};
 use actix::prelude::*;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
@@ -46,6 +50,8 @@ pub struct Reception {
     pub streams: Vec<mpsc::Sender<StreamDatagram>>,
     /// Port for voice.
     pub udp_port: u16,
+    /// Compares passwords.
+    pub hasher: Hasher,
     next_session: Cell<u64>,
     half_open: RefCell<BTreeMap<u64, oneshot::Sender<()>>>,
     next_half_open: Cell<u64>,
@@ -71,12 +77,14 @@ impl Reception {
         routes: Routes,
         streams: Vec<mpsc::Sender<StreamDatagram>>,
         udp_port: u16,
+        hasher: Hasher,
     ) -> Self {
         Self {
             lobby,
             routes,
             streams,
             udp_port,
+            hasher,
             next_session: Cell::new(1),
             half_open: RefCell::default(),
             next_half_open: Cell::new(0),
@@ -291,9 +299,76 @@ impl Secrets {
     }
 }
 
+/// The device whose proof is good on this connection.
+///
+/// # Errors
+/// What must not be said in the open was said, or the proof is not good.
+fn device_of(hello: &Hello, caller: &Caller) -> Result<Option<DeviceId>, ErrorCode> {
+    let brings = hello.device.is_some()
+        || hello.invite.is_some()
+        || hello.server_password.is_some()
+        || hello.password.is_some();
+    match (&caller.binding, &hello.device) {
+        (None, _) if brings => Err(ErrorCode::NeedsTls),
+        (None, _) | (_, None) => Ok(None),
+        (Some(binding), Some(proof)) => match proof.verify(binding) {
+            Some(device) => Ok(Some(device)),
+            None => Err(ErrorCode::BadDevice),
+        },
+    }
+}
+
+/// Asks the lobby to let this client in, and compares the passwords that the lobby wants compared.
+async fn ask_in(
+    reception: &Reception,
+    caller: &Caller,
+    hello: &Hello,
+    (session, fresh): (SessionId, &ResumeSecret),
+    outbox: &Outbox,
+) -> Result<(Admission, Commit), ServerMessage> {
+    let busy = || ServerMessage::error(ErrorCode::Busy, []);
+    let device = device_of(hello, caller).map_err(|code| ServerMessage::error(code, []))?;
+    let given = |lock, password: &Option<Password>| password.as_ref().map(|_| lock);
+    let (mut proofs, mut right) = (Proofs::default(), false);
+    while proofs.count() <= PROOFS_MAX {
+        let admit = Admit {
+            session,
+            name: hello.name.clone(),
+            resume: hello.resume.clone(),
+            fresh: fresh.clone(),
+            outbox: outbox.clone(),
+            address: caller.address,
+            device,
+            invite: hello.invite.clone(),
+            given: (
+                given(Lock::Server, &hello.server_password),
+                given(Lock::Name, &hello.password),
+            ),
+            proofs: proofs.clone(),
+            right,
+        };
+        let question = match reception.lobby.send(admit).await {
+            Ok(Ok(admitted)) => return Ok(admitted),
+            Ok(Err(Denial::Refused(Refusal(message)))) => return Err(*message),
+            Ok(Err(Denial::Verify(question))) => question,
+            Err(_) => return Err(busy()),
+        };
+        let password = match question.what {
+            Lock::Server => hello.server_password.clone(),
+            Lock::Name => hello.password.clone(),
+            Lock::Room => None,
+        };
+        let record = question.record.clone();
+        let compared = reception.hasher.verify(password.ok_or_else(busy)?, record).await;
+        right = compared.map_err(|_| busy())?;
+        proofs.add(question, right);
+    }
+    Err(busy())
+}
+
 async fn admit(
     reception: &Rc<Reception>,
-    _caller: &Caller,
+    caller: &Caller,
     hello: Hello,
     re: Option<u32>,
     outbox: &Outbox,
@@ -307,27 +382,22 @@ async fn admit(
         }
     };
     let id = SessionId(reception.next_session.replace(reception.next_session.get() + 1));
-    let admit = Admit {
-        session: id,
-        name: hello.name,
-        resume: hello.resume,
-        fresh: secrets.resume.clone(),
-        outbox: outbox.clone(),
-    };
     let lobby = reception.lobby.clone();
     let mut admitted = Admitted { id, lobby, session: None, armed: true };
-    let admission = match reception.lobby.send(admit).await {
-        Ok(Ok(admission)) => admission,
-        Ok(Err(refusal)) => {
+    let asked = ask_in(reception, caller, &hello, (id, &secrets.resume), outbox).await;
+    let (admission, commit) = match asked {
+        Ok(asked) => asked,
+        Err(refusal) => {
             admitted.armed = false;
-            outbox.answer(re, *refusal.0);
-            return None;
-        }
-        Err(_) => {
-            outbox.answer(re, ServerMessage::error(ErrorCode::Busy, []));
+            outbox.answer(re, refusal);
             return None;
         }
     };
+    if let Err(error) = commit.on_disk().await {
+        tracing::error!(%error, "nobody is let in whose invite or device cannot be remembered");
+        outbox.answer(re, ServerMessage::error(ErrorCode::NotKept, []));
+        return None;
+    }
     let voice = Arc::new(SessionVoice::new(admission.base));
     let owner = admission.base.owner(reception.streams.len());
     let mut codecs: Vec<Codec> = hello.codecs.into_iter().take(HELLO_ENTRIES_MAX).collect();
@@ -345,17 +415,13 @@ async fn admit(
         sealer: Sealer::plain(secrets.down.clone()),
         voice: Arc::clone(&voice),
         outbox: outbox.clone(),
+        secure: caller.binding.is_some(),
         lobby: reception.lobby.clone(),
         routes: reception.routes.clone(),
         streams: reception.streams.get(owner)?.clone(),
     })
     .start();
     admitted.session = Some(session.clone());
-    let attached =
-        reception.lobby.send(Attach { session: id, addr: session.clone().recipient() }).await;
-    if attached.is_err() {
-        return None;
-    }
     let resumed = admission.resumed.is_some();
     outbox.answer(
         re,
@@ -379,9 +445,12 @@ async fn admit(
             }],
             resume: secrets.resume,
             resumed,
-            standing: Standing::default(),
+            standing: admission.standing,
         })),
     );
+    // Behind the welcome: only then can anyone have something for him.
+    let attach = Attach { session: id, addr: session.clone().recipient() };
+    reception.lobby.send(attach).await.ok()?;
     if let Some((_, Some(room))) = admission.resumed {
         // The room goes on as if nothing had happened: the session takes its old place itself.
         let message = Some(ClientMessage::join(room));
@@ -434,6 +503,7 @@ async fn listen<S: AsyncRead>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::lobby::Gate;
     use crate::net::limits::PING_INTERVAL;
     use std::time::Duration;
     use tokio::io::DuplexStream;
@@ -443,9 +513,9 @@ mod tests {
     fn reception() -> Rc<Reception> {
         let routes = Routes::new(1);
         routes.feeds()[0].retire();
-        let lobby = Lobby::new(0, routes.clone()).start();
+        let lobby = Lobby::new(0, routes.clone(), Gate::open()).start();
         let (streams, _) = mpsc::channel(1);
-        Rc::new(Reception::new(lobby, routes, vec![streams], 0))
+        Rc::new(Reception::new(lobby, routes, vec![streams], 0, Hasher::default()))
     }
 
     struct Client {

@@ -3,7 +3,7 @@
 use super::connection::{Caller, Reception, serve};
 use super::forwarder::core::{Counters, ProbeSource};
 use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop};
-use super::lobby::{Census, CloseAll, Lobby};
+use super::lobby::{Census, CloseAll, Gate, Lobby};
 use super::routes::{Routes, StreamDatagram};
 use crate::net::limits::{FORWARDERS_MAX, GOODBYE_TIMEOUT, STREAM_DATAGRAMS_MAX};
 use crate::net::secret::{NoRandomness, Secret};
@@ -139,9 +139,11 @@ impl Server {
             meters.push(meter);
             streams.push(sender);
         }
-        let lobby = Lobby::new(u32::from_be_bytes(*random.expose()), routes.clone()).start();
+        let gate = Gate::open();
+        let hasher = gate.hasher.clone();
+        let lobby = Lobby::new(u32::from_be_bytes(*random.expose()), routes.clone(), gate).start();
         let udp = group.address;
-        let reception = Rc::new(Reception::new(lobby, routes, streams, udp.port()));
+        let reception = Rc::new(Reception::new(lobby, routes, streams, udp.port(), hasher));
         let door = actix_rt::spawn(accept(listener, Rc::clone(&reception)));
         Ok(Self { tcp, udp, note: group.fallback, reception, forwarders, meters, door, died })
     }

@@ -66,6 +66,8 @@ pub const ROOM_MEMBERS_MAX: usize = 1024;
 pub const REQUESTS_PER_SECOND: u32 = 50;
 /// What a request counts for that makes the server write a whole list or tell a whole room.
 pub const REQUEST_COST_WIDE: u32 = 4;
+/// What a request counts for that brings a password to be hashed.
+pub const REQUEST_COST_PASSWORD: u32 = 20;
 /// Bytes of text that count for as much as one request.
 pub const REQUEST_COST_TEXT_BYTES: usize = 1024;
 /// Messages that a session may send at once before the average counts.
@@ -85,6 +87,10 @@ pub const KEPT_ROOMS_MAX: usize = 1024;
 pub const ROOM_MODERATORS_MAX: usize = 64;
 /// People whom an invite has let into one room with a password.
 pub const ROOM_ADMITTED_MAX: usize = 4096;
+/// Passwords that are compared for one request: the record may change while one is.
+pub const PROOFS_MAX: usize = 4;
+/// Rooms whose passwords a session has proven and need not give again.
+pub const ROOMS_OPENED_MAX: usize = 32;
 /// Entries of the audit log; older ones go.
 pub const AUDIT_ENTRIES_MAX: u32 = 10_000;
 /// Entries of the audit log in one answer.

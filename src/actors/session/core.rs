@@ -1,17 +1,24 @@
 //! The rules of one session: what a client may say when, and how often. Pure.
 
 use crate::net::limits::{
-    DATAGRAM_BYTES_MAX, REQUEST_BURST, REQUEST_COST_TEXT_BYTES, REQUEST_COST_WIDE,
-    REQUESTS_PER_SECOND, TEXT_BYTES_MAX,
+    DATAGRAM_BYTES_MAX, REQUEST_BURST, REQUEST_COST_PASSWORD, REQUEST_COST_TEXT_BYTES,
+    REQUEST_COST_WIDE, REQUESTS_PER_SECOND, TEXT_BYTES_MAX,
 };
 use crate::net::message::{ClientMessage, ErrorCode, MemberState, ServerMessage};
+use crate::net::moderation::Moderation;
+use crate::net::secret::Password;
 use std::time::Instant;
 
 /// What a client's message asks of the server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
     /// Go into this room.
-    Join(String),
+    Join {
+        /// Its name.
+        room: String,
+        /// Its password.
+        password: Option<Password>,
+    },
     /// Go out of the room.
     Leave,
     /// Say this to the room.
@@ -29,6 +36,8 @@ pub enum Request {
     ListUsers(Option<String>),
     /// Take another name.
     Rename(String),
+    /// Keep the name for him, with this password; or no longer.
+    Register(Option<Password>),
     /// Microphone and ears are like this now.
     State(MemberState),
     /// The connection is about to end on purpose.
@@ -44,16 +53,17 @@ pub enum Request {
 /// The state of one session.
 #[derive(Debug)]
 pub struct SessionCore {
+    secure: bool,
     tokens: f64,
     refilled: Instant,
     warned: bool,
 }
 
 impl SessionCore {
-    /// A session that has just come in.
+    /// A session that has just come in; `secure` where nobody else can read its connection.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
-        Self { tokens: f64::from(REQUEST_BURST), refilled: now, warned: false }
+    pub fn new(secure: bool, now: Instant) -> Self {
+        Self { secure, tokens: f64::from(REQUEST_BURST), refilled: now, warned: false }
     }
 
     /// What a message means. `None` for one that could not be read.
@@ -77,6 +87,9 @@ impl SessionCore {
         self.warned = false;
         match message {
             None => error(ErrorCode::BadMessage, []),
+            Some(message) if !self.secure && brings_password(&message) => {
+                error(ErrorCode::NeedsTls, [])
+            }
             Some(message) => read(message),
         }
     }
@@ -88,6 +101,7 @@ fn cost(message: &ClientMessage) -> u32 {
         1 + u32::try_from(text.len() / REQUEST_COST_TEXT_BYTES).unwrap_or(REQUEST_BURST)
     };
     match message {
+        message if brings_password(message) => REQUEST_COST_PASSWORD,
         ClientMessage::Chat { text: said } | ClientMessage::Private { text: said, .. } => {
             text(said)
         }
@@ -99,6 +113,16 @@ fn cost(message: &ClientMessage) -> u32 {
     }
 }
 
+/// Whether there is a password in it, which no eavesdropper may see and which takes time to hash.
+fn brings_password(message: &ClientMessage) -> bool {
+    matches!(
+        message,
+        ClientMessage::Join { password: Some(_), .. }
+            | ClientMessage::Register { .. }
+            | ClientMessage::Moderate { order: Moderation::RoomPassword { password: Some(_), .. } }
+    )
+}
+
 fn error<const N: usize>(code: ErrorCode, args: [(&str, String); N]) -> Request {
     Request::Answer(ServerMessage::error(code, args))
 }
@@ -106,7 +130,7 @@ fn error<const N: usize>(code: ErrorCode, args: [(&str, String); N]) -> Request 
 fn read(message: ClientMessage) -> Request {
     match message {
         ClientMessage::Hello(_) => error(ErrorCode::HelloTwice, []),
-        ClientMessage::Join { room, .. } => Request::Join(room),
+        ClientMessage::Join { room, password } => Request::Join { room, password },
         ClientMessage::Leave => Request::Leave,
         ClientMessage::Chat { text } => with_text(text, Request::Say),
         ClientMessage::Private { to, text } => with_text(text, |text| Request::Tell { to, text }),
@@ -117,10 +141,11 @@ fn read(message: ClientMessage) -> Request {
         ClientMessage::Ping { token } => Request::Answer(ServerMessage::Pong { token }),
         ClientMessage::Bye => Request::Bye,
         ClientMessage::Voice { packet } => Request::Voice(packet),
-        ClientMessage::Register { .. }
-        | ClientMessage::Unregister
-        | ClientMessage::Moderate { .. }
-        | ClientMessage::Unknown => error(ErrorCode::UnknownType, []),
+        ClientMessage::Register { password } => Request::Register(Some(password)),
+        ClientMessage::Unregister => Request::Register(None),
+        ClientMessage::Moderate { .. } | ClientMessage::Unknown => {
+            error(ErrorCode::UnknownType, [])
+        }
     }
 }
 
@@ -149,7 +174,7 @@ mod tests {
 
     #[test]
     fn texts_have_a_bound_and_no_escape_sequences() {
-        let mut core = SessionCore::new(clock::now());
+        let mut core = SessionCore::new(true, clock::now());
         let mut say = |text: &str| {
             core.handle(Some(ClientMessage::Chat { text: text.to_owned() }), clock::now())
         };
@@ -161,7 +186,7 @@ mod tests {
     #[test]
     fn a_flood_gets_one_answer_and_then_the_average_rate() {
         let start = clock::now();
-        let mut core = SessionCore::new(start);
+        let mut core = SessionCore::new(true, start);
         let mut ping = |at| core.handle(Some(ClientMessage::Ping { token: 1 }), at);
         for _ in 0..REQUEST_BURST {
             assert_eq!(ping(start), Request::Answer(ServerMessage::Pong { token: 1 }));
@@ -177,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_or_is_not_known_is_a_typed_error() {
-        let mut core = SessionCore::new(clock::now());
+        let mut core = SessionCore::new(true, clock::now());
         assert_eq!(code(&core.handle(None, clock::now())), Some(ErrorCode::BadMessage));
         let unknown = core.handle(Some(ClientMessage::Unknown), clock::now());
         assert_eq!(code(&unknown), Some(ErrorCode::UnknownType));
