@@ -6,6 +6,7 @@
 pub mod access;
 pub mod connection;
 pub mod forwarder;
+pub mod identity;
 pub mod lobby;
 pub mod outbox;
 pub mod room;

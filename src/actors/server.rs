@@ -1,5 +1,6 @@
 //! Starting and stopping: sockets, forwarders, the lobby, the door.
 
+use super::connection::door::{self, Security};
 use super::connection::{Caller, Reception, serve};
 use super::forwarder::core::{Counters, ProbeSource};
 use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop};
@@ -24,7 +25,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const STOP_POLL: Duration = Duration::from_millis(10);
 
 /// What a server is started with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Where the control connection is listened for.
     pub tcp: SocketAddr,
@@ -32,13 +33,15 @@ pub struct ServerConfig {
     pub udp: SocketAddr,
     /// Forwarders; one for each core if left out.
     pub forwarders: Option<usize>,
+    /// How control connections are secured.
+    pub security: Security,
 }
 
 impl ServerConfig {
-    /// A server that listens at these addresses, everything else as by default.
+    /// A server that listens at these addresses, in the plain form, everything else as by default.
     #[must_use]
     pub fn new(tcp: SocketAddr, udp: SocketAddr, forwarders: Option<usize>) -> Self {
-        Self { tcp, udp, forwarders }
+        Self { tcp, udp, forwarders, security: Security::Plain }
     }
 }
 
@@ -142,7 +145,7 @@ impl Server {
         let lobby = Lobby::new(u32::from_be_bytes(*random.expose()), routes.clone()).start();
         let udp = group.address;
         let reception = Rc::new(Reception::new(lobby, routes, streams, udp.port()));
-        let door = actix_rt::spawn(accept(listener, Rc::clone(&reception)));
+        let door = actix_rt::spawn(accept(listener, Rc::clone(&reception), config.security));
         Ok(Self { tcp, udp, note: group.fallback, reception, forwarders, meters, door, died })
     }
 
@@ -164,7 +167,8 @@ impl Server {
         (self.forwarders.len(), self.note.as_deref())
     }
 
-    /// Serves one more control connection, over any stream.
+    /// Serves one more control connection, over any stream, as it is: the server's own security is
+    /// for those that it accepts itself.
     pub fn connect<S: AsyncRead + AsyncWrite + 'static>(&self, stream: S, caller: Caller) {
         actix_rt::spawn(serve(Rc::clone(&self.reception), stream, caller));
     }
@@ -222,13 +226,14 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, reception: Rc<Reception>) {
+async fn accept(listener: TcpListener, reception: Rc<Reception>, security: Security) {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
                 let _ = stream.set_nodelay(true);
                 let caller = Caller { address: Some(from.ip().to_canonical()), binding: None };
-                actix_rt::spawn(serve(Rc::clone(&reception), stream, caller));
+                let (reception, security) = (Rc::clone(&reception), security.clone());
+                actix_rt::spawn(door::open(reception, security, stream, caller));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
