@@ -6,8 +6,10 @@
 pub mod access;
 pub mod connection;
 pub mod forwarder;
+pub mod identity;
 pub mod lobby;
 pub mod outbox;
+pub mod public;
 pub mod room;
 pub mod routes;
 pub mod server;

@@ -67,6 +67,15 @@ pub struct Caller {
     pub binding: Option<ChannelBinding>,
 }
 
+/// Counts a connection as open while it lives.
+struct Counted<'a>(&'a Reception);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+    }
+}
+
 type Frames<S> = FramedRead<ReadHalf<S>, LengthDelimitedCodec>;
 
 impl Reception {
@@ -103,6 +112,11 @@ impl Reception {
         self.half_open.borrow_mut().clear();
     }
 
+    fn count(&self) -> Counted<'_> {
+        self.open.set(self.open.get() + 1);
+        Counted(self)
+    }
+
     /// Takes a place among the half-open connections; the oldest loses his if there is none left.
     fn knock(&self) -> (u64, oneshot::Receiver<()>) {
         let mut half_open = self.half_open.borrow_mut();
@@ -121,7 +135,7 @@ pub async fn serve<S>(reception: Rc<Reception>, stream: S, caller: Caller)
 where
     S: AsyncRead + AsyncWrite + 'static,
 {
-    reception.open.set(reception.open.get() + 1);
+    let _open = reception.count();
     let (read, write) = tokio::io::split(stream);
     let mut frames = FramedRead::with_capacity(read, frame::codec(), READ_BUFFER_BYTES);
     let outbox = Outbox::default();
@@ -152,7 +166,6 @@ where
         outbox.finish();
         let _ = timeout(GOODBYE_TIMEOUT, writer).await;
     }
-    reception.open.set(reception.open.get().saturating_sub(1));
 }
 
 /// Why the writer ended before the reader.
@@ -179,7 +192,7 @@ async fn write_all<S: AsyncWrite>(mut write: WriteHalf<S>, outbox: Outbox) {
         for piece in bytes.chunks(WRITE_PIECE_BYTES) {
             let written = tokio::select! {
                 biased;
-                written = timeout(WRITE_STALL_MAX, write.write_all(piece)) => written,
+                written = timeout(WRITE_STALL_MAX, write_piece(&mut write, piece)) => written,
                 () = outbox.cut_off() => return,
             };
             if !matches!(written, Ok(Ok(()))) {
@@ -188,6 +201,12 @@ async fn write_all<S: AsyncWrite>(mut write: WriteHalf<S>, outbox: Outbox) {
         }
     }
     let _ = timeout(GOODBYE_TIMEOUT, write.shutdown()).await;
+}
+
+/// To the network, and not only into the buffer that TLS writes its records to.
+async fn write_piece<S: AsyncWrite>(write: &mut WriteHalf<S>, piece: &[u8]) -> std::io::Result<()> {
+    write.write_all(piece).await?;
+    write.flush().await
 }
 
 /// A session that the lobby has let in, or is about to. Whatever becomes of the connection, the
@@ -500,10 +519,12 @@ async fn listen<S: AsyncRead>(
     }
 }
 
+pub mod door;
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actors::lobby::Gate;
+    use crate::actors::access::gate::Gate;
     use crate::net::limits::PING_INTERVAL;
     use std::time::Duration;
     use tokio::io::DuplexStream;

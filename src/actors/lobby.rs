@@ -3,7 +3,8 @@
 pub mod core;
 
 use self::core::{Admission, Ask, LobbyCore, Refusal, Vacated};
-use super::access::core::{AccessCore, Claim, Denial, Facts, Lock, Proofs};
+use super::access::core::{Claim, Denial, Facts, Lock, Proofs};
+use super::access::gate::Gate;
 use super::access::password::{HashError, Hasher};
 use super::access::store::{Commit, NotWritten, Store};
 use super::outbox::Outbox;
@@ -36,27 +37,6 @@ pub struct Lobby {
     store: Store,
     hasher: Hasher,
     issuer: Option<Issuer>,
-}
-
-/// Who may come in, and where that is kept.
-pub struct Gate {
-    /// The rules, with what the store held.
-    pub access: AccessCore,
-    /// Where changes go.
-    pub store: Store,
-    /// Compares passwords; shared with the connections.
-    pub hasher: Hasher,
-    /// What stands in invites; none without TLS, where a token would be shown to everyone.
-    pub issuer: Option<Issuer>,
-}
-
-impl Gate {
-    /// Open to anyone, and nothing is kept.
-    #[must_use]
-    pub fn open() -> Self {
-        let (access, store) = (AccessCore::default(), Store::ephemeral());
-        Self { access, store, hasher: Hasher::default(), issuer: None }
-    }
 }
 
 struct Client {

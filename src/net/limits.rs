@@ -35,7 +35,9 @@ pub const INVITE_BYTES_MAX: usize = 1024;
 /// Codecs or features that one `Hello` may name.
 pub const HELLO_ENTRIES_MAX: usize = 16;
 
-/// How long a new connection may take to say `Hello`.
+/// How long a TLS handshake may take, from the first byte to the last, at either end.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a new connection may take to say `Hello`, after the handshake.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a session may stay without a sign of life before it is removed.
 pub const LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);
@@ -56,7 +58,8 @@ pub const WRITE_STALL_MAX: Duration = Duration::from_secs(20);
 
 /// Sessions that have said `Hello`, over the whole server.
 pub const SESSIONS_MAX: usize = 16_384;
-/// Connections that have not said `Hello`; beyond it the oldest of them is dropped for the newest.
+/// Connections that have not said `Hello`, TLS handshakes under way among them; beyond it the oldest
+/// of them is dropped for the newest.
 pub const HALF_OPEN_MAX: usize = 512;
 /// Rooms at once.
 pub const ROOMS_MAX: usize = 4096;
@@ -79,6 +82,10 @@ pub const IDENTITIES_MAX: usize = 65_536;
 pub const IDENTITY_DEVICES_MAX: usize = 16;
 /// Invites that can still be used.
 pub const INVITES_MAX: usize = 4096;
+/// How many may use the guests' invite of a first start, ...
+pub const GUEST_INVITE_USES: u32 = 50;
+/// ... and how long.
+pub const GUEST_INVITE_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 /// Bans and silences in force.
 pub const SANCTIONS_MAX: usize = 4096;
 /// Rooms that are kept when empty.
@@ -109,6 +116,13 @@ pub const HASHING_AT_ONCE: usize = 2;
 pub const HASHING_QUEUE_MAX: usize = 64;
 /// Batches of changes that wait for the disk.
 pub const STORE_QUEUE_MAX: usize = 1024;
+
+/// How often the files of the server's certificate are looked at.
+pub const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
+/// Largest file of a certificate or a key, in bytes.
+pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
+/// How long a file of the state directory may be locked by another process.
+pub const STATE_LOCK_MAX: Duration = Duration::from_secs(5);
 
 /// Mailbox of the lobby: one open request and one farewell for each session.
 pub const LOBBY_MAILBOX: usize = 2 * SESSIONS_MAX + 64;
@@ -201,6 +215,8 @@ pub const SCREEN_LINES_MAX: usize = 2000;
 pub const ADDRESSES_TRIED_MAX: usize = 8;
 /// How long a connection attempt may take, over all addresses of the host.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest file of known servers, in bytes.
+pub const KNOWN_SERVERS_BYTES_MAX: u64 = 1024 * 1024;
 /// How long the server may take to answer a request before the user is told.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// First and longest pause between two attempts to come back.

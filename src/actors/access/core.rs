@@ -360,6 +360,12 @@ impl AccessCore {
         core
     }
 
+    /// Whether nothing has ever been kept.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.next_id <= 1
+    }
+
     /// What has changed since the last call, for the store.
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
