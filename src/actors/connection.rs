@@ -3,9 +3,11 @@
 //! It takes any stream. Before `Hello` there is no actor, only this task and a place among the
 //! half-open connections; when those are too many the oldest goes, so that idlers keep nobody out.
 
+use super::access::attempts::Origin;
 use super::access::core::{Denial, Lock, Proofs};
 use super::access::password::Hasher;
 use super::access::store::Commit;
+use super::limits::Limits;
 use super::lobby::core::{Admission, Refusal};
 use super::lobby::{Admit, Attach, Farewell, Lobby};
 use super::outbox::{Outbox, Take};
@@ -16,8 +18,8 @@ use crate::net::device::{ChannelBinding, DeviceId};
 use crate::net::frame;
 use crate::net::ids::{SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{
-    GOODBYE_TIMEOUT, HALF_OPEN_MAX, HELLO_ATTEMPTS_MAX, HELLO_ENTRIES_MAX, HELLO_TIMEOUT,
-    LIVENESS_TIMEOUT, PROOFS_MAX, WRITE_PIECE_BYTES, WRITE_STALL_MAX,
+    CONNECTIONS_TURNED_AWAY_MAX, GOODBYE_TIMEOUT, HELLO_ATTEMPTS_MAX, HELLO_ENTRIES_MAX,
+    HELLO_TIMEOUT, LIVENESS_TIMEOUT, PROOFS_MAX, WRITE_PIECE_BYTES, WRITE_STALL_MAX,
 };
 use crate::net::message::{
     ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, LeaveReason, PROTOCOL_VERSION,
@@ -28,7 +30,7 @@ use crate::net::secret::{NoRandomness, Password, ResumeSecret, Secret};
 use actix::prelude::*;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -52,9 +54,12 @@ pub struct Reception {
     pub udp_port: u16,
     /// Compares passwords.
     pub hasher: Hasher,
+    /// What one client or address may ask.
+    pub limits: Arc<Limits>,
     next_session: Cell<u64>,
-    half_open: RefCell<BTreeMap<u64, oneshot::Sender<()>>>,
+    half_open: RefCell<BTreeMap<u64, (Origin, oneshot::Sender<()>)>>,
     next_half_open: Cell<u64>,
+    from: RefCell<HashMap<Origin, usize>>,
     open: Cell<usize>,
 }
 
@@ -65,6 +70,31 @@ pub struct Caller {
     pub address: Option<IpAddr>,
     /// What binds a device's proof to this connection; only inside TLS.
     pub binding: Option<ChannelBinding>,
+    /// He has more connections than he may, and is only told so.
+    pub crowded: bool,
+}
+
+/// A connection that counts for its address while it is open.
+pub struct FromAddress {
+    reception: Rc<Reception>,
+    origin: Origin,
+}
+
+impl Drop for FromAddress {
+    fn drop(&mut self) {
+        let mut from = self.reception.from.borrow_mut();
+        if let Some(count) = from.get_mut(&self.origin) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                from.remove(&self.origin);
+            }
+        }
+    }
+}
+
+/// This machine's own connections: a proxy may stand there for many.
+fn is_own(address: Option<IpAddr>) -> bool {
+    address.is_none_or(|address| address.to_canonical().is_loopback())
 }
 
 /// Counts a connection as open while it lives.
@@ -87,6 +117,7 @@ impl Reception {
         streams: Vec<mpsc::Sender<StreamDatagram>>,
         udp_port: u16,
         hasher: Hasher,
+        limits: Arc<Limits>,
     ) -> Self {
         Self {
             lobby,
@@ -94,6 +125,8 @@ impl Reception {
             streams,
             udp_port,
             hasher,
+            limits,
+            from: RefCell::default(),
             next_session: Cell::new(1),
             half_open: RefCell::default(),
             next_half_open: Cell::new(0),
@@ -112,20 +145,47 @@ impl Reception {
         self.half_open.borrow_mut().clear();
     }
 
+    /// Counts a connection for its address. `None`: there are far too many, and it gets no answer.
+    /// The flag says that there are too many, and that he is to be told so.
+    pub fn count_from(self: &Rc<Self>, address: Option<IpAddr>) -> Option<(FromAddress, bool)> {
+        let origin = Origin::of(address);
+        let mut from = self.from.borrow_mut();
+        let count = from.entry(origin).or_default();
+        let most = self.limits.connections_per_address;
+        let own = is_own(address);
+        if !own && *count >= most.saturating_add(CONNECTIONS_TURNED_AWAY_MAX) {
+            return None;
+        }
+        *count += 1;
+        let crowded = !own && *count > most;
+        Some((FromAddress { reception: Rc::clone(self), origin }, crowded))
+    }
+
     fn count(&self) -> Counted<'_> {
         self.open.set(self.open.get() + 1);
         Counted(self)
     }
 
-    /// Takes a place among the half-open connections; the oldest loses his if there is none left.
-    fn knock(&self) -> (u64, oneshot::Receiver<()>) {
+    /// Takes a place among the half-open connections; the oldest of the same address, or of all,
+    /// loses his if there is none left.
+    fn knock(&self, address: Option<IpAddr>) -> (u64, oneshot::Receiver<()>) {
         let mut half_open = self.half_open.borrow_mut();
-        if half_open.len() >= HALF_OPEN_MAX {
+        let origin = Origin::of(address);
+        if !is_own(address) {
+            let mut same = half_open.iter().filter(|(_, (from, _))| *from == origin);
+            let oldest = same.next().map(|(ticket, _)| *ticket);
+            if let Some(oldest) = oldest
+                && same.count() + 1 >= self.limits.half_open_per_address
+            {
+                half_open.remove(&oldest);
+            }
+        }
+        if half_open.len() >= self.limits.half_open {
             half_open.pop_first();
         }
         let ticket = self.next_half_open.replace(self.next_half_open.get() + 1);
         let (sender, evicted) = oneshot::channel();
-        half_open.insert(ticket, sender);
+        half_open.insert(ticket, (origin, sender));
         (ticket, evicted)
     }
 }
@@ -138,7 +198,7 @@ where
     let _open = reception.count();
     let (read, write) = tokio::io::split(stream);
     let mut frames = FramedRead::with_capacity(read, frame::codec(), READ_BUFFER_BYTES);
-    let outbox = Outbox::default();
+    let outbox = Outbox::with_bytes_max(reception.limits.queued_bytes);
     let mut writer = std::pin::pin!(write_all(write, outbox.clone()));
     let mut written = false;
     let session = tokio::select! {
@@ -246,7 +306,7 @@ async fn greet<S: AsyncRead>(
     frames: &mut Frames<S>,
     outbox: &Outbox,
 ) -> Option<Admitted> {
-    let (ticket, mut evicted) = reception.knock();
+    let (ticket, mut evicted) = reception.knock(caller.address);
     let deadline = Instant::now() + HELLO_TIMEOUT;
     let mut session = None;
     for _ in 0..HELLO_ATTEMPTS_MAX {
@@ -268,6 +328,12 @@ async fn greet<S: AsyncRead>(
             break;
         };
         let Some((re, hello)) = read_hello(frame, outbox) else { break };
+        if caller.crowded {
+            let max = reception.limits.connections_per_address.to_string();
+            outbox.answer(re, ServerMessage::error(ErrorCode::TooManyConnections, [("max", max)]));
+            outbox.close(GoodbyeReason::Full);
+            break;
+        }
         // A refused name may be followed by another, within the same time.
         session = admit(reception, caller, hello, re, outbox).await;
         if session.is_some() {
@@ -417,7 +483,7 @@ async fn admit(
         outbox.answer(re, ServerMessage::error(ErrorCode::NotKept, []));
         return None;
     }
-    let voice = Arc::new(SessionVoice::new(admission.base));
+    let voice = Arc::new(SessionVoice::with_rates(admission.base, reception.limits.voice()));
     let owner = admission.base.owner(reception.streams.len());
     let mut codecs: Vec<Codec> = hello.codecs.into_iter().take(HELLO_ENTRIES_MAX).collect();
     codecs.retain(|codec| *codec != Codec::Unknown);
@@ -435,6 +501,7 @@ async fn admit(
         voice: Arc::clone(&voice),
         outbox: outbox.clone(),
         secure: caller.binding.is_some(),
+        limits: Arc::clone(&reception.limits),
         lobby: reception.lobby.clone(),
         routes: reception.routes.clone(),
         streams: reception.streams.get(owner)?.clone(),
@@ -523,6 +590,7 @@ pub mod door;
 
 #[cfg(test)]
 mod tests {
+    use super::door::Security;
     use super::*;
     use crate::actors::access::gate::Gate;
     use crate::net::limits::PING_INTERVAL;
@@ -532,11 +600,16 @@ mod tests {
     /// A reception whose forwarders take everything at once, so that no socket is needed and the
     /// clock can be a virtual one.
     fn reception() -> Rc<Reception> {
+        reception_with(Limits::default())
+    }
+
+    fn reception_with(limits: Limits) -> Rc<Reception> {
+        let limits = Arc::new(limits);
         let routes = Routes::new(1);
         routes.feeds()[0].retire();
-        let lobby = Lobby::new(0, routes.clone(), Gate::open()).start();
+        let lobby = Lobby::new(0, routes.clone(), Gate::open(), Arc::clone(&limits)).start();
         let (streams, _) = mpsc::channel(1);
-        Rc::new(Reception::new(lobby, routes, vec![streams], 0, Hasher::default()))
+        Rc::new(Reception::new(lobby, routes, vec![streams], 0, Hasher::default(), limits))
     }
 
     struct Client {
@@ -598,6 +671,53 @@ mod tests {
             last = Some(message);
         }
         assert_eq!(last, Some(ServerMessage::goodbye(GoodbyeReason::Timeout)));
+    }
+
+    #[actix::test]
+    async fn too_many_connections_of_one_address_are_told_so_and_others_are_not_disturbed() {
+        let limits = Limits { connections_per_address: 2, ..Limits::default() };
+        let reception = reception_with(limits);
+        let knock = |address: &str| {
+            let (near, far) = tokio::io::duplex(4096);
+            let address = Some(address.parse().unwrap());
+            let caller = Caller { address, ..Caller::default() };
+            actix_rt::spawn(door::open(Rc::clone(&reception), Security::Plain, far, caller));
+            let (read, write) = tokio::io::split(near);
+            Client { frames: FramedRead::new(read, frame::codec()), write }
+        };
+        let mut came = 0;
+        let mut hello = async |mut client: Client| {
+            came += 1;
+            let hello = Hello::new(&format!("user {came}"));
+            client.say(ClientMessage::Hello(Box::new(hello))).await;
+            let answer = client.read().await;
+            (client, answer)
+        };
+        let (first, answer) = hello(knock("192.0.2.1")).await;
+        assert!(matches!(answer, Some(ServerMessage::Welcome(_))));
+        let _second = hello(knock("192.0.2.1")).await;
+        let (_third, answer) = hello(knock("192.0.2.1")).await;
+        let max = ("max", "2".to_owned());
+        assert_eq!(answer, Some(ServerMessage::error(ErrorCode::TooManyConnections, [max])));
+        let mut idle: Vec<Client> =
+            (0..2 * CONNECTIONS_TURNED_AWAY_MAX).map(|_| knock("192.0.2.1")).collect();
+        let mut last = idle.pop().unwrap();
+        assert_eq!(last.read().await, None, "far too many get no answer");
+        let (_other, answer) = hello(knock("192.0.2.2")).await;
+        assert!(matches!(answer, Some(ServerMessage::Welcome(_))));
+        let (_own, answer) = hello(knock("127.0.0.1")).await;
+        assert!(matches!(answer, Some(ServerMessage::Welcome(_))));
+        drop((first, idle));
+        let gone = async {
+            loop {
+                let (_again, answer) = hello(knock("192.0.2.1")).await;
+                if matches!(answer, Some(ServerMessage::Welcome(_))) {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(20), gone).await.unwrap();
     }
 
     #[actix::test]

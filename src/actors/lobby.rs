@@ -7,6 +7,7 @@ use super::access::core::{Claim, Denial, Facts, Lock, Proofs};
 use super::access::gate::Gate;
 use super::access::password::{HashError, Hasher};
 use super::access::store::{Commit, NotWritten, Store};
+use super::limits::Limits;
 use super::outbox::Outbox;
 use super::room::core::{Change, Member};
 use super::room::{self, Room};
@@ -213,9 +214,9 @@ pub struct Census;
 impl Lobby {
     /// A lobby with nobody in it. `random` decides where SSRCs begin.
     #[must_use]
-    pub fn new(random: u32, routes: Routes, gate: Gate) -> Self {
+    pub fn new(random: u32, routes: Routes, gate: Gate, limits: Arc<Limits>) -> Self {
         Self {
-            core: LobbyCore::new(random, gate.access),
+            core: LobbyCore::new(random, gate.access, limits),
             rooms: BTreeMap::new(),
             clients: BTreeMap::new(),
             routes,

@@ -5,6 +5,7 @@ use super::connection::door::{self, Security};
 use super::connection::{Caller, Reception, serve};
 use super::forwarder::core::{Counters, ProbeSource};
 use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop};
+use super::limits::Limits;
 use super::lobby::{Census, CloseAll, Lobby};
 use super::public;
 use super::routes::{Routes, StreamDatagram};
@@ -44,6 +45,8 @@ pub struct ServerConfig {
     pub security: Security,
     /// What the server knows of people, and where that is kept.
     pub keeping: Keeping,
+    /// What one client, address or room may ask.
+    pub limits: Arc<Limits>,
 }
 
 /// What a server knows of people, and where that is kept.
@@ -63,7 +66,14 @@ impl ServerConfig {
     /// A server that listens at these addresses, in the plain form, everything else as by default.
     #[must_use]
     pub fn new(tcp: SocketAddr, udp: SocketAddr, forwarders: Option<usize>) -> Self {
-        Self { tcp, udp, forwarders, security: Security::Plain, keeping: Keeping::default() }
+        Self {
+            tcp,
+            udp,
+            forwarders,
+            security: Security::Plain,
+            keeping: Keeping::default(),
+            limits: Arc::default(),
+        }
     }
 }
 
@@ -153,6 +163,7 @@ impl Server {
         let random = Secret::<4>::random()?;
         // Before any thread is started: what is refused here leaves nothing behind.
         let issuer = config.issuer(tcp);
+        let limits = config.limits;
         let Keeping { store, password, .. } = config.keeping;
         let mut gate = Gate::from_store(store, password, issuer).await?;
         let invites = gate.first_invites(clock::unix_ms()).await?;
@@ -184,9 +195,15 @@ impl Server {
             meters.push(meter);
             streams.push(sender);
         }
-        let lobby = Lobby::new(u32::from_be_bytes(*random.expose()), routes.clone(), gate).start();
+        let lobby = Lobby::new(
+            u32::from_be_bytes(*random.expose()),
+            routes.clone(),
+            gate,
+            Arc::clone(&limits),
+        )
+        .start();
         let udp = group.address;
-        let reception = Rc::new(Reception::new(lobby, routes, streams, udp.port(), hasher));
+        let reception = Rc::new(Reception::new(lobby, routes, streams, udp.port(), hasher, limits));
         let door = actix_rt::spawn(accept(listener, Rc::clone(&reception), config.security));
         let note = group.fallback;
         Ok(Self { tcp, udp, note, invites, reception, forwarders, meters, door, died })
@@ -280,7 +297,8 @@ async fn accept(listener: TcpListener, reception: Rc<Reception>, security: Secur
         match listener.accept().await {
             Ok((stream, from)) => {
                 let _ = stream.set_nodelay(true);
-                let caller = Caller { address: Some(from.ip().to_canonical()), binding: None };
+                let address = Some(from.ip().to_canonical());
+                let caller = Caller { address, ..Caller::default() };
                 let (reception, security) = (Rc::clone(&reception), security.clone());
                 actix_rt::spawn(door::open(reception, security, stream, caller));
             }

@@ -6,6 +6,7 @@
 pub mod core;
 
 use self::core::{Request, SessionCore};
+use super::limits::Limits;
 use super::lobby::{self, Lobby, Placed};
 use super::outbox::Outbox;
 use super::room::core::Change;
@@ -66,6 +67,8 @@ pub struct Parts {
     pub routes: Routes,
     /// Nobody else can read his connection.
     pub secure: bool,
+    /// What he may ask of the server.
+    pub limits: Arc<Limits>,
     /// Voice inside the control connection goes here.
     pub streams: mpsc::Sender<StreamDatagram>,
 }
@@ -87,7 +90,7 @@ impl Session {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self {
-            core: SessionCore::new(parts.secure, clock::now()),
+            core: SessionCore::new(parts.secure, &parts.limits, clock::now()),
             parts,
             room: None,
             path: None,

@@ -71,6 +71,24 @@ pub const REQUESTS_PER_SECOND: u32 = 50;
 pub const REQUEST_COST_WIDE: u32 = 4;
 /// What a request counts for that brings a password to be hashed.
 pub const REQUEST_COST_PASSWORD: u32 = 20;
+/// Texts that a session may send in one second, on average, ...
+pub const CHATS_PER_SECOND: u32 = 10;
+/// ... and at once.
+pub const CHATS_BURST: u32 = 100;
+/// Rooms that a session may enter in one minute, on average, ...
+pub const JOINS_PER_MINUTE: u32 = 60;
+/// ... and at once.
+pub const JOINS_BURST: u32 = 30;
+/// Names that a session may take in one minute, on average, ...
+pub const RENAMES_PER_MINUTE: u32 = 12;
+/// ... and at once.
+pub const RENAMES_BURST: u32 = 10;
+/// Connections from one address, this machine's own apart.
+pub const CONNECTIONS_PER_ADDRESS: usize = 100;
+/// Connections beyond that number that are told so; more are closed without a word.
+pub const CONNECTIONS_TURNED_AWAY_MAX: usize = 8;
+/// Connections from one address that have not said `Hello`.
+pub const HALF_OPEN_PER_ADDRESS: usize = 32;
 /// Bytes of text that count for as much as one request.
 pub const REQUEST_COST_TEXT_BYTES: usize = 1024;
 /// Messages that a session may send at once before the average counts.
@@ -151,14 +169,10 @@ pub const SEND_BATCH: usize = 256;
 pub const RECEIVE_LOOP_MAX: usize = 512;
 /// Packets that a replay window remembers.
 pub const REPLAY_WINDOW: u64 = 1024;
-/// Voice packets of one second that a session may send, on average, ...
-pub const VOICE_PACKETS_PER_SECOND: f64 = 200.0;
-/// ... and at once.
-pub const VOICE_PACKETS_BURST: f64 = 300.0;
-/// Voice bytes of one second that a session may send, on average, ...
-pub const VOICE_BYTES_PER_SECOND: f64 = 256.0 * 1024.0;
-/// ... and at once.
-pub const VOICE_BYTES_BURST: f64 = 512.0 * 1024.0;
+/// Voice packets of one second that a session may send, on average; half as many more at once.
+pub const VOICE_PACKETS_PER_SECOND: u32 = 200;
+/// Voice bytes of one second that a session may send, on average; twice as many at once.
+pub const VOICE_BYTES_PER_SECOND: u32 = 256 * 1024;
 /// Beginnings and ends of talkspurts are told no more often than this.
 pub const TALKSPURT_NEWS_INTERVAL: Duration = Duration::from_millis(200);
 /// Silence after which an unclosed talkspurt is taken for ended.
@@ -201,7 +215,7 @@ pub const REQUEST_QUEUE_MAX: usize = 256;
 /// Requests sent and not answered yet; more wait in the queue.
 pub const REQUESTS_OPEN_MAX: usize = 128;
 /// Requests of one second that the client sends at most, on average; below what a server allows.
-pub const CLIENT_REQUESTS_PER_SECOND: u32 = 30;
+pub const CLIENT_REQUESTS_PER_SECOND: u32 = 10;
 /// Requests that the client sends at once before the average counts.
 pub const CLIENT_REQUEST_BURST: u32 = 60;
 /// Events on their way from the client's control connection to its console. While less than

@@ -37,8 +37,10 @@ pub async fn open<S>(reception: Rc<Reception>, security: Security, stream: S, ca
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let Some((_counted, crowded)) = reception.count_from(caller.address) else { return };
+    let caller = Caller { crowded, ..caller };
     let Security::Tls(config) = security else { return serve(reception, stream, caller).await };
-    let Some((stream, binding)) = admit(&reception, config, stream).await else { return };
+    let Some((stream, binding)) = admit(&reception, config, stream, &caller).await else { return };
     serve(reception, stream, Caller { binding, ..caller }).await;
 }
 
@@ -48,12 +50,13 @@ async fn admit<S>(
     reception: &Reception,
     config: Arc<ServerConfig>,
     stream: S,
+    caller: &Caller,
 ) -> Option<(TlsStream<Rewound<S>>, Option<ChannelBinding>)>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let _open = reception.count();
-    let (ticket, evicted) = reception.knock();
+    let (ticket, evicted) = reception.knock(caller.address);
     let outcome = tokio::select! {
         biased;
         _ = evicted => None,

@@ -5,15 +5,15 @@
 //! moderators stay in the registry when they are empty.
 
 use crate::actors::access::core::{AccessCore, Claim, Denial, Facts, IdentityId, Proofs};
+use crate::actors::limits::Limits;
 use crate::net::ids::{MemberId, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
-use crate::net::limits::{
-    LIST_TOTAL_MAX, ROOM_MEMBERS_MAX, ROOMS_MAX, ROOMS_OPENED_MAX, SESSIONS_MAX,
-};
+use crate::net::limits::{LIST_TOTAL_MAX, ROOMS_OPENED_MAX};
 use crate::net::message::{ErrorCode, RoomInfo, ServerMessage, Standing};
 use crate::net::moderation::SanctionKind;
 use crate::net::name::{NameKeys, RoomName, UserName};
 use crate::net::secret::ResumeSecret;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Names in use, by everything that must differ.
 #[derive(Debug)]
@@ -83,6 +83,7 @@ struct RoomEntry {
 pub struct LobbyCore {
     /// Who may come in, and what they may do there.
     pub access: AccessCore,
+    limits: Arc<Limits>,
     sessions: BTreeMap<SessionId, Entry>,
     users: NameIndex<MemberId>,
     by_member: BTreeMap<MemberId, SessionId>,
@@ -159,9 +160,10 @@ pub struct Vacated {
 impl LobbyCore {
     /// A server with nobody on it. `random` decides where SSRCs begin (RFC 3550, 8.1).
     #[must_use]
-    pub fn new(random: u32, access: AccessCore) -> Self {
+    pub fn new(random: u32, access: AccessCore, limits: Arc<Limits>) -> Self {
         let mut core = Self {
             access,
+            limits,
             sessions: BTreeMap::new(),
             users: NameIndex::default(),
             by_member: BTreeMap::new(),
@@ -205,8 +207,9 @@ impl LobbyCore {
         if let Some(lost) = lost {
             return Ok(self.take_over(lost, session, fresh, &claim, now_ms)?);
         }
-        if self.sessions.len() >= SESSIONS_MAX {
-            return Err(refuse(ErrorCode::ServerFull, [("max", SESSIONS_MAX.to_string())]).into());
+        let most = self.limits.sessions;
+        if self.sessions.len() >= most {
+            return Err(refuse(ErrorCode::ServerFull, [("max", most.to_string())]).into());
         }
         let name = UserName::parse(name)
             .map_err(|why| refuse(ErrorCode::BadName, [("why", why.to_string())]))?;
@@ -381,7 +384,7 @@ impl LobbyCore {
         let name = RoomName::parse(text)
             .map_err(|why| refuse(ErrorCode::BadRoom, [("why", why.to_string())]))?;
         let keys = name.keys();
-        let full = u32::try_from(ROOM_MEMBERS_MAX).unwrap_or(u32::MAX);
+        let full = u32::try_from(self.limits.members_per_room).unwrap_or(u32::MAX);
         if let Some(entry) = self.room_names.same(&keys).and_then(|id| self.rooms.get(&id)) {
             if entry.members >= full {
                 return Err(refuse(ErrorCode::RoomFull, [("max", full.to_string())]));
@@ -392,8 +395,9 @@ impl LobbyCore {
             let args = [("room", name.to_string()), ("like", other.name.to_string())];
             return Err(refuse(ErrorCode::RoomLooksTaken, args));
         }
-        if self.rooms.len() >= ROOMS_MAX {
-            return Err(refuse(ErrorCode::TooManyRooms, [("max", ROOMS_MAX.to_string())]));
+        let most = self.limits.rooms;
+        if self.rooms.len() >= most {
+            return Err(refuse(ErrorCode::TooManyRooms, [("max", most.to_string())]));
         }
         Ok(name)
     }
@@ -560,7 +564,7 @@ mod tests {
     }
 
     fn lobby(names: &[&str]) -> LobbyCore {
-        let mut lobby = LobbyCore::new(7, AccessCore::default());
+        let mut lobby = LobbyCore::new(7, AccessCore::default(), Arc::default());
         for (k, name) in names.iter().enumerate() {
             come(&mut lobby, k as u64, name, None, k as u8).unwrap();
         }
@@ -698,7 +702,7 @@ mod tests {
 
     #[test]
     fn ssrcs_are_never_given_twice() {
-        let mut lobby = LobbyCore::new(u32::MAX, AccessCore::default());
+        let mut lobby = LobbyCore::new(u32::MAX, AccessCore::default(), Arc::default());
         let mut seen = std::collections::BTreeSet::new();
         for k in 0..1000 {
             let admission = come(&mut lobby, k, "x", None, 0).unwrap();

@@ -19,9 +19,9 @@ use tokio_rustls::{TlsConnector, client};
 fn reception() -> Rc<Reception> {
     let routes = Routes::new(1);
     routes.feeds()[0].retire();
-    let lobby = Lobby::new(0, routes.clone(), Gate::open()).start();
+    let lobby = Lobby::new(0, routes.clone(), Gate::open(), Arc::default()).start();
     let (streams, _) = mpsc::channel(1);
-    Rc::new(Reception::new(lobby, routes, vec![streams], 0, Hasher::default()))
+    Rc::new(Reception::new(lobby, routes, vec![streams], 0, Hasher::default(), Arc::default()))
 }
 
 struct House {
