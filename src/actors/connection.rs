@@ -46,6 +46,8 @@ pub struct Reception {
     pub streams: Vec<mpsc::Sender<StreamDatagram>>,
     /// Port for voice.
     pub udp_port: u16,
+    /// How datagrams are protected.
+    pub protection: Protection,
     next_session: Cell<u64>,
     half_open: RefCell<BTreeMap<u64, oneshot::Sender<()>>>,
     next_half_open: Cell<u64>,
@@ -71,12 +73,14 @@ impl Reception {
         routes: Routes,
         streams: Vec<mpsc::Sender<StreamDatagram>>,
         udp_port: u16,
+        protection: Protection,
     ) -> Self {
         Self {
             lobby,
             routes,
             streams,
             udp_port,
+            protection,
             next_session: Cell::new(1),
             half_open: RefCell::default(),
             next_half_open: Cell::new(0),
@@ -298,8 +302,16 @@ async fn admit(
     re: Option<u32>,
     outbox: &Outbox,
 ) -> Option<Admitted> {
-    let secrets = match Secrets::fresh() {
-        Ok(secrets) => secrets,
+    let keyed = Secrets::fresh().map_err(|error| error.to_string()).and_then(|secrets| {
+        let opener = Opener::new(reception.protection, &secrets.up);
+        let sealer = Sealer::new(reception.protection, &secrets.down);
+        match (opener, sealer) {
+            (Ok(opener), Ok(sealer)) => Ok((secrets, opener, sealer)),
+            (Err(error), _) | (_, Err(error)) => Err(error.to_string()),
+        }
+    });
+    let (secrets, opener, sealer) = match keyed {
+        Ok(keyed) => keyed,
         Err(error) => {
             tracing::error!(%error, "no session can be made");
             outbox.answer(re, ServerMessage::error(ErrorCode::Busy, []));
@@ -341,8 +353,8 @@ async fn admit(
         member: admission.member,
         state: hello.state,
         codecs,
-        opener: Opener::plain(secrets.up.clone()),
-        sealer: Sealer::plain(secrets.down.clone()),
+        opener,
+        sealer,
         voice: Arc::clone(&voice),
         outbox: outbox.clone(),
         lobby: reception.lobby.clone(),
@@ -366,7 +378,7 @@ async fn admit(
             id: admission.member,
             name: admission.name,
             udp_port: reception.udp_port,
-            protection: Protection::Plain,
+            protection: reception.protection,
             up_key: secrets.up,
             down_key: secrets.down,
             streams: grants(&voice),
@@ -445,7 +457,7 @@ mod tests {
         routes.feeds()[0].retire();
         let lobby = Lobby::new(0, routes.clone()).start();
         let (streams, _) = mpsc::channel(1);
-        Rc::new(Reception::new(lobby, routes, vec![streams], 0))
+        Rc::new(Reception::new(lobby, routes, vec![streams], 0, Protection::Plain))
     }
 
     struct Client {

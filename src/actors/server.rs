@@ -6,6 +6,8 @@ use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop};
 use super::lobby::{Census, CloseAll, Lobby};
 use super::routes::{Routes, StreamDatagram};
 use crate::net::limits::{FORWARDERS_MAX, GOODBYE_TIMEOUT, STREAM_DATAGRAMS_MAX};
+use crate::net::message::Protection;
+use crate::net::protect::{KeyError, Opener};
 use crate::net::secret::{NoRandomness, Secret};
 use crate::net::udp;
 use actix::prelude::*;
@@ -32,13 +34,15 @@ pub struct ServerConfig {
     pub udp: SocketAddr,
     /// Forwarders; one for each core if left out.
     pub forwarders: Option<usize>,
+    /// How voice is protected: SRTP, unless someone wants it otherwise.
+    pub protection: Protection,
 }
 
 impl ServerConfig {
     /// A server that listens at these addresses, everything else as by default.
     #[must_use]
     pub fn new(tcp: SocketAddr, udp: SocketAddr, forwarders: Option<usize>) -> Self {
-        Self { tcp, udp, forwarders }
+        Self { tcp, udp, forwarders, protection: Protection::AeadAes128Gcm }
     }
 }
 
@@ -58,6 +62,9 @@ pub enum StartError {
     /// The system has no randomness.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+    /// Voice cannot be protected in the way that was asked for.
+    #[error("voice cannot be protected: {0}")]
+    Protection(#[from] KeyError),
 }
 
 /// A running server.
@@ -112,6 +119,7 @@ impl Server {
         let group = udp::bind_group(config.udp, wanted)
             .map_err(|error| bind_error("UDP", config.udp, &error))?;
         let random = Secret::<4>::random()?;
+        Opener::new(config.protection, &Secret::random()?)?;
         let routes = Routes::new(group.sockets.len());
         let died = Arc::new(Notify::new());
         let mut forwarders = Vec::new();
@@ -141,7 +149,8 @@ impl Server {
         }
         let lobby = Lobby::new(u32::from_be_bytes(*random.expose()), routes.clone()).start();
         let udp = group.address;
-        let reception = Rc::new(Reception::new(lobby, routes, streams, udp.port()));
+        let reception =
+            Rc::new(Reception::new(lobby, routes, streams, udp.port(), config.protection));
         let door = actix_rt::spawn(accept(listener, Rc::clone(&reception)));
         Ok(Self { tcp, udp, note: group.fallback, reception, forwarders, meters, door, died })
     }

@@ -15,6 +15,7 @@ use crate::net::rtp::{self, RtpHeader};
 use crate::net::secret::Secret;
 use std::time::{Duration, Instant};
 
+const PROTECTION: Protection = Protection::AeadAes128Gcm;
 const OURS: Ssrc = Ssrc(40);
 const CONTROL: Ssrc = Ssrc(42);
 const THEIRS: Ssrc = Ssrc(80);
@@ -60,7 +61,7 @@ impl Rig {
     fn control(&mut self, ms: u64, packet: &[u8]) -> Vec<Action> {
         let mut sealed = Vec::new();
         let index = PacketIndex(self.control_index);
-        Sealer::plain(Secret::new([2; 28])).seal_rtcp(packet, index, &mut sealed);
+        down().seal_rtcp(packet, index, &mut sealed).unwrap();
         self.control_index += 1;
         let now = self.at(ms);
         self.link.datagram(&mut sealed, now);
@@ -91,7 +92,7 @@ fn session() -> VoiceSession {
     VoiceSession {
         id: MemberId(1),
         server: ([127, 0, 0, 1], 9).into(),
-        protection: Protection::Plain,
+        protection: PROTECTION,
         up_key: Secret::new([1; 28]),
         down_key: Secret::new([2; 28]),
         streams: vec![StreamGrant { ssrc: OURS, clock_hz: 16_000 }],
@@ -118,21 +119,30 @@ fn member(id: u64, ssrc: Ssrc, far: Option<(u32, u16)>) -> MemberInfo {
     }
 }
 
+fn down() -> Sealer {
+    Sealer::new(PROTECTION, &Secret::new([2; 28])).unwrap()
+}
+
 /// A sealed voice packet.
 fn voice(ssrc: Ssrc, seq: u16, timestamp: u32) -> Vec<u8> {
+    voice_of(ssrc, PacketIndex::new(0, seq), timestamp)
+}
+
+fn voice_of(ssrc: Ssrc, index: PacketIndex, timestamp: u32) -> Vec<u8> {
+    let seq = index.seq();
     let header =
         RtpHeader { marker: false, payload_type: PT_L16, seq, timestamp, ssrc, audio_level: None };
     let mut packet = Vec::new();
     header.write(&mut packet);
     packet.extend([1, 2, 3, 4]);
     let mut sealed = Vec::new();
-    Sealer::plain(Secret::new([2; 28])).seal_rtp(&packet, PacketIndex(0), &mut sealed);
+    down().seal_rtp(&packet, index, &mut sealed).unwrap();
     sealed
 }
 
 /// The control packets among what is sent.
 fn opened(actions: &[Action]) -> Vec<(PacketIndex, Vec<u8>)> {
-    let opener = Opener::plain(Secret::new([1; 28]));
+    let opener = Opener::new(PROTECTION, &Secret::new([1; 28])).unwrap();
     let sent = actions.iter().filter_map(|action| match action {
         Action::Send(datagram) => Some(datagram.clone()),
         _ => None,
@@ -287,13 +297,15 @@ fn roll_over_counters_start_where_the_server_says() {
     let mut rig = Rig::new();
     rig.link.enter_room(&[member(2, THEIRS, Some((3, 0xfffe)))], rig.start);
     rig.link.take_actions();
-    for (seq, index) in [(0xfffe, 0x3_fffe), (0xffff, 0x3_ffff), (2, 0x4_0002), (1, 0x4_0001)] {
-        assert_eq!(played(&rig.voice(0, &voice(THEIRS, seq, 0))), [(MemberId(2), index)]);
+    for index in [0x3_ffff, 0x4_0002, 0x4_0001] {
+        let datagram = voice_of(THEIRS, PacketIndex(index), 0);
+        assert_eq!(played(&rig.voice(0, &datagram)), [(MemberId(2), index)]);
     }
     // Later news of what we know already changes nothing.
     let now = rig.start;
     rig.link.member(&member(2, THEIRS, Some((3, 0xffff))), now);
-    assert_eq!(played(&rig.voice(0, &voice(THEIRS, 3, 0))), [(MemberId(2), 0x4_0003)]);
+    let datagram = voice_of(THEIRS, PacketIndex(0x4_0003), 0);
+    assert_eq!(played(&rig.voice(0, &datagram)), [(MemberId(2), 0x4_0003)]);
 }
 
 #[test]
