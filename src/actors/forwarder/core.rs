@@ -155,6 +155,16 @@ impl ForwarderCore {
         (self.sessions.len(), self.rooms.len())
     }
 
+    /// As if a session's first stream and the server's packets to it had come this far.
+    #[cfg(test)]
+    pub(super) fn wind_forward(&mut self, base: Ssrc, rtp: PacketIndex, rtcp_sent: u64) {
+        if let Some(owned) = self.sessions.get_mut(&group(base)) {
+            let [first, ..] = &mut owned.streams;
+            first.replay = ReplayWindow::after(rtp);
+            owned.rtcp_sent = rtcp_sent;
+        }
+    }
+
     /// Owns the streams of one more session.
     pub fn add_session(&mut self, route: SessionRoute, now: Instant) {
         self.sessions.insert(group(route.voice.base()), Owned::new(route, now));

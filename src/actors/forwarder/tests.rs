@@ -1,5 +1,8 @@
 //! What a forwarder decides, in virtual time and without a socket.
 
+mod forged;
+mod nonces;
+
 use super::core::{ForwarderCore, Origin, Outputs};
 use crate::actors::outbox::{Outbox, Take};
 use crate::actors::routes::{
