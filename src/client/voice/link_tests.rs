@@ -433,3 +433,50 @@ fn an_unknown_protection_is_refused() {
     session.protection = Protection::Unknown;
     assert!(!link.connect(&session, clock::now()));
 }
+
+#[test]
+fn forged_datagrams_allocate_nothing_and_leave_no_trace() {
+    let mut rig = Rig::in_room();
+    rig.prove();
+    let spent = voice(THEIRS, 99, 0);
+    rig.voice(20, &spent);
+    let real = voice(THEIRS, 100, 0);
+    let mut app = Vec::new();
+    rtcp::write_app(&mut app, CONTROL, App::Challenge([1; 8]));
+    let mut control = Vec::new();
+    down().seal_rtcp(&app, PacketIndex(50), &mut control).unwrap();
+    // Of a stream that is known, of one that is not, of our own, and of the server's.
+    let mut forged = vec![spent];
+    for good in [real.clone(), voice(Ssrc(120), 7, 0), voice(OURS, 7, 0), control] {
+        for byte in 0..good.len() {
+            let mut bent = good.clone();
+            bent[byte] ^= 0x20;
+            forged.push(bent);
+            forged.push(good[..byte].to_vec());
+        }
+    }
+    let (before, now) = (rig.link.figures().dropped, rig.at(30));
+    let link = &mut rig.link;
+    let allocated = allocation_counter::measure(|| {
+        for datagram in &mut forged {
+            link.datagram(datagram, now);
+        }
+    });
+    assert_eq!(allocated.count_total, 0);
+    assert_eq!(rig.link.figures().dropped, before + forged.len() as u64);
+    assert_eq!(rig.link.take_actions(), []);
+    assert_eq!(played(&rig.voice(40, &real)), [(MemberId(2), 100)]);
+}
+
+#[test]
+fn a_server_s_packets_are_believed_in_the_session_s_form_only() {
+    let mut rig = Rig::in_room();
+    let key = Secret::new([2; 28]);
+    let plain = Sealer::new(Protection::Plain, &key).unwrap();
+    let mut packet = Vec::new();
+    rtcp::write_app(&mut packet, CONTROL, App::Downlink { loss_p90: 128, receivers: 3 });
+    let mut sealed = Vec::new();
+    plain.seal_rtcp(&packet, PacketIndex(0), &mut sealed).unwrap();
+    assert_eq!(rig.voice(0, &sealed), []);
+    assert_eq!((rig.link.figures().room_loss, rig.link.figures().dropped), (0.0, 1));
+}
