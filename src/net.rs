@@ -23,5 +23,6 @@ pub mod replay;
 pub mod rtcp;
 pub mod rtp;
 pub mod secret;
+pub mod srtp;
 pub mod tls;
 pub mod udp;

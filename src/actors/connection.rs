@@ -56,6 +56,8 @@ pub struct Reception {
     pub hasher: Hasher,
     /// What one client or address may ask.
     pub limits: Arc<Limits>,
+    /// How datagrams are protected.
+    pub protection: Protection,
     next_session: Cell<u64>,
     half_open: RefCell<BTreeMap<u64, (Origin, oneshot::Sender<()>)>>,
     next_half_open: Cell<u64>,
@@ -118,6 +120,7 @@ impl Reception {
         udp_port: u16,
         hasher: Hasher,
         limits: Arc<Limits>,
+        protection: Protection,
     ) -> Self {
         Self {
             lobby,
@@ -127,6 +130,7 @@ impl Reception {
             hasher,
             limits,
             from: RefCell::default(),
+            protection,
             next_session: Cell::new(1),
             half_open: RefCell::default(),
             next_half_open: Cell::new(0),
@@ -458,8 +462,16 @@ async fn admit(
     re: Option<u32>,
     outbox: &Outbox,
 ) -> Option<Admitted> {
-    let secrets = match Secrets::fresh() {
-        Ok(secrets) => secrets,
+    let keyed = Secrets::fresh().map_err(|error| error.to_string()).and_then(|secrets| {
+        let opener = Opener::new(reception.protection, &secrets.up);
+        let sealer = Sealer::new(reception.protection, &secrets.down);
+        match (opener, sealer) {
+            (Ok(opener), Ok(sealer)) => Ok((secrets, opener, sealer)),
+            (Err(error), _) | (_, Err(error)) => Err(error.to_string()),
+        }
+    });
+    let (secrets, opener, sealer) = match keyed {
+        Ok(keyed) => keyed,
         Err(error) => {
             tracing::error!(%error, "no session can be made");
             outbox.answer(re, ServerMessage::error(ErrorCode::Busy, []));
@@ -496,8 +508,8 @@ async fn admit(
         member: admission.member,
         state: hello.state,
         codecs,
-        opener: Opener::plain(secrets.up.clone()),
-        sealer: Sealer::plain(secrets.down.clone()),
+        opener,
+        sealer,
         voice: Arc::clone(&voice),
         outbox: outbox.clone(),
         secure: caller.binding.is_some(),
@@ -518,7 +530,7 @@ async fn admit(
             id: admission.member,
             name: admission.name,
             udp_port: reception.udp_port,
-            protection: Protection::Plain,
+            protection: reception.protection,
             up_key: secrets.up,
             down_key: secrets.down,
             streams: grants(&voice),
@@ -609,7 +621,9 @@ mod tests {
         routes.feeds()[0].retire();
         let lobby = Lobby::new(0, routes.clone(), Gate::open(), Arc::clone(&limits)).start();
         let (streams, _) = mpsc::channel(1);
-        Rc::new(Reception::new(lobby, routes, vec![streams], 0, Hasher::default(), limits))
+        let hasher = Hasher::default();
+        let protection = Protection::Plain;
+        Rc::new(Reception::new(lobby, routes, vec![streams], 0, hasher, limits, protection))
     }
 
     struct Client {

@@ -327,6 +327,8 @@ pub enum LocalError {
     NotParlor,
     /// The server wants a protection that this version does not know.
     Protection,
+    /// The server would not protect voice, and this client was not told to do without.
+    VoiceUnprotected,
     /// Another client has taken this session over.
     TakenOver,
 }

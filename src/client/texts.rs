@@ -357,6 +357,11 @@ fn local_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
              Use a newer client."
                 .to_owned()
         }
+        LocalError::VoiceUnprotected => {
+            "The server would not encrypt voice, so nothing was sent to it. Ask its operator to start it \
+             without --insecure."
+                .to_owned()
+        }
         LocalError::TakenOver => {
             "This session was taken over from elsewhere; this client ends.".to_owned()
         }

@@ -8,14 +8,14 @@ mod capture_actor;
 mod device;
 #[cfg(test)]
 mod handle_tests;
-mod jitter;
+pub(crate) mod jitter;
 mod keeper;
 mod limiter;
-mod link;
+pub(crate) mod link;
 mod link_actor;
 #[cfg(test)]
 mod link_tests;
-mod playback;
+pub(crate) mod playback;
 mod playback_actor;
 #[cfg(test)]
 mod playback_tests;
@@ -25,7 +25,7 @@ mod shared;
 #[cfg(test)]
 mod simulation;
 mod source;
-mod speaker;
+pub(crate) mod speaker;
 mod stretch;
 mod system;
 mod tap;

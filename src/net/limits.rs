@@ -202,6 +202,10 @@ pub const JITTER_PACKETS_MAX: usize = 64;
 pub const UNKNOWN_STREAM_HOLD: Duration = Duration::from_millis(200);
 /// Packets held for unknown streams, over all of them.
 pub const UNKNOWN_STREAM_PACKETS_MAX: usize = 64;
+/// Roll-over counters, from 0 up, that are tried for a stream that nobody has named yet.
+pub const UNKNOWN_STREAM_ROCS: u32 = 8;
+/// Streams that have left, of which the link remembers how far they were.
+pub const FORMER_STREAMS_MAX: usize = 2048;
 /// Packets on their way from the voice link to playback.
 pub const VOICE_QUEUE_PACKETS_MAX: usize = 512;
 /// Mailbox of every client actor.

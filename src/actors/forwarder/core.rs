@@ -152,6 +152,16 @@ impl ForwarderCore {
         (self.sessions.len(), self.rooms.len())
     }
 
+    /// As if a session's first stream and the server's packets to it had come this far.
+    #[cfg(test)]
+    pub(super) fn wind_forward(&mut self, base: Ssrc, rtp: PacketIndex, rtcp_sent: u64) {
+        if let Some(owned) = self.sessions.get_mut(&group(base)) {
+            let [first, ..] = &mut owned.streams;
+            first.replay = ReplayWindow::after(rtp);
+            owned.rtcp_sent = rtcp_sent;
+        }
+    }
+
     /// Owns the streams of one more session.
     pub fn add_session(&mut self, route: SessionRoute, now: Instant) {
         self.sessions.insert(group(route.voice.base()), Owned::new(route, now));
@@ -241,17 +251,21 @@ impl ForwarderCore {
         self.counters.accepted += 1;
         for member in room.members.iter().filter(|m| m.session != owned.route.session) {
             let Some(path) = &member.path else { continue };
-            self.counters.forwarded += 1;
-            match path {
+            // The window lets an index pass once, so no receiver's key seals it twice.
+            let sent = match path {
                 VoicePath::Udp(to) => out.queue.push(*to, |bytes| {
-                    member.sealer.seal_rtp(packet, index, bytes);
+                    let _ = member.sealer.seal_rtp(packet, index, bytes);
                 }),
                 VoicePath::Stream(outbox) => {
                     self.scratch.clear();
-                    member.sealer.seal_rtp(packet, index, &mut self.scratch);
-                    outbox.push_voice(&self.scratch);
+                    let sealed = member.sealer.seal_rtp(packet, index, &mut self.scratch);
+                    if sealed.is_ok() {
+                        outbox.push_voice(&self.scratch);
+                    }
+                    sealed.is_ok()
                 }
-            }
+            };
+            self.counters.forwarded += u64::from(sent);
         }
         Some(())
     }
@@ -494,13 +508,17 @@ impl Owned {
         let index = PacketIndex(self.rtcp_sent);
         self.rtcp_sent += 1;
         match to {
-            Origin::Udp(to) => out.queue.push(to, |bytes| {
-                self.route.sealer.seal_rtcp(packet, index, bytes);
-            }),
+            Origin::Udp(to) => {
+                // No index left: the server says nothing more under this key. A new session brings another.
+                out.queue.push(to, |bytes| {
+                    let _ = self.route.sealer.seal_rtcp(packet, index, bytes);
+                });
+            }
             Origin::Stream(_) => {
                 let mut sealed = Vec::with_capacity(packet.len() + RTCP_OVERHEAD);
-                self.route.sealer.seal_rtcp(packet, index, &mut sealed);
-                self.route.outbox.push_voice(&sealed);
+                if self.route.sealer.seal_rtcp(packet, index, &mut sealed).is_ok() {
+                    self.route.outbox.push_voice(&sealed);
+                }
             }
         }
     }

@@ -5,8 +5,9 @@
 //! never with the microphone on. Only the first connection that fails ends the client.
 
 use super::backoff::Backoff;
-use super::dial::DialError;
+use super::dial::{DialError, Trust};
 pub use super::port::{Action, Input, Settings, VoiceCommand};
+use super::protection;
 use super::request::{Asked, Pace, Pending, Request};
 use super::roster::Roster;
 use crate::client::event::{ErrorKind, Event, LocalError, LossCause, NoticeCode, SessionNumber};
@@ -16,7 +17,7 @@ use crate::net::limits::{
     ANSWER_TIMEOUT, CONTROL_SILENCE_MAX, PING_INTERVAL, REQUEST_QUEUE_MAX, REQUESTS_OPEN_MAX,
 };
 use crate::net::message::{
-    ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, MemberState, Protection, Welcome,
+    ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, MemberState, Welcome,
 };
 use crate::net::name::{RoomName, UserName};
 use crate::net::secret::ResumeSecret;
@@ -50,6 +51,8 @@ pub struct ControlCore {
     settings: Settings,
     link: Link,
     peer: Option<SocketAddr>,
+    /// Why the server at the other end is believed.
+    trust: Trust,
     session: SessionNumber,
     resume: Option<ResumeSecret>,
     state: MemberState,
@@ -95,6 +98,7 @@ impl ControlCore {
         Self {
             link: Link::Idle,
             peer: None,
+            trust: Trust::Plain,
             session: SessionNumber(0),
             resume: None,
             state: settings.state,
@@ -137,7 +141,7 @@ impl ControlCore {
                     self.voice(VoiceCommand::Deafened(self.state.deafened));
                     self.dial();
                 }
-                Input::Connected { server, .. } => self.connected(server, now),
+                Input::Connected { server, trust, .. } => self.connected(server, trust, now),
                 Input::NotConnected(DialError::Unreachable(why)) => {
                     self.lost(LossCause::Unreachable, why, now);
                 }
@@ -164,12 +168,13 @@ impl ControlCore {
         self.act(Action::Dial);
     }
 
-    fn connected(&mut self, peer: SocketAddr, now: Instant) {
+    fn connected(&mut self, peer: SocketAddr, trust: Trust, now: Instant) {
         if self.link != Link::Dialing {
             return;
         }
         self.link = Link::Greeting;
         (self.peer, self.heard_at, self.pinged_at) = (Some(peer), now, now);
+        self.trust = trust;
         self.goodbye = None;
         self.state_untold = false;
         self.tell(Event::Connected { server: peer });
@@ -184,8 +189,8 @@ impl ControlCore {
 
     fn welcome(&mut self, welcome: Welcome, now: Instant) {
         let Some(peer) = self.peer.filter(|_| self.link == Link::Greeting) else { return };
-        if welcome.protection != Protection::Plain {
-            return self.fail(ErrorKind::Local(LocalError::Protection), BTreeMap::new());
+        if let Err(error) = protection::accept(self.trust, welcome.protection) {
+            return self.fail(ErrorKind::Local(error), BTreeMap::new());
         }
         let again = self.session.0 > 0;
         self.session.0 += 1;

@@ -230,7 +230,9 @@ impl Sender {
     ) {
         let Some(sealer) = &self.sealer else { return };
         self.sealed.clear();
-        sealer.seal_rtp(bytes, index, &mut self.sealed);
+        if sealer.seal_rtp(bytes, index, &mut self.sealed).is_err() {
+            return;
+        }
         if self.stream {
             self.outbox.push(VoiceEvent::ToServer(self.sealed.clone()));
         } else if let Some(socket) = &self.socket

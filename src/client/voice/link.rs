@@ -11,10 +11,11 @@ use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::codec::CLOCKS;
 use crate::net::ids::{MemberId, PacketIndex, Ssrc};
 use crate::net::limits::{
-    CHALLENGE_INTERVAL, KEEPALIVE_INTERVAL, PROBES_REMEMBERED, REPORT_BLOCKS_MAX, REPORT_INTERVAL,
-    ROOM_MEMBERS_MAX, UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX,
+    CHALLENGE_INTERVAL, DATAGRAM_BYTES_MAX, FORMER_STREAMS_MAX, KEEPALIVE_INTERVAL,
+    PROBES_REMEMBERED, REPORT_BLOCKS_MAX, REPORT_INTERVAL, ROOM_MEMBERS_MAX, UNKNOWN_STREAM_HOLD,
+    UNKNOWN_STREAM_PACKETS_MAX, UNKNOWN_STREAM_ROCS,
 };
-use crate::net::message::{MemberInfo, Protection, StreamInfo};
+use crate::net::message::{MemberInfo, StreamInfo};
 use crate::net::protect::{Opener, Sealer};
 use crate::net::replay::ReplayWindow;
 use crate::net::rtcp::{self, App, Probe, ReportBlock, RtcpPacket, SenderInfo};
@@ -91,6 +92,8 @@ struct Session {
     began: Instant,
     control_window: ReplayWindow,
     streams: BTreeMap<Ssrc, Stream>,
+    /// How far streams were when their members left: what was heard then is not heard again.
+    former: BTreeMap<Ssrc, PacketIndex>,
     held: VecDeque<Held>,
     path: VoicePath,
     proven: bool,
@@ -115,6 +118,8 @@ struct Stream {
 #[derive(Debug)]
 struct Held {
     ssrc: Ssrc,
+    /// The index that it opened with; a guess where opening does not prove it.
+    index: PacketIndex,
     packet: Vec<u8>,
     at: Instant,
 }
@@ -159,12 +164,13 @@ impl Link {
     pub fn connect(&mut self, session: &VoiceSession, now: Instant) -> bool {
         self.disconnect();
         self.figures = LinkFigures::default();
-        let (opener, sealer) = match session.protection {
-            Protection::Plain => {
-                (Opener::plain(session.down_key.clone()), Sealer::plain(session.up_key.clone()))
-            }
-            Protection::AeadAes128Gcm | Protection::Unknown => return false,
+        let (Ok(opener), Ok(sealer)) = (
+            Opener::new(session.protection, &session.down_key),
+            Sealer::new(session.protection, &session.up_key),
+        ) else {
+            return false;
         };
+        self.scratch.reserve(DATAGRAM_BYTES_MAX);
         let Some(first) = session.streams.first() else { return false };
         self.session = Some(Session {
             id: session.id,
@@ -176,6 +182,7 @@ impl Link {
             began: now,
             control_window: ReplayWindow::default(),
             streams: BTreeMap::new(),
+            former: BTreeMap::new(),
             held: VecDeque::new(),
             path: VoicePath::None,
             proven: false,
@@ -211,7 +218,7 @@ impl Link {
     pub fn enter_room(&mut self, members: &[MemberInfo], now: Instant) {
         let Some(session) = &mut self.session else { return };
         let ids: Vec<MemberId> = members.iter().map(|member| member.id).collect();
-        session.streams.retain(|_, stream| ids.contains(&stream.member));
+        session.keep(|_, stream| ids.contains(&stream.member));
         self.actions.push(Action::Play(ToPlayback::Room(ids)));
         for member in members {
             self.member(member, now);
@@ -221,7 +228,7 @@ impl Link {
     /// We are in no room.
     pub fn leave_room(&mut self) {
         if let Some(session) = &mut self.session {
-            session.streams.clear();
+            session.keep(|_, _| false);
             session.held.clear();
         }
         self.actions.push(Action::Play(ToPlayback::Room(Vec::new())));
@@ -230,7 +237,7 @@ impl Link {
     /// A member has left.
     pub fn member_left(&mut self, id: MemberId) {
         if let Some(session) = &mut self.session {
-            session.streams.retain(|_, stream| stream.member != id);
+            session.keep(|_, stream| stream.member != id);
         }
         self.actions.push(Action::Play(ToPlayback::Gone(id)));
     }
@@ -241,7 +248,7 @@ impl Link {
         if member.id == session.id {
             return;
         }
-        session.streams.retain(|ssrc, stream| {
+        session.keep(|ssrc, stream| {
             stream.member != member.id || member.streams.iter().any(|info| info.ssrc == *ssrc)
         });
         for info in member.streams.iter().take(CLOCKS.len()) {
@@ -250,9 +257,10 @@ impl Link {
             {
                 break;
             }
+            let former = &mut session.former;
             let stream = session.streams.entry(info.ssrc).or_insert_with(|| Stream {
                 member: member.id,
-                window: ReplayWindow::default(),
+                window: begin(info, former.remove(&info.ssrc)),
                 reception: Reception::new(info.clock_hz),
             });
             stream.member = member.id;
@@ -371,18 +379,7 @@ impl Link {
         let ssrc = rtp::peek_ssrc(bytes)?;
         let seq = rtp::peek_seq(bytes)?;
         let Some(stream) = session.streams.get_mut(&ssrc) else {
-            let packet = session.opener.open_rtp(bytes, PacketIndex::new(0, seq)).ok()?;
-            if session.own_ssrcs.contains(&ssrc) {
-                return None;
-            }
-            session.held.push_back(Held { ssrc, packet: packet.to_vec(), at: now });
-            session.last_heard = now;
-            if session.held.len() > UNKNOWN_STREAM_PACKETS_MAX {
-                session.held.pop_front();
-                self.figures.dropped += 1;
-            }
-            self.alive(now);
-            return Some(());
+            return self.hold(ssrc, seq, bytes, now);
         };
         let index = stream.window.estimate(seq);
         stream.window.check(index).ok()?;
@@ -391,6 +388,35 @@ impl Link {
         session.last_heard = now;
         self.figures.received += 1;
         self.actions.extend(stream.receive(ssrc, packet, index, now).map(Action::Play));
+        self.alive(now);
+        Some(())
+    }
+
+    /// Keeps an authentic packet of a stream that nobody has named yet. None: dropped.
+    ///
+    /// How often its sequence number has rolled over is not known: the first few counters are tried.
+    fn hold(&mut self, ssrc: Ssrc, seq: u16, bytes: &[u8], now: Instant) -> Option<()> {
+        let session = self.session.as_mut()?;
+        if session.own_ssrcs.contains(&ssrc) || bytes.len() > DATAGRAM_BYTES_MAX {
+            return None;
+        }
+        let (index, packet) = (0..UNKNOWN_STREAM_ROCS).find_map(|roc| {
+            let index = PacketIndex::new(roc, seq);
+            self.scratch.clear();
+            self.scratch.extend_from_slice(bytes);
+            let packet = session.opener.open_rtp(&mut self.scratch, index).ok()?;
+            Some((index, packet.to_vec()))
+        })?;
+        let again = session.held.iter().any(|held| (held.ssrc, held.index) == (ssrc, index));
+        if again || session.former.get(&ssrc).is_some_and(|highest| index <= *highest) {
+            return None;
+        }
+        session.held.push_back(Held { ssrc, index, packet, at: now });
+        session.last_heard = now;
+        if session.held.len() > UNKNOWN_STREAM_PACKETS_MAX {
+            session.held.pop_front();
+            self.figures.dropped += 1;
+        }
         self.alive(now);
         Some(())
     }
@@ -404,8 +430,11 @@ impl Link {
         session.held = rest;
         for held in ready {
             let fresh = now.saturating_duration_since(held.at) <= UNKNOWN_STREAM_HOLD;
-            let index = rtp::peek_seq(&held.packet).map(|seq| stream.window.estimate(seq));
-            match index.filter(|index| fresh && stream.window.check(*index).is_ok()) {
+            let index = match session.opener.proves_index() {
+                true => held.index,
+                false => stream.window.estimate(held.index.seq()),
+            };
+            match Some(index).filter(|index| fresh && stream.window.check(*index).is_ok()) {
                 Some(index) => {
                     stream.window.commit(index);
                     self.figures.received += 1;
@@ -503,9 +532,11 @@ impl Link {
     fn send_control(&mut self, packet: &[u8]) {
         let Some(session) = &self.session else { return };
         let mut sealed = Vec::with_capacity(packet.len() + 32);
-        session.sealer.seal_rtcp(packet, PacketIndex(self.rtcp_index), &mut sealed);
+        let done = session.sealer.seal_rtcp(packet, PacketIndex(self.rtcp_index), &mut sealed);
         self.rtcp_index += 1;
-        self.actions.push(Action::Send(sealed));
+        if done.is_ok() {
+            self.actions.push(Action::Send(sealed));
+        }
     }
 
     fn round_trip(&mut self, time: Duration) {
@@ -528,8 +559,33 @@ impl Link {
     }
 }
 
+impl Session {
+    /// Keeps these streams and lets go of the others, but remembers how far they were.
+    fn keep(&mut self, keep: impl Fn(&Ssrc, &Stream) -> bool) {
+        let former = &mut self.former;
+        self.streams.retain(|ssrc, stream| {
+            let keeps = keep(ssrc, stream);
+            if !keeps && let Some(highest) = stream.window.highest() {
+                former.insert(*ssrc, highest);
+            }
+            keeps
+        });
+        while self.former.len() > FORMER_STREAMS_MAX {
+            // SSRCs are given in rising order: the oldest session goes first.
+            self.former.pop_first();
+        }
+    }
+}
+
+/// The window of a stream that is new to us, or comes back. What it has sent so far was never for us, or was
+/// heard before it left: all of that counts as seen, so that nobody can play it to us again.
+fn begin(info: &StreamInfo, former: Option<PacketIndex>) -> ReplayWindow {
+    let told = info.seq.map(|seq| PacketIndex::new(info.roc, seq));
+    told.max(former).map_or_else(ReplayWindow::default, ReplayWindow::after)
+}
+
 impl Stream {
-    /// Takes over how far the server says the stream is, where that is ahead of what we know.
+    /// Takes over how far the server says the stream is, where that is far ahead of what we know.
     fn learn(&mut self, info: &StreamInfo) {
         let Some(seq) = info.seq else { return };
         // The packet of this very index may still be on its way: the one before it is the mark.

@@ -11,7 +11,6 @@ use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::clock;
 use crate::net::ids::MemberId;
 use crate::net::limits::{CLIENT_MAILBOX, DATAGRAM_BYTES_MAX, RECEIVE_LOOP_MAX, VOICE_NEWS_MAX};
-use crate::net::message::Protection;
 use crate::net::protect::Sealer;
 use crate::net::rtcp::Probe;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
@@ -174,12 +173,9 @@ impl Shell {
         *self.shared.sent() = super::link::Sent::default();
         let mut uplink = self.shared.uplink();
         uplink.generation += 1;
-        uplink.session = match (session.protection, session.streams.first()) {
-            (Protection::Plain, Some(grant)) => {
-                Some((grant.ssrc, Sealer::plain(session.up_key.clone())))
-            }
-            _ => None,
-        };
+        let sealer = Sealer::new(session.protection, &session.up_key).ok();
+        let grant = session.streams.first().filter(|_| known);
+        uplink.session = grant.map(|grant| grant.ssrc).zip(sealer);
     }
 
     fn disconnect(&mut self) {

@@ -15,6 +15,7 @@ use crate::net::rtp::{self, RtpHeader};
 use crate::net::secret::Secret;
 use std::time::{Duration, Instant};
 
+const PROTECTION: Protection = Protection::AeadAes128Gcm;
 const OURS: Ssrc = Ssrc(40);
 const CONTROL: Ssrc = Ssrc(42);
 const THEIRS: Ssrc = Ssrc(80);
@@ -60,7 +61,7 @@ impl Rig {
     fn control(&mut self, ms: u64, packet: &[u8]) -> Vec<Action> {
         let mut sealed = Vec::new();
         let index = PacketIndex(self.control_index);
-        Sealer::plain(Secret::new([2; 28])).seal_rtcp(packet, index, &mut sealed);
+        down().seal_rtcp(packet, index, &mut sealed).unwrap();
         self.control_index += 1;
         let now = self.at(ms);
         self.link.datagram(&mut sealed, now);
@@ -91,7 +92,7 @@ fn session() -> VoiceSession {
     VoiceSession {
         id: MemberId(1),
         server: ([127, 0, 0, 1], 9).into(),
-        protection: Protection::Plain,
+        protection: PROTECTION,
         up_key: Secret::new([1; 28]),
         down_key: Secret::new([2; 28]),
         streams: vec![StreamGrant { ssrc: OURS, clock_hz: 16_000 }],
@@ -118,21 +119,30 @@ fn member(id: u64, ssrc: Ssrc, far: Option<(u32, u16)>) -> MemberInfo {
     }
 }
 
+fn down() -> Sealer {
+    Sealer::new(PROTECTION, &Secret::new([2; 28])).unwrap()
+}
+
 /// A sealed voice packet.
 fn voice(ssrc: Ssrc, seq: u16, timestamp: u32) -> Vec<u8> {
+    voice_of(ssrc, PacketIndex::new(0, seq), timestamp)
+}
+
+fn voice_of(ssrc: Ssrc, index: PacketIndex, timestamp: u32) -> Vec<u8> {
+    let seq = index.seq();
     let header =
         RtpHeader { marker: false, payload_type: PT_L16, seq, timestamp, ssrc, audio_level: None };
     let mut packet = Vec::new();
     header.write(&mut packet);
     packet.extend([1, 2, 3, 4]);
     let mut sealed = Vec::new();
-    Sealer::plain(Secret::new([2; 28])).seal_rtp(&packet, PacketIndex(0), &mut sealed);
+    down().seal_rtp(&packet, index, &mut sealed).unwrap();
     sealed
 }
 
 /// The control packets among what is sent.
 fn opened(actions: &[Action]) -> Vec<(PacketIndex, Vec<u8>)> {
-    let opener = Opener::plain(Secret::new([1; 28]));
+    let opener = Opener::new(PROTECTION, &Secret::new([1; 28])).unwrap();
     let sent = actions.iter().filter_map(|action| match action {
         Action::Send(datagram) => Some(datagram.clone()),
         _ => None,
@@ -287,13 +297,15 @@ fn roll_over_counters_start_where_the_server_says() {
     let mut rig = Rig::new();
     rig.link.enter_room(&[member(2, THEIRS, Some((3, 0xfffe)))], rig.start);
     rig.link.take_actions();
-    for (seq, index) in [(0xfffe, 0x3_fffe), (0xffff, 0x3_ffff), (2, 0x4_0002), (1, 0x4_0001)] {
-        assert_eq!(played(&rig.voice(0, &voice(THEIRS, seq, 0))), [(MemberId(2), index)]);
+    for index in [0x3_ffff, 0x4_0002, 0x4_0001] {
+        let datagram = voice_of(THEIRS, PacketIndex(index), 0);
+        assert_eq!(played(&rig.voice(0, &datagram)), [(MemberId(2), index)]);
     }
     // Later news of what we know already changes nothing.
     let now = rig.start;
     rig.link.member(&member(2, THEIRS, Some((3, 0xffff))), now);
-    assert_eq!(played(&rig.voice(0, &voice(THEIRS, 3, 0))), [(MemberId(2), 0x4_0003)]);
+    let datagram = voice_of(THEIRS, PacketIndex(0x4_0003), 0);
+    assert_eq!(played(&rig.voice(0, &datagram)), [(MemberId(2), 0x4_0003)]);
 }
 
 #[test]
@@ -420,4 +432,51 @@ fn an_unknown_protection_is_refused() {
     let mut session = session();
     session.protection = Protection::Unknown;
     assert!(!link.connect(&session, clock::now()));
+}
+
+#[test]
+fn forged_datagrams_allocate_nothing_and_leave_no_trace() {
+    let mut rig = Rig::in_room();
+    rig.prove();
+    let spent = voice(THEIRS, 99, 0);
+    rig.voice(20, &spent);
+    let real = voice(THEIRS, 100, 0);
+    let mut app = Vec::new();
+    rtcp::write_app(&mut app, CONTROL, App::Challenge([1; 8]));
+    let mut control = Vec::new();
+    down().seal_rtcp(&app, PacketIndex(50), &mut control).unwrap();
+    // Of a stream that is known, of one that is not, of our own, and of the server's.
+    let mut forged = vec![spent];
+    for good in [real.clone(), voice(Ssrc(120), 7, 0), voice(OURS, 7, 0), control] {
+        for byte in 0..good.len() {
+            let mut bent = good.clone();
+            bent[byte] ^= 0x20;
+            forged.push(bent);
+            forged.push(good[..byte].to_vec());
+        }
+    }
+    let (before, now) = (rig.link.figures().dropped, rig.at(30));
+    let link = &mut rig.link;
+    let allocated = allocation_counter::measure(|| {
+        for datagram in &mut forged {
+            link.datagram(datagram, now);
+        }
+    });
+    assert_eq!(allocated.count_total, 0);
+    assert_eq!(rig.link.figures().dropped, before + forged.len() as u64);
+    assert_eq!(rig.link.take_actions(), []);
+    assert_eq!(played(&rig.voice(40, &real)), [(MemberId(2), 100)]);
+}
+
+#[test]
+fn a_server_s_packets_are_believed_in_the_session_s_form_only() {
+    let mut rig = Rig::in_room();
+    let key = Secret::new([2; 28]);
+    let plain = Sealer::new(Protection::Plain, &key).unwrap();
+    let mut packet = Vec::new();
+    rtcp::write_app(&mut packet, CONTROL, App::Downlink { loss_p90: 128, receivers: 3 });
+    let mut sealed = Vec::new();
+    plain.seal_rtcp(&packet, PacketIndex(0), &mut sealed).unwrap();
+    assert_eq!(rig.voice(0, &sealed), []);
+    assert_eq!((rig.link.figures().room_loss, rig.link.figures().dropped), (0.0, 1));
 }

@@ -7,8 +7,8 @@ use crate::net::clock;
 use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::message::{
-    LeaveReason, MemberInfo, PROTOCOL_VERSION, RoomInfo, ServerMessage, Standing, StreamGrant,
-    StreamInfo,
+    LeaveReason, MemberInfo, PROTOCOL_VERSION, Protection, RoomInfo, ServerMessage, Standing,
+    StreamGrant, StreamInfo,
 };
 use crate::net::secret::Secret;
 
@@ -274,6 +274,23 @@ fn a_protection_that_we_do_not_know_ends_the_client() {
     bench.answer(ServerMessage::Welcome(message));
     assert_eq!(bench.errors(), [ErrorKind::Local(LocalError::Protection)]);
     assert!(bench.has(&Action::End(1)));
+}
+
+#[test]
+fn a_server_that_is_trusted_by_its_key_cannot_talk_the_client_out_of_encrypting_voice() {
+    let mut bench = Bench::new(settings());
+    bench.give(Input::Connected {
+        server: "10.0.0.9:8888".parse().unwrap(),
+        binding: None,
+        trust: Trust::Known,
+    });
+    let ServerMessage::Welcome(mut message) = welcome("Ann", false) else { panic!() };
+    message.protection = Protection::Plain;
+    bench.answer(ServerMessage::Welcome(message));
+    assert_eq!(bench.errors(), [ErrorKind::Local(LocalError::VoiceUnprotected)]);
+    assert!(bench.has(&Action::End(1)));
+    let connects = |action: &Action| matches!(action, Action::Voice(VoiceCommand::Connect(_)));
+    assert!(!bench.actions.iter().any(connects));
 }
 
 // ---- in the room -------------------------------------------------------------------------------
