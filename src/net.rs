@@ -21,4 +21,5 @@ pub mod replay;
 pub mod rtcp;
 pub mod rtp;
 pub mod secret;
+pub mod stream_voice;
 pub mod udp;

@@ -7,6 +7,7 @@ use super::lobby::{Census, CloseAll, Lobby};
 use super::routes::{Routes, StreamDatagram};
 use crate::net::limits::{FORWARDERS_MAX, GOODBYE_TIMEOUT, STREAM_DATAGRAMS_MAX};
 use crate::net::secret::{NoRandomness, Secret};
+use crate::net::stream_voice;
 use crate::net::udp;
 use actix::prelude::*;
 use std::io;
@@ -226,7 +227,7 @@ async fn accept(listener: TcpListener, reception: Rc<Reception>) {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                let _ = stream.set_nodelay(true);
+                stream_voice::tune(&stream);
                 let caller = Caller { address: Some(from.ip().to_canonical()), binding: None };
                 actix_rt::spawn(serve(Rc::clone(&reception), stream, caller));
             }

@@ -10,7 +10,7 @@ use super::lobby::{self, Lobby, Placed};
 use super::outbox::Outbox;
 use super::room::core::Change;
 use super::room::{self, Room};
-use super::routes::{Routes, SessionRoute, SessionVoice, StreamDatagram, VoiceNotice, VoicePath};
+use super::routes::{Routes, SessionRoute, SessionVoice, VoiceNotice, VoicePath};
 use crate::net::clock;
 use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, SessionId};
@@ -21,7 +21,6 @@ use crate::net::message::{
 use crate::net::protect::{Opener, Sealer};
 use actix::prelude::*;
 use std::sync::Arc;
-use tokio::sync::mpsc;
 
 /// Connection to session: a message of the client, or `None` for one that could not be read.
 #[derive(Message)]
@@ -63,8 +62,6 @@ pub struct Parts {
     pub lobby: Addr<Lobby>,
     /// The forwarders' cells.
     pub routes: Routes,
-    /// Voice inside the control connection goes here.
-    pub streams: mpsc::Sender<StreamDatagram>,
 }
 
 /// The actor.
@@ -171,10 +168,6 @@ impl Session {
                 });
             }
             Request::Bye => outbox.finish(),
-            Request::Voice(bytes) => {
-                // Full: the forwarder is behind, and voice that waits is stale.
-                let _ = self.parts.streams.try_send(StreamDatagram { session, bytes });
-            }
             Request::Answer(message) => outbox.answer(re, message),
             Request::Ignore => {}
         }

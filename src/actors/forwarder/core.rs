@@ -4,13 +4,13 @@
 //! is stored for a datagram before it authenticates.
 
 use super::reception::Reception;
+use crate::actors::allowance::Allowance;
 use crate::actors::routes::{RoomRoutes, SessionRoute, VoiceNotice, VoicePath};
 use crate::net::codec::CLOCKS;
 use crate::net::ids::{PacketIndex, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{
-    ADDRESS_LIFETIME, CHALLENGE_INTERVAL, CHALLENGE_LIFETIME, DATAGRAM_BYTES_MAX, REPORT_INTERVAL,
-    TALKSPURT_NEWS_INTERVAL, TALKSPURT_TIMEOUT, VOICE_BYTES_BURST, VOICE_BYTES_PER_SECOND,
-    VOICE_PACKETS_BURST, VOICE_PACKETS_PER_SECOND,
+    ADDRESS_LIFETIME, CHALLENGE_INTERVAL, CHALLENGE_LIFETIME, DATAGRAM_BYTES_MAX,
+    PATH_NEWS_INTERVAL, REPORT_INTERVAL, TALKSPURT_NEWS_INTERVAL, TALKSPURT_TIMEOUT,
 };
 use crate::net::protect::RTCP_OVERHEAD;
 use crate::net::replay::ReplayWindow;
@@ -64,7 +64,12 @@ struct Owned {
     rtcp_seen: ReplayWindow,
     rtcp_sent: u64,
     address: Option<SocketAddr>,
+    /// Something authentic has come inside the control connection.
     by_stream: bool,
+    /// Whether the client wants voice inside the control connection, and the packet that said so last.
+    wish: Option<(PacketIndex, bool)>,
+    /// Last told to the session: the way of its voice, and when.
+    told_way: (Way, Option<Instant>),
     challenge: Option<Challenge>,
     last_seen: Instant,
     last_voice: Option<Instant>,
@@ -75,31 +80,12 @@ struct Owned {
     allowance: Allowance,
 }
 
-/// What a session may still send: packets and bytes, filled up as time passes.
-struct Allowance {
-    packets: f64,
-    bytes: f64,
-    at: Instant,
-}
-
-impl Allowance {
-    fn full(at: Instant) -> Self {
-        Self { packets: VOICE_PACKETS_BURST, bytes: VOICE_BYTES_BURST, at }
-    }
-
-    /// Takes one packet of `length` bytes, if there is enough left for it.
-    fn take(&mut self, length: usize, now: Instant) -> bool {
-        let seconds = now.saturating_duration_since(self.at).as_secs_f64();
-        self.at = self.at.max(now);
-        self.packets = (self.packets + seconds * VOICE_PACKETS_PER_SECOND).min(VOICE_PACKETS_BURST);
-        self.bytes = (self.bytes + seconds * VOICE_BYTES_PER_SECOND).min(VOICE_BYTES_BURST);
-        let enough = self.packets >= 1.0 && self.bytes >= length as f64;
-        if enough {
-            self.packets -= 1.0;
-            self.bytes -= length as f64;
-        }
-        enough
-    }
+/// How voice reaches a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    None,
+    Udp(SocketAddr),
+    Stream,
 }
 
 #[derive(Default)]
@@ -120,6 +106,8 @@ pub struct ForwarderCore {
     sessions: HashMap<u32, Owned>,
     rooms: HashMap<RoomId, Arc<RoomRoutes>>,
     talking: BTreeSet<u32>,
+    /// Whose way of voice has changed so soon after the last time that it is told later.
+    turning: BTreeSet<u32>,
     probes: ProbeSource,
     counters: Counters,
     scratch: Vec<u8>,
@@ -137,6 +125,7 @@ impl ForwarderCore {
             sessions: HashMap::new(),
             rooms: HashMap::new(),
             talking: BTreeSet::new(),
+            turning: BTreeSet::new(),
             probes,
             counters: Counters::default(),
             scratch: Vec::with_capacity(DATAGRAM_BYTES_MAX),
@@ -164,6 +153,7 @@ impl ForwarderCore {
     pub fn remove_session(&mut self, base: Ssrc) {
         self.sessions.remove(&group(base));
         self.talking.remove(&group(base));
+        self.turning.remove(&group(base));
     }
 
     /// Puts a room's members in force as they are now; `None` when the room is gone.
@@ -231,6 +221,9 @@ impl ForwarderCore {
         if newest {
             owned.route.voice.advance(k, index, parsed.header.payload_type);
             owned.consider(origin, length, now, &mut self.probes, out);
+            if owned.tell_way(now, out) {
+                self.turning.insert(group(ssrc));
+            }
             // A packet that was overtaken says nothing of now.
             owned.last_voice = (!parsed.payload.is_empty()).then_some(now);
             if owned.tell_speaking(now, out) {
@@ -252,7 +245,7 @@ impl ForwarderCore {
                 VoicePath::Stream(outbox) => {
                     self.scratch.clear();
                     member.sealer.seal_rtp(packet, index, &mut self.scratch);
-                    outbox.push_voice(&self.scratch);
+                    outbox.push_voice(&self.scratch, now);
                 }
             }
         }
@@ -296,12 +289,21 @@ impl ForwarderCore {
                 }
                 RtcpPacket::App { app: App::Keepalive(probe), .. } => probed = Some(probe),
                 RtcpPacket::App { app: App::ChallengeAnswer(probe), .. } => {
-                    if owned.prove(origin, probe, now, out) {
+                    if owned.prove(origin, probe, now) {
                         probed = Some(probe);
+                    }
+                }
+                RtcpPacket::App { app: App::Path { stream }, .. } => {
+                    // One that was overtaken says nothing of now.
+                    if owned.wish.is_none_or(|(last, _)| index > last) {
+                        owned.wish = Some((index, stream));
                     }
                 }
                 RtcpPacket::App { .. } | RtcpPacket::Other => {}
             }
+        }
+        if owned.tell_way(now, out) {
+            self.turning.insert(group(ssrc));
         }
         if let Some(probe) = probed {
             let app = App::KeepaliveAnswer(probe);
@@ -313,14 +315,15 @@ impl ForwarderCore {
             owned.report(&mut answer, now);
         }
         if !answer.is_empty() && owned.proven(origin) {
-            owned.send(origin, &answer, out);
+            owned.send(origin, &answer, now, out);
         }
         Some(())
     }
 
     /// Ends talkspurts that were never closed, and tells of those whose news had to wait.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outputs) {
-        let Self { talking, sessions, .. } = self;
+        let Self { talking, turning, sessions, .. } = self;
+        turning.retain(|group| sessions.get_mut(group).is_some_and(|s| s.tell_way(now, out)));
         talking.retain(|group| {
             let Some(owned) = sessions.get_mut(group) else { return false };
             if owned.last_voice.is_some_and(|last| now >= last + TALKSPURT_TIMEOUT) {
@@ -335,7 +338,9 @@ impl ForwarderCore {
         for owned in self.sessions.values_mut() {
             if owned.address.is_some() && now.duration_since(owned.last_seen) >= ADDRESS_LIFETIME {
                 owned.address = None;
-                out.notices.push((owned.route.session, VoiceNotice::Path(None)));
+                if owned.tell_way(now, out) {
+                    self.turning.insert(group(owned.route.voice.base()));
+                }
             }
         }
     }
@@ -371,6 +376,8 @@ impl Owned {
             rtcp_sent: 0,
             address: None,
             by_stream: false,
+            wish: None,
+            told_way: (Way::None, None),
             challenge: None,
             last_seen: now,
             last_voice: None,
@@ -426,11 +433,7 @@ impl Owned {
         let from = match origin {
             Origin::Udp(from) => from,
             Origin::Stream(_) => {
-                if self.address.is_none() && !self.by_stream {
-                    self.by_stream = true;
-                    let path = VoicePath::Stream(self.route.outbox.clone());
-                    out.notices.push((self.route.session, VoiceNotice::Path(Some(path))));
-                }
+                self.by_stream = true;
                 return;
             }
         };
@@ -458,23 +461,51 @@ impl Owned {
         self.challenge = Some(Challenge { to: from, probe, begun, sent: now });
         let mut packet = Vec::with_capacity(APP_PROBE_BYTES);
         rtcp::write_app(&mut packet, self.route.voice.control(), App::Challenge(probe));
-        self.send(Origin::Udp(from), &packet, out);
+        self.send(Origin::Udp(from), &packet, now, out);
     }
 
     /// A challenge has come back: the address is believed if it is the one that was asked.
-    fn prove(&mut self, origin: Origin, probe: Probe, now: Instant, out: &mut Outputs) -> bool {
+    fn prove(&mut self, origin: Origin, probe: Probe, now: Instant) -> bool {
         let Origin::Udp(from) = origin else { return false };
         let good = matches!(&self.challenge, Some(open) if open.to == from && open.probe == probe
             && now < open.begun + CHALLENGE_LIFETIME);
         if good {
             self.challenge = None;
             self.address = Some(from);
-            self.by_stream = false;
             self.last_seen = now;
-            let path = VoicePath::Udp(from);
-            out.notices.push((self.route.session, VoiceNotice::Path(Some(path))));
         }
         good
+    }
+
+    /// The way of voice to this session: as the client wishes, as far as it can be had.
+    fn way(&self) -> Way {
+        match (self.wish, self.address) {
+            (Some((_, true)), _) => Way::Stream,
+            (_, Some(address)) => Way::Udp(address),
+            (_, None) if self.by_stream => Way::Stream,
+            (_, None) => Way::None,
+        }
+    }
+
+    /// Tells the session of the way of its voice, if that is news and not too soon after the last;
+    /// whether there is anything to come back to.
+    fn tell_way(&mut self, now: Instant, out: &mut Outputs) -> bool {
+        let way = self.way();
+        let (told, at) = self.told_way;
+        if way == told {
+            return false;
+        }
+        if at.is_some_and(|at| now < at + PATH_NEWS_INTERVAL) {
+            return true;
+        }
+        self.told_way = (way, Some(now));
+        let path = match way {
+            Way::None => None,
+            Way::Udp(address) => Some(VoicePath::Udp(address)),
+            Way::Stream => Some(VoicePath::Stream(self.route.outbox.clone())),
+        };
+        out.notices.push((self.route.session, VoiceNotice::Path(path)));
+        false
     }
 
     /// Appends our report on what comes up, and what the room's receivers report of it.
@@ -492,7 +523,7 @@ impl Owned {
         }
     }
 
-    fn send(&mut self, to: Origin, packet: &[u8], out: &mut Outputs) {
+    fn send(&mut self, to: Origin, packet: &[u8], now: Instant, out: &mut Outputs) {
         let index = PacketIndex(self.rtcp_sent);
         self.rtcp_sent += 1;
         match to {
@@ -502,7 +533,7 @@ impl Owned {
             Origin::Stream(_) => {
                 let mut sealed = Vec::with_capacity(packet.len() + RTCP_OVERHEAD);
                 self.route.sealer.seal_rtcp(packet, index, &mut sealed);
-                self.route.outbox.push_voice(&sealed);
+                self.route.outbox.push_voice(&sealed, now);
             }
         }
     }

@@ -1,8 +1,7 @@
 //! The rules of one session: what a client may say when, and how often. Pure.
 
 use crate::net::limits::{
-    DATAGRAM_BYTES_MAX, REQUEST_BURST, REQUEST_COST_TEXT_BYTES, REQUEST_COST_WIDE,
-    REQUESTS_PER_SECOND, TEXT_BYTES_MAX,
+    REQUEST_BURST, REQUEST_COST_TEXT_BYTES, REQUEST_COST_WIDE, REQUESTS_PER_SECOND, TEXT_BYTES_MAX,
 };
 use crate::net::message::{ClientMessage, ErrorCode, MemberState, ServerMessage};
 use std::time::Instant;
@@ -33,8 +32,6 @@ pub enum Request {
     State(MemberState),
     /// The connection is about to end on purpose.
     Bye,
-    /// A sealed voice datagram.
-    Voice(Vec<u8>),
     /// Answer with this at once.
     Answer(ServerMessage),
     /// Nothing at all: it came too often to deserve an answer.
@@ -58,11 +55,6 @@ impl SessionCore {
 
     /// What a message means. `None` for one that could not be read.
     pub fn handle(&mut self, message: Option<ClientMessage>, now: Instant) -> Request {
-        if let Some(ClientMessage::Voice { packet }) = message {
-            // What no datagram could be is not kept for the forwarder to find out.
-            let fits = packet.len() <= DATAGRAM_BYTES_MAX;
-            return if fits { Request::Voice(packet) } else { Request::Ignore };
-        }
         let since = now.saturating_duration_since(self.refilled).as_secs_f64();
         let burst = f64::from(REQUEST_BURST);
         self.tokens = (self.tokens + since * f64::from(REQUESTS_PER_SECOND)).min(burst);
@@ -116,7 +108,8 @@ fn read(message: ClientMessage) -> Request {
         ClientMessage::State(state) => Request::State(state),
         ClientMessage::Ping { token } => Request::Answer(ServerMessage::Pong { token }),
         ClientMessage::Bye => Request::Bye,
-        ClientMessage::Voice { packet } => Request::Voice(packet),
+        // The connection hands it to the forwarder itself.
+        ClientMessage::Voice { .. } => Request::Ignore,
         ClientMessage::Register { .. }
         | ClientMessage::Unregister
         | ClientMessage::Moderate { .. }
