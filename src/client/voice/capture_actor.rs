@@ -232,7 +232,8 @@ impl Sender {
         self.sealed.clear();
         sealer.seal_rtp(bytes, index, &mut self.sealed);
         if self.stream {
-            self.outbox.push(VoiceEvent::ToServer(self.sealed.clone()));
+            let datagram = self.sealed.clone();
+            self.outbox.push(VoiceEvent::ToServer { datagram, at: now });
         } else if let Some(socket) = &self.socket
             && let Err(error) = socket.send(&self.sealed)
         {

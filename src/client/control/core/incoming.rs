@@ -211,7 +211,7 @@ impl ControlCore {
             }
             VoiceEvent::Path(path) => self.tell(Event::Path { path: path.into() }),
             // Voice never comes this way: the shell hands it to the connection itself.
-            VoiceEvent::ToServer(_) => {}
+            VoiceEvent::ToServer { .. } => {}
         }
     }
 
