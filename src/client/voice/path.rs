@@ -24,7 +24,7 @@ const SPEAKING_INTERVAL: Duration = Duration::from_millis(100);
 /// While we speak, no proof for this long (and a round trip) is suspicious.
 const SPEAKING_SILENCE: Duration = Duration::from_millis(150);
 /// While anyone talks reports are answered every 250 ms: no proof for this long (and a round trip) is suspicious.
-const REPORT_SILENCE: Duration = Duration::from_millis(400);
+const REPORT_SILENCE: Duration = Duration::from_millis(300);
 /// While a voice is expected, nothing at all for this long is suspicious. It may only be that our
 /// address has changed: the probe tells the server.
 const VOICE_SILENCE: Duration = Duration::from_millis(80);
