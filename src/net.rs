@@ -24,5 +24,6 @@ pub mod rtcp;
 pub mod rtp;
 pub mod secret;
 pub mod srtp;
+pub mod stream_voice;
 pub mod tls;
 pub mod udp;

@@ -4,7 +4,7 @@
 use crate::actors::forwarder::core::{ForwarderCore, Origin, Outputs};
 use crate::actors::outbox::Outbox;
 use crate::actors::routes::{RoomRoutes, Route, SessionRoute, SessionVoice, VoicePath};
-use crate::client::voice::link::{Action, Link};
+use crate::client::voice::link::{Action, Link, Way};
 use crate::client::voice::playback::ToPlayback;
 use crate::client::voice::{VoicePath as ClientPath, VoiceSession};
 use crate::net::clock;
@@ -164,7 +164,7 @@ impl World {
 
     /// A link takes a datagram: the indices and payloads of what it hands to playback.
     fn hear(&mut self, member: usize, mut datagram: Vec<u8>) -> Vec<(u64, u64)> {
-        self.members[member].link.datagram(&mut datagram, self.now);
+        self.members[member].link.datagram(Way::Datagram, &mut datagram, self.now);
         self.heard(member)
     }
 

@@ -17,6 +17,7 @@ use crate::net::limits::{FORWARDERS_MAX, GOODBYE_TIMEOUT, STREAM_DATAGRAMS_MAX};
 use crate::net::message::Protection;
 use crate::net::protect::{KeyError, Opener};
 use crate::net::secret::{NoRandomness, Password, Secret};
+use crate::net::stream_voice;
 use crate::net::udp;
 use actix::prelude::*;
 use std::io;
@@ -307,7 +308,7 @@ async fn accept(listener: TcpListener, reception: Rc<Reception>, security: Secur
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                let _ = stream.set_nodelay(true);
+                stream_voice::tune(&stream);
                 let address = Some(from.ip().to_canonical());
                 let caller = Caller { address, ..Caller::default() };
                 let (reception, security) = (Rc::clone(&reception), security.clone());

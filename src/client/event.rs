@@ -218,6 +218,9 @@ pub enum Event {
     Path {
         /// Which.
         path: PathKind,
+        /// It went by UDP before, and UDP was blocked for a while.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        back: bool,
     },
     /// The commands there are.
     Help {
@@ -614,8 +617,12 @@ mod tests {
         assert_eq!(value(&down)["event"], json!("device_down"));
         assert_eq!(value(&down)["direction"], json!("input"));
         assert_eq!(
-            value(&Event::Path { path: PathKind::Udp }),
+            value(&Event::Path { path: PathKind::Udp, back: false }),
             json!({"event": "path", "path": "udp"})
+        );
+        assert_eq!(
+            value(&Event::Path { path: PathKind::Udp, back: true }),
+            json!({"event": "path", "path": "udp", "back": true})
         );
         let name = UserName::parse("Bob").unwrap();
         let speaking = Event::Speaking { id: MemberId(1), name, on: true, you: false };

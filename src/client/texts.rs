@@ -91,12 +91,13 @@ pub fn words(event: &Event) -> Vec<String> {
             shown(name),
             shown(error).trim_end_matches('.')
         ),
-        Event::Path { path } => match path {
-            PathKind::Udp => "* Voice goes by UDP.".to_owned(),
-            PathKind::Stream => {
-                "* UDP does not get through: voice goes through the control connection.".to_owned()
+        Event::Path { path, back } => match (path, back) {
+            (PathKind::Udp, false) => "* Voice goes by UDP.".to_owned(),
+            (PathKind::Udp, true) => "* Voice is back on UDP.".to_owned(),
+            (PathKind::Stream, _) => {
+                "* Voice now goes through the control connection: UDP is blocked.".to_owned()
             }
-            PathKind::None => return Vec::new(),
+            (PathKind::None, _) => return Vec::new(),
         },
         Event::Help { keys } => return help(*keys),
         Event::Bye => "* You have left. Goodbye!".to_owned(),
@@ -490,7 +491,7 @@ fn server_error(code: ErrorCode, arg: &dyn Fn(&str) -> String) -> String {
 fn stats_lines(stats: &Stats) -> Vec<String> {
     let path = match stats.path.as_str() {
         "udp" => "UDP",
-        "stream" => "control connection (UDP does not get through)",
+        "stream" => "control connection (UDP is blocked)",
         _ => "none yet",
     };
     let trip = match stats.round_trip_ms {

@@ -12,7 +12,8 @@ use crate::net::clock;
 use crate::net::codec::PT_L16;
 use crate::net::ids::{PacketIndex, RoomId, SessionId, Ssrc};
 use crate::net::limits::{
-    ADDRESS_LIFETIME, CHALLENGE_LIFETIME, TALKSPURT_NEWS_INTERVAL, TALKSPURT_TIMEOUT,
+    ADDRESS_LIFETIME, CHALLENGE_LIFETIME, PATH_NEWS_INTERVAL, TALKSPURT_NEWS_INTERVAL,
+    TALKSPURT_TIMEOUT,
 };
 use crate::net::message::Protection;
 use crate::net::protect::{DirectionKey, Opener, Sealer};
@@ -435,6 +436,147 @@ async fn where_udp_does_not_get_through_voice_goes_inside_the_control_connection
     b.outbox.finish();
     let Take::Write(frames) = b.outbox.take().await else { panic!() };
     assert_eq!(frames.len(), 1);
+}
+
+/// The ways that a session was told of, as far as they can be compared.
+fn ways(bench: &mut Bench) -> Vec<Option<Option<SocketAddr>>> {
+    let notices = bench.notices().into_iter().filter_map(|(_, notice)| match notice {
+        VoiceNotice::Path(path) => Some(path),
+        VoiceNotice::Speaking(_) => None,
+    });
+    let way = |path: Option<VoicePath>| {
+        path.map(|path| match path {
+            VoicePath::Udp(to) => Some(to),
+            VoicePath::Stream(_) => None,
+        })
+    };
+    notices.map(way).collect()
+}
+
+const STREAM: Option<Option<SocketAddr>> = Some(None);
+
+impl Bench {
+    fn inside(&mut self, client: &Client, bytes: &[u8]) {
+        let mut copy = bytes.to_vec();
+        let origin = Origin::Stream(client.session);
+        self.core.handle_datagram(origin, &mut copy, self.now, &mut self.out);
+    }
+}
+
+#[test]
+fn voice_goes_the_way_that_the_client_wishes_and_the_last_wish_counts() {
+    let mut bench = Bench::new();
+    let mut a = bench.client(1);
+    bench.prove(&mut a);
+    bench.now += PATH_NEWS_INTERVAL;
+    let stream = a.app(App::Path { stream: true });
+    bench.inside(&a, &stream);
+    assert_eq!(ways(&mut bench), [STREAM]);
+    // Said again, by any way: no news.
+    let again = a.app(App::Path { stream: true });
+    bench.from(a.address, &again);
+    // Held back on the way: another wish has come since.
+    let old = a.app(App::Path { stream: false });
+    let new = a.app(App::Path { stream: true });
+    bench.inside(&a, &new);
+    bench.inside(&a, &old);
+    bench.now += PATH_NEWS_INTERVAL;
+    bench.core.handle_timeout(bench.now, &mut bench.out);
+    assert_eq!(ways(&mut bench), []);
+    let back = a.app(App::Path { stream: false });
+    bench.from(a.address, &back);
+    assert_eq!(ways(&mut bench), [Some(Some(a.address))]);
+}
+
+#[test]
+fn a_wish_from_anyone_else_or_a_replayed_one_changes_nothing() {
+    let mut bench = Bench::new();
+    let (mut a, mut b) = (bench.client(1), bench.client(2));
+    bench.prove(&mut a);
+    bench.prove(&mut b);
+    bench.now += PATH_NEWS_INTERVAL;
+    // B seals a wish in A's name with his own key.
+    let mut packet = Vec::new();
+    rtcp::write_app(&mut packet, a.voice.stream(0), App::Path { stream: true });
+    let forged = b.rtcp(&packet);
+    bench.from(a.address, &forged);
+    bench.inside(&b, &forged);
+    assert_eq!(ways(&mut bench), []);
+    let stream = a.app(App::Path { stream: true });
+    bench.inside(&a, &stream);
+    bench.now += PATH_NEWS_INTERVAL;
+    let back = a.app(App::Path { stream: false });
+    bench.inside(&a, &back);
+    assert_eq!(ways(&mut bench), [STREAM, Some(Some(a.address))]);
+    bench.now += PATH_NEWS_INTERVAL;
+    bench.inside(&a, &stream);
+    bench.from(address(6, 6), &stream);
+    assert_eq!(ways(&mut bench), []);
+}
+
+#[test]
+fn a_client_that_flaps_makes_the_room_change_its_routes_ten_times_a_second_at_most() {
+    let mut bench = Bench::new();
+    let mut a = bench.client(1);
+    bench.prove(&mut a);
+    let mut told = 0;
+    for k in 0..1000 {
+        let wish = a.app(App::Path { stream: k % 2 == 0 });
+        bench.inside(&a, &wish);
+        bench.now += Duration::from_millis(1);
+        bench.core.handle_timeout(bench.now, &mut bench.out);
+        told += ways(&mut bench).len();
+    }
+    assert!((2..=10).contains(&told), "{told} in a second");
+    // What it wished last is in force in the end.
+    bench.now += PATH_NEWS_INTERVAL;
+    let last = a.app(App::Path { stream: true });
+    bench.inside(&a, &last);
+    bench.now += PATH_NEWS_INTERVAL;
+    bench.core.handle_timeout(bench.now, &mut bench.out);
+    assert_eq!(ways(&mut bench).last(), Some(&STREAM));
+}
+
+#[test]
+fn a_new_address_is_followed_while_voice_goes_by_datagrams_and_only_noted_while_it_does_not() {
+    let mut bench = Bench::new();
+    let mut a = bench.client(1);
+    bench.prove(&mut a);
+    bench.now += PATH_NEWS_INTERVAL;
+    let stream = a.app(App::Path { stream: true });
+    bench.inside(&a, &stream);
+    assert_eq!(ways(&mut bench), [STREAM]);
+    let roamed = address(7, 7000);
+    let keepalive = a.app(App::Keepalive([0; 8]));
+    let challenge = bench.from(roamed, &keepalive);
+    let App::Challenge(probe) = a.read_app(&challenge[0].1) else { panic!() };
+    let answer = a.app(App::ChallengeAnswer(probe));
+    bench.from(roamed, &answer);
+    bench.now += PATH_NEWS_INTERVAL;
+    assert_eq!(ways(&mut bench), [], "the stream is still what it wishes");
+    let back = a.app(App::Path { stream: false });
+    bench.from(roamed, &back);
+    assert_eq!(ways(&mut bench), [Some(Some(roamed))]);
+}
+
+#[test]
+fn voice_inside_the_control_connection_has_the_same_allowance() {
+    let mut bench = Bench::new();
+    let (mut a, b) = (bench.client(1), bench.client(2));
+    bench.room(&[(&a, None), (&b, b.udp())]);
+    let mut passed = 0;
+    for k in 0..10_000 {
+        let voice = a.voice(b"far too much");
+        if k % 2 == 0 {
+            bench.inside(&a, &voice);
+            passed += bench.sent().len();
+        } else {
+            let sent = bench.from(a.address, &voice);
+            passed += sent.iter().filter(|(to, _)| *to == b.address).count();
+        }
+        bench.now += Duration::from_millis(1);
+    }
+    assert!((2000..=2301).contains(&passed), "{passed}");
 }
 
 proptest! {

@@ -72,6 +72,8 @@ pub struct ControlCore {
     open: BTreeMap<u32, Pending>,
     next_re: u32,
     stats_asked: usize,
+    /// Voice goes through the control connection.
+    voice_by_stream: bool,
     pace: Pace,
     heard_at: Instant,
     pinged_at: Instant,
@@ -113,6 +115,7 @@ impl ControlCore {
             open: BTreeMap::new(),
             next_re: 1,
             stats_asked: 0,
+            voice_by_stream: false,
             pace: Pace::new(now),
             heard_at: now,
             pinged_at: now,

@@ -234,7 +234,8 @@ impl Sender {
             return;
         }
         if self.stream {
-            self.outbox.push(VoiceEvent::ToServer(self.sealed.clone()));
+            let datagram = self.sealed.clone();
+            self.outbox.push(VoiceEvent::ToServer { datagram, at: now });
         } else if let Some(socket) = &self.socket
             && let Err(error) = socket.send(&self.sealed)
         {

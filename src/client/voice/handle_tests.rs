@@ -240,16 +240,19 @@ async fn a_talkspurt_on_the_wire_is_marked_and_ended_and_a_closed_microphone_sen
 }
 
 #[tokio::test]
-async fn without_datagrams_voice_goes_where_it_is_allowed_to_go() {
+async fn without_datagrams_voice_goes_through_the_control_connection() {
     // A port on which nobody answers.
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
     let (speaker, mut events) = side(InputChoice::Tone(440.0), OutputChoice::Null);
-    speaker.allow_stream(true);
     speaker.connect(session(1, nobody.local_addr().unwrap()));
     wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::Stream)).await;
     speaker.set_transmit(true);
-    let event = wait_for(&mut events, |e| matches!(e, VoiceEvent::ToServer(_))).await;
-    let VoiceEvent::ToServer(mut datagram) = event else { panic!("{event:?}") };
+    let event = wait_for(
+        &mut events,
+        |e| matches!(e, VoiceEvent::ToServer { datagram, .. } if !rtp::is_rtcp(datagram)),
+    )
+    .await;
+    let VoiceEvent::ToServer { mut datagram, .. } = event else { panic!("{event:?}") };
     let opener = Opener::new(PROTECTION, &key(1, false)).unwrap();
     let index = PacketIndex(u64::from(rtp::peek_seq(&datagram).unwrap()));
     let packet = opener.open_rtp(&mut datagram, index).unwrap();
@@ -291,6 +294,7 @@ async fn a_server_that_is_not_there_yet_is_found_when_it_comes() {
     let address = placeholder.local_addr().unwrap();
     drop(placeholder);
     let (side, mut events) = side(InputChoice::Silence, OutputChoice::Null);
+    side.allow_stream(false);
     side.connect(session(1, address));
     // Refused meanwhile; then someone answers there.
     let socket = UdpSocket::bind(address).unwrap();

@@ -4,7 +4,7 @@
 //! carries `Wake` (commands wait in the shared queue; a full mailbox means that one is already on its way).
 
 use super::capture_actor::Stop;
-use super::link::{Action, Link, LinkFigures};
+use super::link::{Action, Link, LinkFigures, Way};
 use super::playback::ToPlayback;
 use super::shared::{Command, Outbox, Shared};
 use super::{VoiceEvent, VoicePath, VoiceSession};
@@ -131,8 +131,10 @@ impl LinkActor {
                 Command::LeaveRoom => shell.core.leave_room(),
                 Command::Member(member) => shell.core.member(&member, now),
                 Command::MemberLeft(id) => shell.core.member_left(id),
-                Command::FromServer(mut datagram) => shell.core.datagram(&mut datagram, now),
-                Command::AllowStream(on) => shell.core.allow_stream(on),
+                Command::FromServer(mut datagram) => {
+                    shell.core.datagram(Way::Stream, &mut datagram, now);
+                }
+                Command::AllowStream(on) => shell.core.allow_stream(on, now),
             }
             shell.act();
         }
@@ -199,7 +201,10 @@ impl Shell {
     fn act(&mut self) {
         for action in self.core.take_actions() {
             match action {
-                Action::Send(datagram) => self.send(datagram),
+                Action::Send(Way::Datagram, datagram) => self.send(&datagram),
+                Action::Send(Way::Stream, datagram) => {
+                    self.outbox.push(VoiceEvent::ToServer { datagram, at: clock::now() });
+                }
                 Action::Play(item) => self.play(item),
                 Action::Tell(event) => {
                     if let VoiceEvent::Path(path) = event {
@@ -213,10 +218,9 @@ impl Shell {
         self.outbox.flush();
     }
 
-    /// Control packets go by datagram always: they are what proves that datagrams get through.
-    fn send(&mut self, datagram: Vec<u8>) {
+    fn send(&mut self, datagram: &[u8]) {
         if let Some(socket) = &self.socket
-            && socket.send(&datagram).is_err()
+            && socket.send(datagram).is_err()
         {
             self.errors += 1;
         }
@@ -261,7 +265,8 @@ async fn receive(shell: Rc<RefCell<Shell>>, socket: tokio::net::UdpSocket) {
                 Ok(length) => {
                     let Some(datagram) = buffer.get_mut(..length) else { continue };
                     if length <= DATAGRAM_BYTES_MAX {
-                        shell.borrow_mut().core.datagram(datagram, clock::now());
+                        let mut shell = shell.borrow_mut();
+                        shell.core.datagram(Way::Datagram, datagram, clock::now());
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::client::control::dial::{DialError, Trust};
-use crate::client::voice::{Direction, VoiceEvent};
+use crate::client::texts;
+use crate::client::voice::{Direction, VoiceEvent, VoicePath};
 use crate::net::clock;
 use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, Ssrc};
@@ -431,7 +432,7 @@ fn requests_go_no_faster_than_a_server_allows() {
     }
     assert_eq!(bench.sent().len(), 60);
     bench.pass(1000);
-    assert!((85..=95).contains(&bench.sent().len()), "{}", bench.sent().len());
+    assert!((68..=72).contains(&bench.sent().len()), "{}", bench.sent().len());
     for k in 0..300 {
         bench.ask(Request::Chat(k.to_string()));
     }
@@ -448,6 +449,21 @@ fn who_speaks_is_told_from_the_stream() {
     let direction = Direction::Input;
     bench.give(Input::Voice(VoiceEvent::DeviceDown { direction, name, error: "gone".into() }));
     assert!(matches!(bench.told()[1], Event::DeviceDown { .. }));
+}
+
+#[test]
+fn voice_that_goes_another_way_is_told_and_so_is_its_return() {
+    let mut bench = Bench::in_room();
+    for path in [VoicePath::Udp, VoicePath::Stream, VoicePath::Udp] {
+        bench.give(Input::Voice(VoiceEvent::Path(path)));
+    }
+    let lines: Vec<_> = bench.told().into_iter().flat_map(texts::words).collect();
+    let expected = [
+        "* Voice goes by UDP.",
+        "* Voice now goes through the control connection: UDP is blocked.",
+        "* Voice is back on UDP.",
+    ];
+    assert_eq!(lines, expected);
 }
 
 // ---- signs of life -----------------------------------------------------------------------------
