@@ -5,13 +5,14 @@
 //! never with the microphone on. Only the first connection that fails ends the client.
 
 use super::backoff::Backoff;
-use super::dial::DialError;
+use super::dial::{DialError, Trust};
 pub use super::port::{Action, Input, Settings, VoiceCommand};
 use super::request::{Asked, Pace, Pending, Request};
 use super::roster::Roster;
 use crate::client::event::{ErrorKind, Event, LocalError, LossCause, NoticeCode, SessionNumber};
 use crate::client::texts;
 use crate::client::voice::VoiceSession;
+use crate::net::device::ChannelBinding;
 use crate::net::limits::{
     ANSWER_TIMEOUT, CONTROL_SILENCE_MAX, PING_INTERVAL, REQUEST_QUEUE_MAX, REQUESTS_OPEN_MAX,
 };
@@ -137,7 +138,9 @@ impl ControlCore {
                     self.voice(VoiceCommand::Deafened(self.state.deafened));
                     self.dial();
                 }
-                Input::Connected { server, .. } => self.connected(server, now),
+                Input::Connected { server, binding, trust } => {
+                    self.connected(server, binding.as_ref(), trust, now);
+                }
                 Input::NotConnected(DialError::Unreachable(why)) => {
                     self.lost(LossCause::Unreachable, why, now);
                 }
@@ -164,7 +167,13 @@ impl ControlCore {
         self.act(Action::Dial);
     }
 
-    fn connected(&mut self, peer: SocketAddr, now: Instant) {
+    fn connected(
+        &mut self,
+        peer: SocketAddr,
+        binding: Option<&ChannelBinding>,
+        trust: Trust,
+        now: Instant,
+    ) {
         if self.link != Link::Dialing {
             return;
         }
@@ -172,14 +181,36 @@ impl ControlCore {
         (self.peer, self.heard_at, self.pinged_at) = (Some(peer), now, now);
         self.goodbye = None;
         self.state_untold = false;
-        self.tell(Event::Connected { server: peer });
+        self.tell(Event::Connected { server: peer, trust: trust.into() });
+        self.tell_trust(trust);
+        // The proof is good on this connection only: whoever is shown it cannot pass it on.
+        let device = self.settings.device.as_ref().zip(binding);
+        let device = device.map(|(key, binding)| key.prove(binding));
         let hello = Hello {
             agent: self.settings.agent.clone(),
             state: self.state,
             resume: self.resume.clone(),
+            device,
             ..Hello::new(self.settings.name.as_str())
         };
         self.ask(ClientMessage::Hello(Box::new(hello)), Asked::Hello, now);
+    }
+
+    /// What the user should know of the server's identity.
+    fn tell_trust(&mut self, trust: Trust) {
+        let server = self.settings.server.clone();
+        match trust {
+            Trust::Plain if self.session.0 == 0 => {
+                self.tell(Event::Notice { code: NoticeCode::Unencrypted });
+            }
+            Trust::FirstUse(fingerprint) => {
+                self.tell(Event::NewServer { server, fingerprint: fingerprint.to_string() });
+            }
+            Trust::NewCertificate(before) => {
+                self.tell(Event::NewCertificate { server, before: before.to_string() });
+            }
+            Trust::Plain | Trust::Known | Trust::Certificate => {}
+        }
     }
 
     fn welcome(&mut self, welcome: Welcome, now: Instant) {

@@ -20,6 +20,7 @@ fn settings() -> Settings {
         udp_port: None,
         state: MemberState { muted: true, deafened: false },
         agent: "test".to_owned(),
+        device: None,
     }
 }
 
