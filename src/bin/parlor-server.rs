@@ -2,17 +2,29 @@
 
 use anyhow::Context;
 use clap::Parser;
+use parlor::actors::connection::door::Security;
+use parlor::actors::identity::{Identity, Source, default_state_directory};
 use parlor::actors::server::{Server, ServerConfig, StartError};
 use parlor::net::address::{HostPort, TCP_PORT, UDP_PORT};
+use parlor::net::fingerprint::Fingerprint;
+use parlor::net::{process, tls};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 
 /// Exit code for what the one who started the server can mend: a flag, a port in use.
 const EXIT_USAGE: u8 = 2;
 /// Exit code for a fault inside (as sysexits' EX_SOFTWARE).
 const EXIT_FAULT: u8 = 70;
+
+const INSECURE: &str = "INSECURE: nothing is encrypted. Whoever is on the way between this server and its clients hears and \
+    reads everything, passwords too, and can pretend to be any of them. Only for networks that you trust; clients must say \
+    --insecure, too.";
+const NO_HOME: &str = "there is no home directory to keep the server's key in; choose a place with --state-dir DIR, or keep \
+    nothing with --ephemeral";
 
 /// Parlor's server: rooms in which people talk.
 #[derive(Parser)]
@@ -27,6 +39,21 @@ struct Args {
     /// Threads that forward voice [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     forwarders: Option<u16>,
+    /// Where the server's key is kept [default: the system's place]
+    #[arg(long, value_name = "DIR", env = "PARLOR_SERVER_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// Keep nothing: a new key at each start, in memory only
+    #[arg(long)]
+    ephemeral: bool,
+    /// Certificate of your own instead of that key: PEM, with its chain; read again when it changes
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Without any encryption, for clients that say --insecure, too; only for networks that you trust
+    #[arg(long, conflicts_with_all = ["cert", "key"])]
+    insecure: bool,
     /// What to log to stderr: error, warn, info, debug, or a filter
     #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG", default_value = "warn")]
     log: EnvFilter,
@@ -60,6 +87,7 @@ fn main() -> ExitCode {
     };
     tracing_subscriber::fmt().with_env_filter(args.log.clone()).with_writer(std::io::stderr).init();
     raise_file_limit();
+    process::keep_memory_private();
     actix::System::new().block_on(run(args))
 }
 
@@ -69,7 +97,12 @@ async fn run(args: Args) -> ExitCode {
         (Ok(tcp), Ok(udp)) => (tcp, udp),
         (Err(error), _) | (_, Err(error)) => return fail(&format!("{error:#}")),
     };
-    let config = ServerConfig::new(tcp, udp, args.forwarders.map(usize::from));
+    let (security, identity) = match secure(&args) {
+        Ok(secured) => secured,
+        Err(error) => return fail(&format!("{error:#}")),
+    };
+    let forwarders = args.forwarders.map(usize::from);
+    let config = ServerConfig { security, ..ServerConfig::new(tcp, udp, forwarders) };
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error @ StartError::Bind { .. }) => return fail(&error.to_string()),
@@ -79,7 +112,13 @@ async fn run(args: Args) -> ExitCode {
         }
     };
     say(&format!("listening on tcp {} and udp {}", server.tcp(), server.udp()));
-    say("voice and text are not encrypted yet: use this server on networks that you trust");
+    match identity {
+        Some((identity, fingerprint)) => {
+            say(&format!("fingerprint {fingerprint}"));
+            actix::spawn(identity.follow());
+        }
+        None => warn(INSECURE),
+    }
     let (forwarders, note) = server.forwarders();
     tracing::info!(forwarders, "started");
     if let Some(note) = note {
@@ -102,6 +141,29 @@ async fn run(args: Args) -> ExitCode {
     code
 }
 
+/// How connections are secured, and the identity behind it with its fingerprint.
+fn secure(args: &Args) -> anyhow::Result<(Security, Option<(Identity, Fingerprint)>)> {
+    if args.insecure {
+        return Ok((Security::Plain, None));
+    }
+    let source = match (&args.cert, &args.key) {
+        (Some(chain), Some(key)) => Source::Files { chain: chain.clone(), key: key.clone() },
+        _ if args.ephemeral => Source::Memory,
+        _ => {
+            let directory = args.state_dir.clone().or_else(default_state_directory);
+            Source::State(directory.context(NO_HOME)?)
+        }
+    };
+    let from_state = matches!(source, Source::State(_));
+    let identity = Identity::load(source).map_err(|error| match from_state {
+        true => anyhow::anyhow!("{error} (--state-dir DIR chooses another place)"),
+        false => error.into(),
+    })?;
+    let fingerprint = identity.fingerprint()?;
+    let config = tls::server_config(identity.certificates())?;
+    Ok((Security::Tls(Arc::new(config)), Some((identity, fingerprint))))
+}
+
 /// As many file descriptors as the system lets us have: each client takes one.
 fn raise_file_limit() {
     #[cfg(unix)]
@@ -118,8 +180,13 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// A line on stderr.
+fn warn(line: &str) {
+    let _ = writeln!(std::io::stderr(), "parlor-server: {line}");
+}
+
 fn fail(what: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "parlor-server: {what}");
+    warn(what);
     ExitCode::from(EXIT_USAGE)
 }
 
