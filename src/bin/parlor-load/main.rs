@@ -4,12 +4,15 @@
 //! forwarded packets per second, server CPU per million of them, loss, latency and memory. It sends to
 //! that server only, and stops by itself.
 
+mod connect;
+mod handshakes;
 mod members;
 mod process;
 mod run;
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use connect::Connector;
 use parlor::net::address::{HostPort, TCP_PORT};
 use process::ServerProcess;
 use run::Figures;
@@ -52,6 +55,12 @@ pub struct Args {
     /// Idle sessions to connect first, for the memory that each takes
     #[arg(long, default_value_t = 0, value_name = "N")]
     idle: u16,
+    /// Measure N connections with TLS handshake and Hello instead, and nothing of voice
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    handshakes: Option<u32>,
+    /// Without encryption; a server that is named must be without it, too
+    #[arg(long)]
+    insecure: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -70,7 +79,7 @@ fn main() -> anyhow::Result<()> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let own = match args.server {
         Some(_) => None,
-        None => Some(ServerProcess::start(args.forwarders)?),
+        None => Some(ServerProcess::start(args.forwarders, args.insecure)?),
     };
     let tcp = match (&args.server, &own) {
         (Some(server), _) => runtime.block_on(resolve(server))?,
@@ -81,7 +90,13 @@ fn main() -> anyhow::Result<()> {
         bail!("{tcp} is another machine; parlor-load loads servers on this machine only");
     }
     let pid = args.pid.or(own.as_ref().map(ServerProcess::pid));
-    let figures = run::run(&args, &runtime, tcp, pid)?;
+    let connector = Connector::new(tcp, args.insecure)?;
+    if let Some(count) = args.handshakes {
+        let measured = runtime.block_on(handshakes::measure(&connector, count, pid))?;
+        println!("{}", measured.shown(args.json)?);
+        return Ok(());
+    }
+    let figures = run::run(&args, &runtime, &connector, pid)?;
     print(&args, &figures)
 }
 
@@ -100,8 +115,15 @@ fn print(args: &Args, figures: &Figures) -> anyhow::Result<()> {
         return Ok(());
     }
     println!(
-        "{} room(s) of {} members, {} speaking in each, {} packets/s of {} bytes, {} x {} s, plain",
-        args.rooms, args.members, args.speakers, args.pps, args.payload, args.repeat, args.seconds
+        "{} room(s) of {} members, {} speaking in each, {} packets/s of {} bytes, {} x {} s, {}",
+        args.rooms,
+        args.members,
+        args.speakers,
+        args.pps,
+        args.payload,
+        args.repeat,
+        args.seconds,
+        if args.insecure { "plain" } else { "control over TLS" },
     );
     let shown = |value: Option<f64>, unit: &str| match value {
         Some(value) => format!("{value:.2} {unit}"),
