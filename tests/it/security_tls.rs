@@ -93,8 +93,8 @@ fn is_refused(mut program: Command) -> Value {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     let events = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let errors = events.filter(|event| event["event"] == "error");
-    let error = errors.last().unwrap_or_else(|| panic!("no error in:\n{said}"));
+    let mut errors = events.filter(|event| event["event"] == "error");
+    let error = errors.next_back().unwrap_or_else(|| panic!("no error in:\n{said}"));
     assert!(!said.contains("\"welcome\""), "{said}");
     error
 }

@@ -673,11 +673,11 @@ fn nothing_a_server_says_out_of_turn_matters() {
 // ---- the server's identity ----------------------------------------------------------------
 
 fn hello_of(bench: &Bench) -> &Hello {
-    let hellos = bench.sent().into_iter().filter_map(|message| match &message.body {
+    let mut hellos = bench.sent().into_iter().filter_map(|message| match &message.body {
         ClientMessage::Hello(hello) => Some(&**hello),
         _ => None,
     });
-    hellos.last().unwrap()
+    hellos.next_back().unwrap()
 }
 
 fn meet(trust: Trust, binding: Option<ChannelBinding>) -> Bench {
