@@ -3,6 +3,7 @@
 use super::texts::arguments;
 use super::voice::{InputChoice, OutputChoice};
 use crate::net::address::{AddressError, HostPort, TCP_PORT};
+use crate::net::fingerprint::Fingerprint;
 use crate::net::name::{RoomName, UserName};
 use clap::Parser;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,15 @@ pub struct Options {
     /// The server's UDP port [default: what the server says]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub udp_port: Option<u16>,
+    /// The server's key, as its operator sees it: SHA256:...; remembered from now on
+    #[arg(long, value_name = "SHA256:...")]
+    pub fingerprint: Option<Fingerprint>,
+    /// Without any encryption, to a server that has none; only for networks that you trust
+    #[arg(long, conflicts_with = "fingerprint")]
+    pub insecure: bool,
+    /// Where this device's key and the known servers are kept [default: the system's place]
+    #[arg(long, value_name = "DIR", env = "PARLOR_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
     /// Microphone: a device's name, wav:FILE, tone:HZ, silence, or echo (says back what it hears)
     #[arg(long, value_name = "SOURCE", value_parser = input)]
     pub input: Option<InputChoice>,

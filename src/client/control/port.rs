@@ -4,7 +4,7 @@ use super::dial::{DialError, Trust};
 use super::request::Request;
 use crate::client::event::{Event, LossCause};
 use crate::client::voice::{VoiceEvent, VoiceSession, VoiceStats};
-use crate::net::device::ChannelBinding;
+use crate::net::device::{ChannelBinding, DeviceKey};
 use crate::net::ids::MemberId;
 use crate::net::message::{ClientMessage, Envelope, MemberInfo, MemberState, ServerMessage};
 use crate::net::name::{RoomName, UserName};
@@ -25,6 +25,8 @@ pub struct Settings {
     pub state: MemberState,
     /// Client program and version.
     pub agent: String,
+    /// The device's own key; shown inside TLS only.
+    pub device: Option<DeviceKey>,
 }
 
 /// What happens to the connection.

@@ -64,6 +64,7 @@ impl Bench {
             udp_port: None,
             state: MemberState { muted: true, deafened: false },
             agent: "test".to_owned(),
+            device: None,
         };
         let control = ControlActor::new(Parts {
             core: ControlCore::new(settings, 3, clock::now()),
