@@ -6,10 +6,10 @@
 use super::app::App;
 use super::console::line::LineConsole;
 use super::console::terminal::TerminalConsole;
-use super::console::{Asker, Wires, tty};
+use super::console::{Asker, Wires, echo, tty};
 use super::control::actor::{Ask, ControlActor, Parts};
 use super::control::core::{ControlCore, Settings};
-use super::control::dial::TcpDialer;
+use super::control::dial::{Dialer, TcpDialer};
 use super::control::request::Request;
 use super::options::Options;
 use super::ptt::{Mode, Release};
@@ -46,21 +46,29 @@ pub async fn run(options: Options) -> u8 {
     let Some(name) = options.user_name() else {
         return refuse(texts::arguments::NO_NAME, EXIT_USAGE);
     };
+    let there = match options.destination() {
+        Ok(there) => there,
+        Err(why) => return refuse(&why, EXIT_USAGE),
+    };
     let (voice_events_in, voice_events) = mpsc::channel(CLIENT_MAILBOX);
     let voice = match VoiceHandle::start(VoiceConfig { input, output }, voice_events_in) {
         Ok(voice) => voice,
         Err(error @ VoiceError::File { .. }) => return refuse(&error.to_string(), EXIT_USAGE),
         Err(error) => return refuse(&error.to_string(), EXIT_FAILED),
     };
-    let (host, port) = options.target();
-    let dialer = TcpDialer { host, port };
+    let (host, port) = (there.target.host.clone(), there.target.port);
+    let mut dialer = TcpDialer { host, port };
+    dialer.retarget(there.target.clone());
     let settings = Settings {
-        server: dialer.label(),
+        server: there.target.label(),
         name,
-        room: options.room.clone(),
+        room: there.room,
         udp_port: options.udp_port,
         state: MemberState { muted: !options.unmute, deafened: options.deafen },
         agent: concat!("parlor/", env!("CARGO_PKG_VERSION")).to_owned(),
+        target: there.target,
+        keys: there.keys,
+        asks: options.asks(),
     };
     let (events_in, events) = mpsc::channel(CLIENT_EVENTS_MAX);
     let (ended_in, ended) = oneshot::channel();
@@ -89,6 +97,7 @@ pub async fn run(options: Options) -> u8 {
     let code = wait(&control, ended, done).await;
     drop(control);
     tty::restore_soon().await;
+    echo::restore();
     let _ = timeout(VOICE_STOP_TIMEOUT, voice.stop()).await;
     console.stop();
     code
@@ -96,7 +105,7 @@ pub async fn run(options: Options) -> u8 {
 
 fn start_console(options: &Options, keys: Option<Release>, arbiter: &Arbiter, wires: Wires) {
     let mode = if options.unmute { Mode::Open } else { Mode::PushToTalk };
-    let app = App::new(keys, mode, options.deafen);
+    let app = App::new(keys, mode, options.deafen).asking_passwords(options.asks());
     let json = options.json;
     let arbiter = arbiter.handle();
     match keys {

@@ -5,7 +5,7 @@
 //! never with the microphone on. Only the first connection that fails ends the client.
 
 use super::backoff::Backoff;
-use super::dial::DialError;
+use super::dial::{DialError, Trust};
 pub use super::port::{Action, Input, Settings, VoiceCommand};
 use super::request::{Asked, Pace, Pending, Request};
 use super::roster::Roster;
@@ -16,7 +16,7 @@ use crate::net::limits::{
     ANSWER_TIMEOUT, CONTROL_SILENCE_MAX, PING_INTERVAL, REQUEST_QUEUE_MAX, REQUESTS_OPEN_MAX,
 };
 use crate::net::message::{
-    ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, MemberState, Protection, Welcome,
+    ClientMessage, Envelope, ErrorCode, GoodbyeReason, MemberState, Protection, Standing, Welcome,
 };
 use crate::net::name::{RoomName, UserName};
 use crate::net::secret::ResumeSecret;
@@ -40,6 +40,8 @@ enum Link {
     Up(Instant),
     /// It is tried again then.
     Paused(Instant),
+    /// It is tried again when the user has typed a password.
+    Asking,
     /// The client has ended.
     Over,
 }
@@ -50,6 +52,8 @@ pub struct ControlCore {
     settings: Settings,
     link: Link,
     peer: Option<SocketAddr>,
+    trust: Trust,
+    door: Door,
     session: SessionNumber,
     resume: Option<ResumeSecret>,
     state: MemberState,
@@ -57,6 +61,10 @@ pub struct ControlCore {
     state_untold: bool,
     /// Where we want to be: the room we are in, or were in when the connection was lost.
     room: Option<RoomName>,
+    /// The user has left his room while there was no connection.
+    wants_out: bool,
+    /// What the server thinks of us, and in which room.
+    standing: (Standing, Option<RoomName>),
     /// A name chosen while there was no connection.
     other_name: Option<UserName>,
     roster: Roster,
@@ -91,15 +99,19 @@ enum Finish {
 impl ControlCore {
     /// A client that has not begun. `seed` spreads its attempts to come back.
     #[must_use]
-    pub fn new(settings: Settings, seed: u64, now: Instant) -> Self {
+    pub fn new(mut settings: Settings, seed: u64, now: Instant) -> Self {
         Self {
             link: Link::Idle,
             peer: None,
+            trust: Trust::Plain,
+            door: Door::new(std::mem::take(&mut settings.keys)),
             session: SessionNumber(0),
             resume: None,
             state: settings.state,
             state_untold: false,
             room: Some(settings.room.clone()),
+            wants_out: false,
+            standing: (Standing::default(), None),
             other_name: None,
             roster: Roster::default(),
             arriving: false,
@@ -137,7 +149,7 @@ impl ControlCore {
                     self.voice(VoiceCommand::Deafened(self.state.deafened));
                     self.dial();
                 }
-                Input::Connected { server, .. } => self.connected(server, now),
+                Input::Connected { server, trust, .. } => self.connected(server, trust, now),
                 Input::NotConnected(DialError::Unreachable(why)) => {
                     self.lost(LossCause::Unreachable, why, now);
                 }
@@ -164,22 +176,16 @@ impl ControlCore {
         self.act(Action::Dial);
     }
 
-    fn connected(&mut self, peer: SocketAddr, now: Instant) {
+    fn connected(&mut self, peer: SocketAddr, trust: Trust, now: Instant) {
         if self.link != Link::Dialing {
             return;
         }
         self.link = Link::Greeting;
-        (self.peer, self.heard_at, self.pinged_at) = (Some(peer), now, now);
+        (self.peer, self.trust, self.heard_at, self.pinged_at) = (Some(peer), trust, now, now);
         self.goodbye = None;
         self.state_untold = false;
         self.tell(Event::Connected { server: peer });
-        let hello = Hello {
-            agent: self.settings.agent.clone(),
-            state: self.state,
-            resume: self.resume.clone(),
-            ..Hello::new(self.settings.name.as_str())
-        };
-        self.ask(ClientMessage::Hello(Box::new(hello)), Asked::Hello, now);
+        self.knock(now);
     }
 
     fn welcome(&mut self, welcome: Welcome, now: Instant) {
@@ -187,11 +193,13 @@ impl ControlCore {
         if welcome.protection != Protection::Plain {
             return self.fail(ErrorKind::Local(LocalError::Protection), BTreeMap::new());
         }
-        let again = self.session.0 > 0;
+        let again = self.session.0 > 0 && !self.door.on_the_way();
+        self.door.passed();
         self.session.0 += 1;
         self.link = Link::Up(now);
         self.last_refusal = None;
         self.resume = Some(welcome.resume);
+        self.wants_out &= welcome.resumed;
         self.roster.me = Some(welcome.id);
         let port = self.settings.udp_port.unwrap_or(welcome.udp_port);
         self.voice(VoiceCommand::Connect(Box::new(VoiceSession {
@@ -213,6 +221,7 @@ impl ControlCore {
         if again {
             self.tell(Event::Notice { code: NoticeCode::Back });
         }
+        self.stand(welcome.standing);
         match self.other_name.take().filter(|name| *name != welcome.name) {
             Some(name) => self.send_request(Request::Rename(name.into()), now),
             None => self.settings.name = welcome.name,
@@ -233,19 +242,15 @@ impl ControlCore {
                 true
             }
             Link::Dialing | Link::Greeting => false,
-            Link::Idle | Link::Paused(_) | Link::Over => return,
+            Link::Idle | Link::Paused(_) | Link::Asking | Link::Over => return,
         };
         let (cause, detail) = match self.goodbye.take() {
             Some(reason) => (LossCause::Goodbye, texts::goodbye(reason).to_owned()),
             None => (cause, detail),
         };
         self.act(Action::HangUp);
-        self.voice(VoiceCommand::Transmit(false));
-        self.voice(VoiceCommand::Disconnect);
-        self.roster.clear();
-        (self.arriving, self.untold, self.ready) = (false, false, false);
-        self.state.muted = true;
-        if self.session.0 == 0 {
+        self.quiet();
+        if self.session.0 == 0 || self.door.on_the_way() {
             return self.never_came_up(cause, detail);
         }
         let open = std::mem::take(&mut self.open);
@@ -289,20 +294,10 @@ impl ControlCore {
         self.fail(ErrorKind::Local(code), args);
     }
 
-    /// `Hello` was refused.
-    fn refused(&mut self, code: ErrorCode, args: BTreeMap<String, String>, now: Instant) {
-        if self.session.0 == 0 {
-            return self.fail(ErrorKind::Server(code), args);
-        }
-        // Said once, then only as the reason of the attempts.
-        let detail = texts::error(ErrorKind::Server(code), &args);
-        if self.last_refusal.replace(code) != Some(code) {
-            self.tell(Event::Error { code: ErrorKind::Server(code), args, fatal: false });
-        }
-        self.lost(LossCause::Refused, detail, now);
-    }
-
     fn fail(&mut self, code: ErrorKind, args: BTreeMap<String, String>) {
+        if self.go_back(code, &args) {
+            return;
+        }
         self.tell(Event::Error { code, args, fatal: true });
         self.end(1);
     }
@@ -348,7 +343,7 @@ impl ControlCore {
         for pending in expired {
             match pending.asked {
                 Asked::Request(request) => {
-                    self.ready |= matches!(request, Request::Join(_));
+                    self.ready |= request.enters();
                     self.tell_about(LocalError::NoAnswer, &request);
                 }
                 Asked::Barrier => self.end(1),
@@ -364,6 +359,7 @@ impl ControlCore {
             Request::Quit => self.end(0),
             // While the connection is lost nothing is left to be answered.
             Request::Finish if matches!(self.link, Link::Paused(_)) => self.end(0),
+            Request::Finish if self.link == Link::Asking => self.no_password(),
             Request::Finish if self.finishing.is_none() => self.finishing = Some(Finish::Draining),
             Request::Finish => {}
             Request::Microphone { open } => {
@@ -383,13 +379,18 @@ impl ControlCore {
                     self.voice(VoiceCommand::Transmit(true));
                 }
             }
+            Request::Password { lock, password } => self.password(lock, password, now),
+            Request::Visit(invite) => self.visit(*invite),
             _ if self.session.0 > 0 && !matches!(self.link, Link::Up(_)) => {
                 self.offline(request, now);
             }
             _ if self.queue.len() >= REQUEST_QUEUE_MAX => {
                 self.tell_about(LocalError::QueueFull, &request);
             }
-            _ => self.queue.push_back(request),
+            request => {
+                let request = self.with_password(request);
+                self.queue.extend(request);
+            }
         }
     }
 
@@ -411,12 +412,14 @@ impl ControlCore {
             Request::Join(room) => match RoomName::parse(&room) {
                 Ok(room) => {
                     self.room = Some(room);
+                    self.wants_out = false;
                     self.tell(Event::Notice { code: NoticeCode::WhenBack });
                 }
                 Err(error) => self.tell_bad(ErrorCode::BadRoom, &error.to_string()),
             },
             Request::Leave => {
                 self.room = None;
+                self.wants_out = true;
                 self.tell(Event::Notice { code: NoticeCode::WhenBack });
             }
             Request::Stats => self.ask_stats(),
@@ -449,6 +452,7 @@ impl ControlCore {
     }
 
     fn send_request(&mut self, request: Request, now: Instant) {
+        let Some(request) = self.sealed(request) else { return };
         if let Some(message) = request.message() {
             self.ask(message, Asked::Request(request), now);
         }
@@ -494,6 +498,10 @@ impl ControlCore {
     }
 }
 
+mod door;
 mod incoming;
+
+use door::Door;
+
 #[cfg(test)]
 mod tests;

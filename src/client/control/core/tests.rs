@@ -1,7 +1,8 @@
 //! The control core, driven by hand: a server's words in, actions out, time as the test says.
 
 use super::*;
-use crate::client::control::dial::{DialError, Trust};
+use crate::client::control::dial::{DialError, Target, Trust};
+use crate::client::control::port::Keys;
 use crate::client::voice::{Direction, VoiceEvent};
 use crate::net::clock;
 use crate::net::codec::Codec;
@@ -20,6 +21,9 @@ fn settings() -> Settings {
         udp_port: None,
         state: MemberState { muted: true, deafened: false },
         agent: "test".to_owned(),
+        target: Target { host: "example.org".to_owned(), port: 8888, fingerprint: None },
+        keys: Keys::default(),
+        asks: false,
     }
 }
 
@@ -528,7 +532,7 @@ fn a_server_that_stops_is_come_back_to() {
     let mut bench = Bench::in_room();
     bench.event(ServerMessage::goodbye(GoodbyeReason::Stopping));
     bench.lose();
-    assert!(matches!(bench.told()[0], Event::Goodbye { reason: GoodbyeReason::Stopping }));
+    assert!(matches!(bench.told()[0], Event::Goodbye { reason: GoodbyeReason::Stopping, .. }));
     assert!(matches!(bench.told()[1], Event::Lost { why: LossCause::Goodbye, .. }));
     bench.pass(600);
     assert!(bench.has(&Action::Dial));
