@@ -4,10 +4,14 @@
 //! never enters a mailbox: forwarders read routes from latest-value cells and packets from their sockets.
 
 pub mod access;
+pub mod bucket;
 pub mod connection;
 pub mod forwarder;
+pub mod identity;
+pub mod limits;
 pub mod lobby;
 pub mod outbox;
+pub mod public;
 pub mod room;
 pub mod routes;
 pub mod server;

@@ -5,5 +5,6 @@
 
 pub mod attempts;
 pub mod core;
+pub mod gate;
 pub mod password;
 pub mod store;

@@ -3,28 +3,34 @@
 //! It takes any stream. Before `Hello` there is no actor, only this task and a place among the
 //! half-open connections; when those are too many the oldest goes, so that idlers keep nobody out.
 
+use super::access::attempts::Origin;
+use super::access::core::{Denial, Lock, Proofs};
+use super::access::password::Hasher;
+use super::access::store::Commit;
+use super::limits::Limits;
+use super::lobby::core::{Admission, Refusal};
 use super::lobby::{Admit, Attach, Farewell, Lobby};
 use super::outbox::{Outbox, Take};
 use super::routes::{Routes, SessionVoice, StreamDatagram};
 use super::session::{Ended, Parts, Session, from_frame};
 use crate::net::codec::{CLOCKS, Codec, PT_L16};
-use crate::net::device::ChannelBinding;
+use crate::net::device::{ChannelBinding, DeviceId};
 use crate::net::frame;
 use crate::net::ids::{SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{
-    GOODBYE_TIMEOUT, HALF_OPEN_MAX, HELLO_ATTEMPTS_MAX, HELLO_ENTRIES_MAX, HELLO_TIMEOUT,
-    LIVENESS_TIMEOUT, WRITE_PIECE_BYTES, WRITE_STALL_MAX,
+    CONNECTIONS_TURNED_AWAY_MAX, GOODBYE_TIMEOUT, HELLO_ATTEMPTS_MAX, HELLO_ENTRIES_MAX,
+    HELLO_TIMEOUT, LIVENESS_TIMEOUT, PROOFS_MAX, WRITE_PIECE_BYTES, WRITE_STALL_MAX,
 };
 use crate::net::message::{
     ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, LeaveReason, PROTOCOL_VERSION,
-    PayloadFormat, Protection, ServerMessage, Standing, StreamGrant, Welcome,
+    PayloadFormat, Protection, ServerMessage, StreamGrant, Welcome,
 };
 use crate::net::protect::{DirectionKey, Opener, Sealer};
-use crate::net::secret::{NoRandomness, ResumeSecret, Secret};
+use crate::net::secret::{NoRandomness, Password, ResumeSecret, Secret};
 use actix::prelude::*;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,9 +52,14 @@ pub struct Reception {
     pub streams: Vec<mpsc::Sender<StreamDatagram>>,
     /// Port for voice.
     pub udp_port: u16,
+    /// Compares passwords.
+    pub hasher: Hasher,
+    /// What one client or address may ask.
+    pub limits: Arc<Limits>,
     next_session: Cell<u64>,
-    half_open: RefCell<BTreeMap<u64, oneshot::Sender<()>>>,
+    half_open: RefCell<BTreeMap<u64, (Origin, oneshot::Sender<()>)>>,
     next_half_open: Cell<u64>,
+    from: RefCell<HashMap<Origin, usize>>,
     open: Cell<usize>,
 }
 
@@ -59,6 +70,40 @@ pub struct Caller {
     pub address: Option<IpAddr>,
     /// What binds a device's proof to this connection; only inside TLS.
     pub binding: Option<ChannelBinding>,
+    /// He has more connections than he may, and is only told so.
+    pub crowded: bool,
+}
+
+/// A connection that counts for its address while it is open.
+pub struct FromAddress {
+    reception: Rc<Reception>,
+    origin: Origin,
+}
+
+impl Drop for FromAddress {
+    fn drop(&mut self) {
+        let mut from = self.reception.from.borrow_mut();
+        if let Some(count) = from.get_mut(&self.origin) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                from.remove(&self.origin);
+            }
+        }
+    }
+}
+
+/// This machine's own connections: a proxy may stand there for many.
+fn is_own(address: Option<IpAddr>) -> bool {
+    address.is_none_or(|address| address.to_canonical().is_loopback())
+}
+
+/// Counts a connection as open while it lives.
+struct Counted<'a>(&'a Reception);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+    }
 }
 
 type Frames<S> = FramedRead<ReadHalf<S>, LengthDelimitedCodec>;
@@ -71,12 +116,17 @@ impl Reception {
         routes: Routes,
         streams: Vec<mpsc::Sender<StreamDatagram>>,
         udp_port: u16,
+        hasher: Hasher,
+        limits: Arc<Limits>,
     ) -> Self {
         Self {
             lobby,
             routes,
             streams,
             udp_port,
+            hasher,
+            limits,
+            from: RefCell::default(),
             next_session: Cell::new(1),
             half_open: RefCell::default(),
             next_half_open: Cell::new(0),
@@ -95,15 +145,47 @@ impl Reception {
         self.half_open.borrow_mut().clear();
     }
 
-    /// Takes a place among the half-open connections; the oldest loses his if there is none left.
-    fn knock(&self) -> (u64, oneshot::Receiver<()>) {
+    /// Counts a connection for its address. `None`: there are far too many, and it gets no answer.
+    /// The flag says that there are too many, and that he is to be told so.
+    pub fn count_from(self: &Rc<Self>, address: Option<IpAddr>) -> Option<(FromAddress, bool)> {
+        let origin = Origin::of(address);
+        let mut from = self.from.borrow_mut();
+        let count = from.entry(origin).or_default();
+        let most = self.limits.connections_per_address;
+        let own = is_own(address);
+        if !own && *count >= most.saturating_add(CONNECTIONS_TURNED_AWAY_MAX) {
+            return None;
+        }
+        *count += 1;
+        let crowded = !own && *count > most;
+        Some((FromAddress { reception: Rc::clone(self), origin }, crowded))
+    }
+
+    fn count(&self) -> Counted<'_> {
+        self.open.set(self.open.get() + 1);
+        Counted(self)
+    }
+
+    /// Takes a place among the half-open connections; the oldest of the same address, or of all,
+    /// loses his if there is none left.
+    fn knock(&self, address: Option<IpAddr>) -> (u64, oneshot::Receiver<()>) {
         let mut half_open = self.half_open.borrow_mut();
-        if half_open.len() >= HALF_OPEN_MAX {
+        let origin = Origin::of(address);
+        if !is_own(address) {
+            let mut same = half_open.iter().filter(|(_, (from, _))| *from == origin);
+            let oldest = same.next().map(|(ticket, _)| *ticket);
+            if let Some(oldest) = oldest
+                && same.count() + 1 >= self.limits.half_open_per_address
+            {
+                half_open.remove(&oldest);
+            }
+        }
+        if half_open.len() >= self.limits.half_open {
             half_open.pop_first();
         }
         let ticket = self.next_half_open.replace(self.next_half_open.get() + 1);
         let (sender, evicted) = oneshot::channel();
-        half_open.insert(ticket, sender);
+        half_open.insert(ticket, (origin, sender));
         (ticket, evicted)
     }
 }
@@ -113,10 +195,10 @@ pub async fn serve<S>(reception: Rc<Reception>, stream: S, caller: Caller)
 where
     S: AsyncRead + AsyncWrite + 'static,
 {
-    reception.open.set(reception.open.get() + 1);
+    let _open = reception.count();
     let (read, write) = tokio::io::split(stream);
     let mut frames = FramedRead::with_capacity(read, frame::codec(), READ_BUFFER_BYTES);
-    let outbox = Outbox::default();
+    let outbox = Outbox::with_bytes_max(reception.limits.queued_bytes);
     let mut writer = std::pin::pin!(write_all(write, outbox.clone()));
     let mut written = false;
     let session = tokio::select! {
@@ -144,7 +226,6 @@ where
         outbox.finish();
         let _ = timeout(GOODBYE_TIMEOUT, writer).await;
     }
-    reception.open.set(reception.open.get().saturating_sub(1));
 }
 
 /// Why the writer ended before the reader.
@@ -171,7 +252,7 @@ async fn write_all<S: AsyncWrite>(mut write: WriteHalf<S>, outbox: Outbox) {
         for piece in bytes.chunks(WRITE_PIECE_BYTES) {
             let written = tokio::select! {
                 biased;
-                written = timeout(WRITE_STALL_MAX, write.write_all(piece)) => written,
+                written = timeout(WRITE_STALL_MAX, write_piece(&mut write, piece)) => written,
                 () = outbox.cut_off() => return,
             };
             if !matches!(written, Ok(Ok(()))) {
@@ -180,6 +261,12 @@ async fn write_all<S: AsyncWrite>(mut write: WriteHalf<S>, outbox: Outbox) {
         }
     }
     let _ = timeout(GOODBYE_TIMEOUT, write.shutdown()).await;
+}
+
+/// To the network, and not only into the buffer that TLS writes its records to.
+async fn write_piece<S: AsyncWrite>(write: &mut WriteHalf<S>, piece: &[u8]) -> std::io::Result<()> {
+    write.write_all(piece).await?;
+    write.flush().await
 }
 
 /// A session that the lobby has let in, or is about to. Whatever becomes of the connection, the
@@ -219,7 +306,7 @@ async fn greet<S: AsyncRead>(
     frames: &mut Frames<S>,
     outbox: &Outbox,
 ) -> Option<Admitted> {
-    let (ticket, mut evicted) = reception.knock();
+    let (ticket, mut evicted) = reception.knock(caller.address);
     let deadline = Instant::now() + HELLO_TIMEOUT;
     let mut session = None;
     for _ in 0..HELLO_ATTEMPTS_MAX {
@@ -241,6 +328,12 @@ async fn greet<S: AsyncRead>(
             break;
         };
         let Some((re, hello)) = read_hello(frame, outbox) else { break };
+        if caller.crowded {
+            let max = reception.limits.connections_per_address.to_string();
+            outbox.answer(re, ServerMessage::error(ErrorCode::TooManyConnections, [("max", max)]));
+            outbox.close(GoodbyeReason::Full);
+            break;
+        }
         // A refused name may be followed by another, within the same time.
         session = admit(reception, caller, hello, re, outbox).await;
         if session.is_some() {
@@ -291,9 +384,76 @@ impl Secrets {
     }
 }
 
+/// The device whose proof is good on this connection.
+///
+/// # Errors
+/// What must not be said in the open was said, or the proof is not good.
+fn device_of(hello: &Hello, caller: &Caller) -> Result<Option<DeviceId>, ErrorCode> {
+    let brings = hello.device.is_some()
+        || hello.invite.is_some()
+        || hello.server_password.is_some()
+        || hello.password.is_some();
+    match (&caller.binding, &hello.device) {
+        (None, _) if brings => Err(ErrorCode::NeedsTls),
+        (None, _) | (_, None) => Ok(None),
+        (Some(binding), Some(proof)) => match proof.verify(binding) {
+            Some(device) => Ok(Some(device)),
+            None => Err(ErrorCode::BadDevice),
+        },
+    }
+}
+
+/// Asks the lobby to let this client in, and compares the passwords that the lobby wants compared.
+async fn ask_in(
+    reception: &Reception,
+    caller: &Caller,
+    hello: &Hello,
+    (session, fresh): (SessionId, &ResumeSecret),
+    outbox: &Outbox,
+) -> Result<(Admission, Commit), ServerMessage> {
+    let busy = || ServerMessage::error(ErrorCode::Busy, []);
+    let device = device_of(hello, caller).map_err(|code| ServerMessage::error(code, []))?;
+    let given = |lock, password: &Option<Password>| password.as_ref().map(|_| lock);
+    let (mut proofs, mut right) = (Proofs::default(), false);
+    while proofs.count() <= PROOFS_MAX {
+        let admit = Admit {
+            session,
+            name: hello.name.clone(),
+            resume: hello.resume.clone(),
+            fresh: fresh.clone(),
+            outbox: outbox.clone(),
+            address: caller.address,
+            device,
+            invite: hello.invite.clone(),
+            given: (
+                given(Lock::Server, &hello.server_password),
+                given(Lock::Name, &hello.password),
+            ),
+            proofs: proofs.clone(),
+            right,
+        };
+        let question = match reception.lobby.send(admit).await {
+            Ok(Ok(admitted)) => return Ok(admitted),
+            Ok(Err(Denial::Refused(Refusal(message)))) => return Err(*message),
+            Ok(Err(Denial::Verify(question))) => question,
+            Err(_) => return Err(busy()),
+        };
+        let password = match question.what {
+            Lock::Server => hello.server_password.clone(),
+            Lock::Name => hello.password.clone(),
+            Lock::Room => None,
+        };
+        let record = question.record.clone();
+        let compared = reception.hasher.verify(password.ok_or_else(busy)?, record).await;
+        right = compared.map_err(|_| busy())?;
+        proofs.add(question, right);
+    }
+    Err(busy())
+}
+
 async fn admit(
     reception: &Rc<Reception>,
-    _caller: &Caller,
+    caller: &Caller,
     hello: Hello,
     re: Option<u32>,
     outbox: &Outbox,
@@ -307,28 +467,23 @@ async fn admit(
         }
     };
     let id = SessionId(reception.next_session.replace(reception.next_session.get() + 1));
-    let admit = Admit {
-        session: id,
-        name: hello.name,
-        resume: hello.resume,
-        fresh: secrets.resume.clone(),
-        outbox: outbox.clone(),
-    };
     let lobby = reception.lobby.clone();
     let mut admitted = Admitted { id, lobby, session: None, armed: true };
-    let admission = match reception.lobby.send(admit).await {
-        Ok(Ok(admission)) => admission,
-        Ok(Err(refusal)) => {
+    let asked = ask_in(reception, caller, &hello, (id, &secrets.resume), outbox).await;
+    let (admission, commit) = match asked {
+        Ok(asked) => asked,
+        Err(refusal) => {
             admitted.armed = false;
-            outbox.answer(re, *refusal.0);
-            return None;
-        }
-        Err(_) => {
-            outbox.answer(re, ServerMessage::error(ErrorCode::Busy, []));
+            outbox.answer(re, refusal);
             return None;
         }
     };
-    let voice = Arc::new(SessionVoice::new(admission.base));
+    if let Err(error) = commit.on_disk().await {
+        tracing::error!(%error, "nobody is let in whose invite or device cannot be remembered");
+        outbox.answer(re, ServerMessage::error(ErrorCode::NotKept, []));
+        return None;
+    }
+    let voice = Arc::new(SessionVoice::with_rates(admission.base, reception.limits.voice()));
     let owner = admission.base.owner(reception.streams.len());
     let mut codecs: Vec<Codec> = hello.codecs.into_iter().take(HELLO_ENTRIES_MAX).collect();
     codecs.retain(|codec| *codec != Codec::Unknown);
@@ -345,17 +500,14 @@ async fn admit(
         sealer: Sealer::plain(secrets.down.clone()),
         voice: Arc::clone(&voice),
         outbox: outbox.clone(),
+        secure: caller.binding.is_some(),
+        limits: Arc::clone(&reception.limits),
         lobby: reception.lobby.clone(),
         routes: reception.routes.clone(),
         streams: reception.streams.get(owner)?.clone(),
     })
     .start();
     admitted.session = Some(session.clone());
-    let attached =
-        reception.lobby.send(Attach { session: id, addr: session.clone().recipient() }).await;
-    if attached.is_err() {
-        return None;
-    }
     let resumed = admission.resumed.is_some();
     outbox.answer(
         re,
@@ -379,9 +531,12 @@ async fn admit(
             }],
             resume: secrets.resume,
             resumed,
-            standing: Standing::default(),
+            standing: admission.standing,
         })),
     );
+    // Behind the welcome: only then can anyone have something for him.
+    let attach = Attach { session: id, addr: session.clone().recipient() };
+    reception.lobby.send(attach).await.ok()?;
     if let Some((_, Some(room))) = admission.resumed {
         // The room goes on as if nothing had happened: the session takes its old place itself.
         let message = Some(ClientMessage::join(room));
@@ -431,9 +586,13 @@ async fn listen<S: AsyncRead>(
     }
 }
 
+pub mod door;
+
 #[cfg(test)]
 mod tests {
+    use super::door::Security;
     use super::*;
+    use crate::actors::access::gate::Gate;
     use crate::net::limits::PING_INTERVAL;
     use std::time::Duration;
     use tokio::io::DuplexStream;
@@ -441,11 +600,16 @@ mod tests {
     /// A reception whose forwarders take everything at once, so that no socket is needed and the
     /// clock can be a virtual one.
     fn reception() -> Rc<Reception> {
+        reception_with(Limits::default())
+    }
+
+    fn reception_with(limits: Limits) -> Rc<Reception> {
+        let limits = Arc::new(limits);
         let routes = Routes::new(1);
         routes.feeds()[0].retire();
-        let lobby = Lobby::new(0, routes.clone()).start();
+        let lobby = Lobby::new(0, routes.clone(), Gate::open(), Arc::clone(&limits)).start();
         let (streams, _) = mpsc::channel(1);
-        Rc::new(Reception::new(lobby, routes, vec![streams], 0))
+        Rc::new(Reception::new(lobby, routes, vec![streams], 0, Hasher::default(), limits))
     }
 
     struct Client {
@@ -507,6 +671,53 @@ mod tests {
             last = Some(message);
         }
         assert_eq!(last, Some(ServerMessage::goodbye(GoodbyeReason::Timeout)));
+    }
+
+    #[actix::test]
+    async fn too_many_connections_of_one_address_are_told_so_and_others_are_not_disturbed() {
+        let limits = Limits { connections_per_address: 2, ..Limits::default() };
+        let reception = reception_with(limits);
+        let knock = |address: &str| {
+            let (near, far) = tokio::io::duplex(4096);
+            let address = Some(address.parse().unwrap());
+            let caller = Caller { address, ..Caller::default() };
+            actix_rt::spawn(door::open(Rc::clone(&reception), Security::Plain, far, caller));
+            let (read, write) = tokio::io::split(near);
+            Client { frames: FramedRead::new(read, frame::codec()), write }
+        };
+        let mut came = 0;
+        let mut hello = async |mut client: Client| {
+            came += 1;
+            let hello = Hello::new(&format!("user {came}"));
+            client.say(ClientMessage::Hello(Box::new(hello))).await;
+            let answer = client.read().await;
+            (client, answer)
+        };
+        let (first, answer) = hello(knock("192.0.2.1")).await;
+        assert!(matches!(answer, Some(ServerMessage::Welcome(_))));
+        let _second = hello(knock("192.0.2.1")).await;
+        let (_third, answer) = hello(knock("192.0.2.1")).await;
+        let max = ("max", "2".to_owned());
+        assert_eq!(answer, Some(ServerMessage::error(ErrorCode::TooManyConnections, [max])));
+        let mut idle: Vec<Client> =
+            (0..2 * CONNECTIONS_TURNED_AWAY_MAX).map(|_| knock("192.0.2.1")).collect();
+        let mut last = idle.pop().unwrap();
+        assert_eq!(last.read().await, None, "far too many get no answer");
+        let (_other, answer) = hello(knock("192.0.2.2")).await;
+        assert!(matches!(answer, Some(ServerMessage::Welcome(_))));
+        let (_own, answer) = hello(knock("127.0.0.1")).await;
+        assert!(matches!(answer, Some(ServerMessage::Welcome(_))));
+        drop((first, idle));
+        let gone = async {
+            loop {
+                let (_again, answer) = hello(knock("192.0.2.1")).await;
+                if matches!(answer, Some(ServerMessage::Welcome(_))) {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(20), gone).await.unwrap();
     }
 
     #[actix::test]

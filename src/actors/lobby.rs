@@ -2,20 +2,31 @@
 
 pub mod core;
 
-use self::core::{Admission, LobbyCore, Refusal, Vacated};
+use self::core::{Admission, Ask, LobbyCore, Refusal, Vacated};
+use super::access::core::{Claim, Denial, Facts, Lock, Proofs};
+use super::access::gate::Gate;
+use super::access::password::{HashError, Hasher};
+use super::access::store::{Commit, NotWritten, Store};
+use super::limits::Limits;
 use super::outbox::Outbox;
 use super::room::core::{Change, Member};
 use super::room::{self, Room};
 use super::routes::{Routes, SessionVoice, VoicePath};
+use crate::net::clock;
 use crate::net::codec::Codec;
+use crate::net::device::DeviceId;
 use crate::net::ids::{RoomId, SessionId};
-use crate::net::limits::{LIST_ENTRIES_MAX, LOBBY_MAILBOX};
-use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason, MemberState, ServerMessage};
-use crate::net::name::RoomName;
+use crate::net::invite::{InviteToken, Issuer};
+use crate::net::limits::{LIST_ENTRIES_MAX, LOBBY_MAILBOX, PROOFS_MAX};
+use crate::net::message::{
+    ErrorCode, GoodbyeReason, LeaveReason, MemberState, ServerMessage, Standing,
+};
+use crate::net::name::{RoomName, UserName};
 use crate::net::protect::Sealer;
-use crate::net::secret::ResumeSecret;
+use crate::net::secret::{Password, ResumeSecret};
 use actix::prelude::*;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The actor.
@@ -24,16 +35,21 @@ pub struct Lobby {
     rooms: BTreeMap<RoomId, Addr<Room>>,
     clients: BTreeMap<SessionId, Client>,
     routes: Routes,
+    store: Store,
+    hasher: Hasher,
+    issuer: Option<Issuer>,
 }
 
 struct Client {
     outbox: Outbox,
     session: Option<Recipient<Placed>>,
+    /// What he was last told that the server thinks of him.
+    standing: Standing,
 }
 
-/// Connection to lobby: let this client in.
+/// Connection to lobby: let this client in. Nobody may hear of it before the commit is on disk.
 #[derive(Message)]
-#[rtype(result = "Result<Admission, Refusal>")]
+#[rtype(result = "Result<(Admission, Commit), Denial>")]
 pub struct Admit {
     /// His session.
     pub session: SessionId,
@@ -45,6 +61,18 @@ pub struct Admit {
     pub fresh: ResumeSecret,
     /// Where his events go.
     pub outbox: Outbox,
+    /// Where he comes from.
+    pub address: Option<IpAddr>,
+    /// His device, proven.
+    pub device: Option<DeviceId>,
+    /// An invite's token.
+    pub invite: Option<InviteToken>,
+    /// Which passwords he gave.
+    pub given: (Option<Lock>, Option<Lock>),
+    /// What came of comparing them.
+    pub proofs: Proofs,
+    /// The last comparison found the password right.
+    pub right: bool,
 }
 
 /// Connection to lobby: the session's actor runs.
@@ -73,6 +101,8 @@ pub struct Join {
     pub session: SessionId,
     /// The room's name.
     pub room: String,
+    /// The room's password.
+    pub password: Option<Password>,
     /// The request.
     pub re: Option<u32>,
     /// Microphone and ears.
@@ -149,6 +179,18 @@ pub struct Rename {
     pub re: Option<u32>,
 }
 
+/// Session to lobby: keep my name for me.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Register {
+    /// Which session.
+    pub session: SessionId,
+    /// The name's password; none to keep it no longer.
+    pub password: Option<Password>,
+    /// The request.
+    pub re: Option<u32>,
+}
+
 /// Session to lobby: this session is over. Answered when no forwarder sends it anything any more.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -172,13 +214,22 @@ pub struct Census;
 impl Lobby {
     /// A lobby with nobody in it. `random` decides where SSRCs begin.
     #[must_use]
-    pub fn new(random: u32, routes: Routes) -> Self {
+    pub fn new(random: u32, routes: Routes, gate: Gate, limits: Arc<Limits>) -> Self {
         Self {
-            core: LobbyCore::new(random),
+            core: LobbyCore::new(random, gate.access, limits),
             rooms: BTreeMap::new(),
             clients: BTreeMap::new(),
             routes,
+            store: gate.store,
+            hasher: gate.hasher,
+            issuer: gate.issuer,
         }
+    }
+
+    /// Hands what has changed to the store.
+    fn commit(&mut self) -> Commit {
+        let changes = self.core.access.take_changes();
+        self.store.commit(changes)
     }
 
     fn outbox(&self, session: SessionId) -> Option<&Outbox> {
@@ -221,12 +272,16 @@ impl Lobby {
 
     /// Puts a session that is in no room (or in this very one) into a room.
     /// `left` is the room that it came from just now.
-    fn enter_room(&mut self, join: Join, left: Option<RoomName>) {
+    fn enter_room(&mut self, join: Join, proofs: &Proofs, left: Option<RoomName>) {
         let session = join.session;
         let current = self.core.room_of(session);
         let (room, addr) = match current {
             Some(room) => (room, None),
-            None => match self.core.place(session, &join.room) {
+            // Once more: he may have been banned, or the password changed, while he was on his way.
+            None => match self
+                .may_join(&join, proofs)
+                .and_then(|()| self.core.place(session, &join.room))
+            {
                 Err(refusal) => {
                     // The last place went while he was on his way: he is in no room, and must know.
                     if let Some(room) = left {
@@ -247,6 +302,8 @@ impl Lobby {
             self.rooms.insert(room, addr);
         }
         let Some(addr) = self.rooms.get(&room).cloned() else { return };
+        self.core.remember_proofs(session, proofs);
+        let standing = self.core.standing(session, clock::unix_ms());
         let Some((id, name)) = self.core.member(session) else { return };
         let Some(outbox) = self.outbox(session).cloned() else { return };
         let member = Member {
@@ -255,6 +312,8 @@ impl Lobby {
             name: name.clone(),
             state: join.state,
             speaking: join.speaking,
+            role: standing.role.or(standing.room_role),
+            silenced: standing.silenced,
             codecs: join.codecs,
             voice: join.voice,
             sealer: join.sealer,
@@ -263,7 +322,84 @@ impl Lobby {
         // One for each request; the registry has counted the places, so the room cannot refuse. The
         // session hears of the room only then, so that what it tells the room comes behind this.
         addr.do_send(room::Enter { member, outbox, re: join.re });
+        // Behind the answer; the room's role is the news.
+        self.tell_standing(session);
         self.placed(session, Some(addr));
+    }
+
+    /// As `review_join`; a password that is not compared by now will not be.
+    fn may_join(&mut self, join: &Join, proofs: &Proofs) -> Result<(), Refusal> {
+        let now = clock::unix_ms();
+        match self.core.review_join(join.session, &join.room, false, proofs, now) {
+            Ok(_) => Ok(()),
+            Err(Denial::Refused(refusal)) => Err(refusal),
+            Err(Denial::Verify(_)) => {
+                Err(Refusal(Box::new(ServerMessage::error(ErrorCode::Busy, []))))
+            }
+        }
+    }
+
+    /// Lets a session into a room, once its password, where it needs one, has been compared.
+    fn join(&mut self, join: Join, mut proofs: Proofs) -> ResponseActFuture<Self, ()> {
+        let nothing = || -> ResponseActFuture<Self, ()> { Box::pin(actix::fut::ready(())) };
+        let wanted = self.core.find_room(&join.room);
+        let current = self.core.room_of(join.session);
+        if current.is_some() && current == wanted {
+            self.enter_room(join, &proofs, None);
+            return nothing();
+        }
+        // Nobody is moved out of one room only to hear that he cannot get into another.
+        let now = clock::unix_ms();
+        let given = join.password.is_some();
+        let question = match self.core.review_join(join.session, &join.room, given, &proofs, now) {
+            Ok(_) => return self.change_room(join, proofs),
+            Err(Denial::Refused(refusal)) => {
+                self.refuse(join.session, join.re, refusal);
+                return nothing();
+            }
+            Err(Denial::Verify(question)) => question,
+        };
+        let Some(password) = join.password.clone().filter(|_| proofs.count() < PROOFS_MAX) else {
+            self.answer(join.session, join.re, ServerMessage::error(ErrorCode::Busy, []));
+            return nothing();
+        };
+        let hasher = self.hasher.clone();
+        let compared = async move {
+            hasher.verify(password, question.record.clone()).await.map(|fits| (question, fits))
+        };
+        Box::pin(compared.into_actor(self).then(move |compared, lobby, _| match compared {
+            Ok((question, fits)) => {
+                if fits {
+                    let address = lobby.core.facts(join.session).and_then(|facts| facts.address);
+                    lobby.core.access.was_right(address);
+                }
+                proofs.add(question, fits);
+                lobby.join(join, proofs)
+            }
+            Err(HashError::Busy | HashError::Failed) => {
+                lobby.answer(join.session, join.re, ServerMessage::error(ErrorCode::Busy, []));
+                Box::pin(actix::fut::ready(()))
+            }
+        }))
+    }
+
+    /// Takes a session out of its room, if it is in one, and then into another.
+    fn change_room(&mut self, join: Join, proofs: Proofs) -> ResponseActFuture<Self, ()> {
+        if self.core.room_of(join.session).is_none() {
+            self.enter_room(join, &proofs, None);
+            return Box::pin(actix::fut::ready(()));
+        }
+        let before = self.room_name(join.session);
+        let left: ResponseFuture<()> = match self.core.vacate(join.session) {
+            Some(vacated) => self.leave_room(vacated, LeaveReason::Switched),
+            None => Box::pin(std::future::ready(())),
+        };
+        self.placed(join.session, None);
+        // If the session ends while it is between two rooms, the registry knows it no more and it
+        // enters none.
+        Box::pin(
+            left.into_actor(self).map(move |(), lobby, _| lobby.enter_room(join, &proofs, before)),
+        )
     }
 }
 
@@ -276,18 +412,31 @@ impl Actor for Lobby {
 }
 
 impl Handler<Admit> for Lobby {
-    type Result = Result<Admission, Refusal>;
+    type Result = Result<(Admission, Commit), Denial>;
 
     fn handle(&mut self, admit: Admit, _: &mut Self::Context) -> Self::Result {
-        let Admit { session, name, resume, fresh, outbox } = admit;
-        let admission = self.core.admit(session, &name, resume.as_ref(), fresh)?;
+        let Admit { session, name, resume, fresh, outbox, address, device, .. } = admit;
+        if admit.right {
+            self.core.access.was_right(address);
+        }
+        let given = |lock| admit.given.0 == Some(lock) || admit.given.1 == Some(lock);
+        let claim = Claim {
+            address,
+            device,
+            invite: admit.invite.as_ref(),
+            server_password: given(Lock::Server),
+            password: given(Lock::Name),
+        };
+        let ask = Ask { session, name: &name, resume: resume.as_ref(), fresh, claim };
+        let admission = self.core.admit(ask, &admit.proofs, clock::unix_ms())?;
         if let Some((lost, _)) = &admission.resumed
             && let Some(client) = self.clients.remove(lost)
         {
             client.outbox.close(GoodbyeReason::Resumed);
         }
-        self.clients.insert(session, Client { outbox, session: None });
-        Ok(admission)
+        let standing = admission.standing;
+        self.clients.insert(session, Client { outbox, session: None, standing });
+        Ok((admission, self.commit()))
     }
 }
 
@@ -305,26 +454,7 @@ impl Handler<Join> for Lobby {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, join: Join, _: &mut Self::Context) -> Self::Result {
-        let wanted = self.core.find_room(&join.room);
-        let current = self.core.room_of(join.session);
-        if current.is_none() || current == wanted {
-            self.enter_room(join, None);
-            return Box::pin(actix::fut::ready(()));
-        }
-        // Nobody is moved out of one room only to hear that he cannot get into another.
-        if let Err(refusal) = self.core.check_room(&join.room) {
-            self.refuse(join.session, join.re, refusal);
-            return Box::pin(actix::fut::ready(()));
-        }
-        let before = self.room_name(join.session);
-        let left: ResponseFuture<()> = match self.core.vacate(join.session) {
-            Some(vacated) => self.leave_room(vacated, LeaveReason::Switched),
-            None => Box::pin(std::future::ready(())),
-        };
-        self.placed(join.session, None);
-        // If the session ends while it is between two rooms, the registry knows it no more and it
-        // enters none.
-        Box::pin(left.into_actor(self).map(move |(), lobby, _| lobby.enter_room(join, before)))
+        self.join(join, Proofs::default())
     }
 }
 
@@ -448,7 +578,7 @@ impl Handler<Rename> for Lobby {
         Rename { session, name, re }: Rename,
         _: &mut Self::Context,
     ) -> Self::Result {
-        let name = match self.core.rename(session, &name) {
+        let name = match self.core.rename(session, &name, clock::unix_ms()) {
             Ok(name) => name,
             Err(refusal) => {
                 self.refuse(session, re, refusal);
@@ -467,6 +597,93 @@ impl Handler<Rename> for Lobby {
                 outbox.answer(re, ServerMessage::Renamed { name });
             }
         })
+    }
+}
+
+impl Handler<Register> for Lobby {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(
+        &mut self,
+        Register { session, password, re }: Register,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        let nothing = || -> ResponseActFuture<Self, ()> { Box::pin(actix::fut::ready(())) };
+        let Some((name, facts)) = self.known(session) else { return nothing() };
+        let Some(password) = password else {
+            let result = match self.core.access.owner_of(&name) {
+                owner if owner.is_some() && owner == facts.identity => {
+                    let now = clock::unix_ms();
+                    self.core.access.unregister(&name, name.as_str(), now).map(|_| ())
+                }
+                _ => Err(not_registered(&name)),
+            };
+            return self.registered(session, re, name, false, result);
+        };
+        if let Err(refusal) = self.core.access.check_name(&name, facts.identity) {
+            self.refuse(session, re, refusal);
+            return nothing();
+        }
+        let hasher = self.hasher.clone();
+        let hashed = async move { hasher.hash(password).await };
+        Box::pin(hashed.into_actor(self).then(move |hashed, lobby, _| {
+            let Ok(record) = hashed else {
+                lobby.answer(session, re, ServerMessage::error(ErrorCode::Busy, []));
+                return nothing();
+            };
+            // He may have another name by now, or be gone.
+            let Some((name, facts)) = lobby.known(session) else { return nothing() };
+            let result = lobby.core.access.register(&name, &facts, record, clock::unix_ms());
+            let result = result.map(|identity| lobby.core.set_identity(session, identity));
+            lobby.registered(session, re, name, true, result)
+        }))
+    }
+}
+
+fn not_registered(name: &UserName) -> Refusal {
+    let args = [("name", name.to_string())];
+    Refusal(Box::new(ServerMessage::error(ErrorCode::NotRegistered, args)))
+}
+
+impl Lobby {
+    fn known(&self, session: SessionId) -> Option<(UserName, Facts)> {
+        let (_, name) = self.core.member(session)?;
+        Some((name.clone(), self.core.facts(session)?.clone()))
+    }
+
+    /// Answers that a name is registered or not, when the store has it.
+    fn registered(
+        &mut self,
+        session: SessionId,
+        re: Option<u32>,
+        name: UserName,
+        registered: bool,
+        result: Result<(), Refusal>,
+    ) -> ResponseActFuture<Self, ()> {
+        let answer = match result {
+            Ok(()) => ServerMessage::Registered { name, registered },
+            Err(Refusal(message)) => *message,
+        };
+        let commit = self.commit();
+        Box::pin(commit.on_disk().into_actor(self).map(move |written, lobby, _| {
+            let answer = match written {
+                Ok(()) => answer,
+                Err(NotWritten) => ServerMessage::error(ErrorCode::NotKept, []),
+            };
+            lobby.answer(session, re, answer);
+            lobby.tell_standing(session);
+        }))
+    }
+
+    /// Tells a session what the server thinks of it, if that is news.
+    fn tell_standing(&mut self, session: SessionId) {
+        let standing = self.core.standing(session, clock::unix_ms());
+        if let Some(client) = self.clients.get_mut(&session)
+            && client.standing != standing
+        {
+            client.standing = standing;
+            client.outbox.event(ServerMessage::Standing(standing));
+        }
     }
 }
 

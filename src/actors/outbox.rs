@@ -15,8 +15,9 @@ use tokio::sync::Notify;
 #[derive(Clone, Debug, Default)]
 pub struct Outbox(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    bytes_max: usize,
     queue: Mutex<Queue>,
     wake: Notify,
     cut: Notify,
@@ -40,7 +41,24 @@ pub enum Take {
     Close,
 }
 
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            bytes_max: OUTBOX_BYTES_MAX,
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            cut: Notify::new(),
+        }
+    }
+}
+
 impl Outbox {
+    /// One in which so many bytes can wait.
+    #[must_use]
+    pub fn with_bytes_max(bytes_max: usize) -> Self {
+        Self(Arc::new(Shared { bytes_max, ..Shared::default() }))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,7 +86,7 @@ impl Outbox {
         if queue.closing.is_some() {
             return;
         }
-        if queue.frames.len() >= OUTBOX_FRAMES_MAX || queue.bytes + frame.len() > OUTBOX_BYTES_MAX {
+        if queue.frames.len() >= OUTBOX_FRAMES_MAX || queue.bytes + frame.len() > self.0.bytes_max {
             queue.frames.clear();
             queue.voice.clear();
             queue.bytes = 0;

@@ -221,6 +221,8 @@ mod tests {
             name: UserName::parse(&format!("user {k}")).unwrap(),
             state: MemberState::default(),
             speaking: false,
+            role: None,
+            silenced: false,
             codecs: vec![Codec::Pcm],
             voice: Arc::new(SessionVoice::new(Ssrc(k * 4))),
             sealer: Sealer::plain(Secret::new([0; 28])),

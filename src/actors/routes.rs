@@ -4,6 +4,7 @@
 //! of each forwarder. A cell cannot be full, so a revocation cannot be lost; a forwarder takes
 //! what is new between two batches and then confirms it. Whoever revoked waits for that.
 
+use super::limits::{Limits, VoiceRates};
 use super::outbox::Outbox;
 use crate::net::codec::{CLOCKS, PayloadType};
 use crate::net::ids::{PacketIndex, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
@@ -88,6 +89,8 @@ pub struct SessionVoice {
     streams: [StreamProgress; CLOCKS.len()],
     /// What receivers report of these streams.
     pub heard: LossBoard,
+    /// How much of it there may be.
+    pub rates: VoiceRates,
 }
 
 #[derive(Debug)]
@@ -99,14 +102,20 @@ struct StreamProgress {
 const NO_PACKET: u64 = u64::MAX;
 
 impl SessionVoice {
-    /// Streams of a session whose SSRCs begin at `base`.
+    /// Streams of a session whose SSRCs begin at `base`, with as much voice as by default.
     #[must_use]
     pub fn new(base: Ssrc) -> Self {
+        Self::with_rates(base, Limits::default().voice())
+    }
+
+    /// Streams of a session whose SSRCs begin at `base`.
+    #[must_use]
+    pub fn with_rates(base: Ssrc, rates: VoiceRates) -> Self {
         let stream = || StreamProgress {
             highest: AtomicU64::new(NO_PACKET),
             payload_type: AtomicU8::new(0),
         };
-        Self { base, streams: [stream(), stream()], heard: LossBoard::default() }
+        Self { base, streams: [stream(), stream()], heard: LossBoard::default(), rates }
     }
 
     /// The first SSRC of the session.

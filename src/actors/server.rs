@@ -1,16 +1,25 @@
 //! Starting and stopping: sockets, forwarders, the lobby, the door.
 
+use super::access::gate::{FirstInvites, Gate, GateError};
+use super::connection::door::{self, Security};
 use super::connection::{Caller, Reception, serve};
 use super::forwarder::core::{Counters, ProbeSource};
 use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop};
+use super::limits::Limits;
 use super::lobby::{Census, CloseAll, Lobby};
+use super::public;
 use super::routes::{Routes, StreamDatagram};
+use crate::net::address::HostPort;
+use crate::net::clock;
+use crate::net::fingerprint::Fingerprint;
+use crate::net::invite::Issuer;
 use crate::net::limits::{FORWARDERS_MAX, GOODBYE_TIMEOUT, STREAM_DATAGRAMS_MAX};
-use crate::net::secret::{NoRandomness, Secret};
+use crate::net::secret::{NoRandomness, Password, Secret};
 use crate::net::udp;
 use actix::prelude::*;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +33,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const STOP_POLL: Duration = Duration::from_millis(10);
 
 /// What a server is started with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ServerConfig {
     /// Where the control connection is listened for.
     pub tcp: SocketAddr,
@@ -32,13 +41,49 @@ pub struct ServerConfig {
     pub udp: SocketAddr,
     /// Forwarders; one for each core if left out.
     pub forwarders: Option<usize>,
+    /// How control connections are secured.
+    pub security: Security,
+    /// What the server knows of people, and where that is kept.
+    pub keeping: Keeping,
+    /// What one client, address or room may ask.
+    pub limits: Arc<Limits>,
+}
+
+/// What a server knows of people, and where that is kept.
+#[derive(Debug, Clone, Default)]
+pub struct Keeping {
+    /// The store's file; with none, nothing outlives the process.
+    pub store: Option<PathBuf>,
+    /// Needed to come in, by whoever has no invite.
+    pub password: Option<Password>,
+    /// How friends outside reach the server; guessed if left out.
+    pub public: Option<HostPort>,
+    /// The server's key, for invites, unless its certificate speaks for itself.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 impl ServerConfig {
-    /// A server that listens at these addresses, everything else as by default.
+    /// A server that listens at these addresses, in the plain form, everything else as by default.
     #[must_use]
     pub fn new(tcp: SocketAddr, udp: SocketAddr, forwarders: Option<usize>) -> Self {
-        Self { tcp, udp, forwarders }
+        Self {
+            tcp,
+            udp,
+            forwarders,
+            security: Security::Plain,
+            keeping: Keeping::default(),
+            limits: Arc::default(),
+        }
+    }
+}
+
+impl ServerConfig {
+    /// What stands in invites, if there are any: a token is worth nothing where everyone can read it.
+    fn issuer(&self, tcp: SocketAddr) -> Option<Issuer> {
+        let Keeping { public, fingerprint, .. } = &self.keeping;
+        let server = public::address(public.as_ref(), tcp);
+        let issuer = Issuer { server, fingerprint: *fingerprint };
+        matches!(self.security, Security::Tls(_)).then_some(issuer)
     }
 }
 
@@ -58,6 +103,9 @@ pub enum StartError {
     /// The system has no randomness.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+    /// The store, or what is to be written to it.
+    #[error(transparent)]
+    Gate(#[from] GateError),
 }
 
 /// A running server.
@@ -65,6 +113,7 @@ pub struct Server {
     tcp: SocketAddr,
     udp: SocketAddr,
     note: Option<String>,
+    invites: FirstInvites,
     reception: Rc<Reception>,
     forwarders: Vec<(Addr<Forwarder>, Arbiter)>,
     meters: Vec<Arc<ForwarderMeter>>,
@@ -112,6 +161,13 @@ impl Server {
         let group = udp::bind_group(config.udp, wanted)
             .map_err(|error| bind_error("UDP", config.udp, &error))?;
         let random = Secret::<4>::random()?;
+        // Before any thread is started: what is refused here leaves nothing behind.
+        let issuer = config.issuer(tcp);
+        let limits = config.limits;
+        let Keeping { store, password, .. } = config.keeping;
+        let mut gate = Gate::from_store(store, password, issuer).await?;
+        let invites = gate.first_invites(clock::unix_ms()).await?;
+        let hasher = gate.hasher.clone();
         let routes = Routes::new(group.sockets.len());
         let died = Arc::new(Notify::new());
         let mut forwarders = Vec::new();
@@ -139,11 +195,18 @@ impl Server {
             meters.push(meter);
             streams.push(sender);
         }
-        let lobby = Lobby::new(u32::from_be_bytes(*random.expose()), routes.clone()).start();
+        let lobby = Lobby::new(
+            u32::from_be_bytes(*random.expose()),
+            routes.clone(),
+            gate,
+            Arc::clone(&limits),
+        )
+        .start();
         let udp = group.address;
-        let reception = Rc::new(Reception::new(lobby, routes, streams, udp.port()));
-        let door = actix_rt::spawn(accept(listener, Rc::clone(&reception)));
-        Ok(Self { tcp, udp, note: group.fallback, reception, forwarders, meters, door, died })
+        let reception = Rc::new(Reception::new(lobby, routes, streams, udp.port(), hasher, limits));
+        let door = actix_rt::spawn(accept(listener, Rc::clone(&reception), config.security));
+        let note = group.fallback;
+        Ok(Self { tcp, udp, note, invites, reception, forwarders, meters, door, died })
     }
 
     /// Where the control connection is listened for.
@@ -158,13 +221,20 @@ impl Server {
         self.udp
     }
 
+    /// Invites that were made at this start, for whoever started the server.
+    #[must_use]
+    pub fn invites(&self) -> &FirstInvites {
+        &self.invites
+    }
+
     /// How many forwarders there are, and why not as many as wanted, if so.
     #[must_use]
     pub fn forwarders(&self) -> (usize, Option<&str>) {
         (self.forwarders.len(), self.note.as_deref())
     }
 
-    /// Serves one more control connection, over any stream.
+    /// Serves one more control connection, over any stream, as it is: the server's own security is
+    /// for those that it accepts itself.
     pub fn connect<S: AsyncRead + AsyncWrite + 'static>(&self, stream: S, caller: Caller) {
         actix_rt::spawn(serve(Rc::clone(&self.reception), stream, caller));
     }
@@ -222,13 +292,15 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, reception: Rc<Reception>) {
+async fn accept(listener: TcpListener, reception: Rc<Reception>, security: Security) {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
                 let _ = stream.set_nodelay(true);
-                let caller = Caller { address: Some(from.ip().to_canonical()), binding: None };
-                actix_rt::spawn(serve(Rc::clone(&reception), stream, caller));
+                let address = Some(from.ip().to_canonical());
+                let caller = Caller { address, ..Caller::default() };
+                let (reception, security) = (Rc::clone(&reception), security.clone());
+                actix_rt::spawn(door::open(reception, security, stream, caller));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

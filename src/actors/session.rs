@@ -6,6 +6,7 @@
 pub mod core;
 
 use self::core::{Request, SessionCore};
+use super::limits::Limits;
 use super::lobby::{self, Lobby, Placed};
 use super::outbox::Outbox;
 use super::room::core::Change;
@@ -19,6 +20,7 @@ use crate::net::message::{
     ClientMessage, Envelope, ErrorCode, LeaveReason, MemberState, ServerMessage,
 };
 use crate::net::protect::{Opener, Sealer};
+use crate::net::secret::Password;
 use actix::prelude::*;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -63,6 +65,10 @@ pub struct Parts {
     pub lobby: Addr<Lobby>,
     /// The forwarders' cells.
     pub routes: Routes,
+    /// Nobody else can read his connection.
+    pub secure: bool,
+    /// What he may ask of the server.
+    pub limits: Arc<Limits>,
     /// Voice inside the control connection goes here.
     pub streams: mpsc::Sender<StreamDatagram>,
 }
@@ -84,7 +90,7 @@ impl Session {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self {
-            core: SessionCore::new(clock::now()),
+            core: SessionCore::new(parts.secure, &parts.limits, clock::now()),
             parts,
             room: None,
             path: None,
@@ -94,11 +100,17 @@ impl Session {
         }
     }
 
-    fn join(&mut self, room: String, re: Option<u32>) -> ResponseFuture<()> {
+    fn join(
+        &mut self,
+        room: String,
+        password: Option<Password>,
+        re: Option<u32>,
+    ) -> ResponseFuture<()> {
         self.news_at_join = self.news;
         let join = lobby::Join {
             session: self.parts.id,
             room,
+            password,
             re,
             state: self.parts.state,
             speaking: self.speaking,
@@ -139,7 +151,7 @@ impl Session {
     fn carry_out(&mut self, request: Request, re: Option<u32>) -> ResponseFuture<()> {
         let (session, outbox) = (self.parts.id, self.parts.outbox.clone());
         match request {
-            Request::Join(room) => return self.join(room, re),
+            Request::Join { room, password } => return self.join(room, password, re),
             Request::Leave => return self.ask_lobby(lobby::Part { session, re }, re),
             Request::Tell { to, text } => {
                 let tell = lobby::Tell { session, to, text, at_ms: clock::unix_ms(), re };
@@ -151,6 +163,9 @@ impl Session {
             }
             Request::Rename(name) => {
                 return self.ask_lobby(lobby::Rename { session, name, re }, re);
+            }
+            Request::Register(password) => {
+                return self.ask_lobby(lobby::Register { session, password, re }, re);
             }
             Request::Say(text) => match self.room.clone() {
                 Some(room) => {

@@ -28,6 +28,24 @@ const ROOM_PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove
 /// Lets its bearer in: 256 random bits, of which the server keeps a hash.
 pub type InviteToken = Secret<32>;
 
+/// What stands in every invite of a server: where it is, and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// Where the server is, as friends outside reach it.
+    pub server: HostPort,
+    /// Its key, unless its certificate speaks for itself.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl Issuer {
+    /// The invite of a token.
+    #[must_use]
+    pub fn invite(&self, room: Option<RoomName>, token: InviteToken) -> Invite {
+        let (server, fingerprint) = (self.server.clone(), self.fingerprint);
+        Invite { server, fingerprint, room, token }
+    }
+}
+
 /// An invite. Its `Display` is the line, token included: for the one who is invited, never for a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invite {

@@ -35,7 +35,9 @@ pub const INVITE_BYTES_MAX: usize = 1024;
 /// Codecs or features that one `Hello` may name.
 pub const HELLO_ENTRIES_MAX: usize = 16;
 
-/// How long a new connection may take to say `Hello`.
+/// How long a TLS handshake may take, from the first byte to the last, at either end.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a new connection may take to say `Hello`, after the handshake.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a session may stay without a sign of life before it is removed.
 pub const LIVENESS_TIMEOUT: Duration = Duration::from_secs(30);
@@ -56,7 +58,8 @@ pub const WRITE_STALL_MAX: Duration = Duration::from_secs(20);
 
 /// Sessions that have said `Hello`, over the whole server.
 pub const SESSIONS_MAX: usize = 16_384;
-/// Connections that have not said `Hello`; beyond it the oldest of them is dropped for the newest.
+/// Connections that have not said `Hello`, TLS handshakes under way among them; beyond it the oldest
+/// of them is dropped for the newest.
 pub const HALF_OPEN_MAX: usize = 512;
 /// Rooms at once.
 pub const ROOMS_MAX: usize = 4096;
@@ -66,6 +69,26 @@ pub const ROOM_MEMBERS_MAX: usize = 1024;
 pub const REQUESTS_PER_SECOND: u32 = 50;
 /// What a request counts for that makes the server write a whole list or tell a whole room.
 pub const REQUEST_COST_WIDE: u32 = 4;
+/// What a request counts for that brings a password to be hashed.
+pub const REQUEST_COST_PASSWORD: u32 = 20;
+/// Texts that a session may send in one second, on average, ...
+pub const CHATS_PER_SECOND: u32 = 10;
+/// ... and at once.
+pub const CHATS_BURST: u32 = 100;
+/// Rooms that a session may enter in one minute, on average, ...
+pub const JOINS_PER_MINUTE: u32 = 60;
+/// ... and at once.
+pub const JOINS_BURST: u32 = 30;
+/// Names that a session may take in one minute, on average, ...
+pub const RENAMES_PER_MINUTE: u32 = 12;
+/// ... and at once.
+pub const RENAMES_BURST: u32 = 10;
+/// Connections from one address, this machine's own apart.
+pub const CONNECTIONS_PER_ADDRESS: usize = 100;
+/// Connections beyond that number that are told so; more are closed without a word.
+pub const CONNECTIONS_TURNED_AWAY_MAX: usize = 8;
+/// Connections from one address that have not said `Hello`.
+pub const HALF_OPEN_PER_ADDRESS: usize = 32;
 /// Bytes of text that count for as much as one request.
 pub const REQUEST_COST_TEXT_BYTES: usize = 1024;
 /// Messages that a session may send at once before the average counts.
@@ -77,6 +100,10 @@ pub const IDENTITIES_MAX: usize = 65_536;
 pub const IDENTITY_DEVICES_MAX: usize = 16;
 /// Invites that can still be used.
 pub const INVITES_MAX: usize = 4096;
+/// How many may use the guests' invite of a first start, ...
+pub const GUEST_INVITE_USES: u32 = 50;
+/// ... and how long.
+pub const GUEST_INVITE_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 /// Bans and silences in force.
 pub const SANCTIONS_MAX: usize = 4096;
 /// Rooms that are kept when empty.
@@ -85,6 +112,10 @@ pub const KEPT_ROOMS_MAX: usize = 1024;
 pub const ROOM_MODERATORS_MAX: usize = 64;
 /// People whom an invite has let into one room with a password.
 pub const ROOM_ADMITTED_MAX: usize = 4096;
+/// Passwords that are compared for one request: the record may change while one is.
+pub const PROOFS_MAX: usize = 4;
+/// Rooms whose passwords a session has proven and need not give again.
+pub const ROOMS_OPENED_MAX: usize = 32;
 /// Entries of the audit log; older ones go.
 pub const AUDIT_ENTRIES_MAX: u32 = 10_000;
 /// Entries of the audit log in one answer.
@@ -103,6 +134,13 @@ pub const HASHING_AT_ONCE: usize = 2;
 pub const HASHING_QUEUE_MAX: usize = 64;
 /// Batches of changes that wait for the disk.
 pub const STORE_QUEUE_MAX: usize = 1024;
+
+/// How often the files of the server's certificate are looked at.
+pub const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
+/// Largest file of a certificate or a key, in bytes.
+pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
+/// How long a file of the state directory may be locked by another process.
+pub const STATE_LOCK_MAX: Duration = Duration::from_secs(5);
 
 /// Mailbox of the lobby: one open request and one farewell for each session.
 pub const LOBBY_MAILBOX: usize = 2 * SESSIONS_MAX + 64;
@@ -131,14 +169,10 @@ pub const SEND_BATCH: usize = 256;
 pub const RECEIVE_LOOP_MAX: usize = 512;
 /// Packets that a replay window remembers.
 pub const REPLAY_WINDOW: u64 = 1024;
-/// Voice packets of one second that a session may send, on average, ...
-pub const VOICE_PACKETS_PER_SECOND: f64 = 200.0;
-/// ... and at once.
-pub const VOICE_PACKETS_BURST: f64 = 300.0;
-/// Voice bytes of one second that a session may send, on average, ...
-pub const VOICE_BYTES_PER_SECOND: f64 = 256.0 * 1024.0;
-/// ... and at once.
-pub const VOICE_BYTES_BURST: f64 = 512.0 * 1024.0;
+/// Voice packets of one second that a session may send, on average; half as many more at once.
+pub const VOICE_PACKETS_PER_SECOND: u32 = 200;
+/// Voice bytes of one second that a session may send, on average; twice as many at once.
+pub const VOICE_BYTES_PER_SECOND: u32 = 256 * 1024;
 /// Beginnings and ends of talkspurts are told no more often than this.
 pub const TALKSPURT_NEWS_INTERVAL: Duration = Duration::from_millis(200);
 /// Silence after which an unclosed talkspurt is taken for ended.
@@ -185,7 +219,7 @@ pub const REQUEST_QUEUE_MAX: usize = 256;
 /// Requests sent and not answered yet; more wait in the queue.
 pub const REQUESTS_OPEN_MAX: usize = 128;
 /// Requests of one second that the client sends at most, on average; below what a server allows.
-pub const CLIENT_REQUESTS_PER_SECOND: u32 = 30;
+pub const CLIENT_REQUESTS_PER_SECOND: u32 = 10;
 /// Requests that the client sends at once before the average counts.
 pub const CLIENT_REQUEST_BURST: u32 = 60;
 /// Events on their way from the client's control connection to its console. While less than
@@ -199,6 +233,8 @@ pub const SCREEN_LINES_MAX: usize = 2000;
 pub const ADDRESSES_TRIED_MAX: usize = 8;
 /// How long a connection attempt may take, over all addresses of the host.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest file of known servers, in bytes.
+pub const KNOWN_SERVERS_BYTES_MAX: u64 = 1024 * 1024;
 /// How long the server may take to answer a request before the user is told.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// First and longest pause between two attempts to come back.

@@ -65,9 +65,15 @@ impl Attempts {
         guesses.last_ms = now_ms;
     }
 
-    /// Notes a right one: the slips before it are forgiven.
-    pub fn note_right(&mut self, origin: Origin) {
-        self.0.remove(&origin);
+    /// Takes back one guess that was noted as wrong before it was known to be right. The slips before it
+    /// stay: whoever knows one password could otherwise guess at another without end.
+    pub fn take_back(&mut self, origin: Origin) {
+        if let Some(guesses) = self.0.get_mut(&origin) {
+            guesses.wrong = guesses.wrong.saturating_sub(1);
+            if guesses.wrong == 0 {
+                self.0.remove(&origin);
+            }
+        }
     }
 }
 
@@ -98,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_is_free_and_forgiven() {
+    fn a_slip_is_free_and_a_right_guess_costs_nothing() {
         let mut attempts = Attempts::default();
         let ann = origin("2001:db8::1");
         for _ in 0..ATTEMPTS_FREE - 1 {
@@ -108,8 +114,10 @@ mod tests {
         attempts.note_wrong(ann, 0);
         assert!(attempts.wait(origin("2001:db8::ffff"), 0).is_some(), "the same half of IPv6");
         assert_eq!(attempts.wait(origin("2001:db8:0:1::1"), 0), None);
-        attempts.note_right(ann);
+        attempts.take_back(ann);
         assert_eq!(attempts.wait(ann, 0), None);
+        attempts.note_wrong(ann, 0);
+        assert!(attempts.wait(ann, 0).is_some(), "the slips before are not forgotten");
     }
 
     #[test]

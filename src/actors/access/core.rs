@@ -215,6 +215,31 @@ impl Proofs {
         self.0.push((question, fits));
     }
 
+    /// How many comparisons there were.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What others tell, too.
+    pub fn extend(&mut self, others: &Self) {
+        self.0.extend(others.0.iter().cloned());
+    }
+
+    /// Keeps what was proven, of room passwords, and at most so many; the oldest go.
+    pub fn remember(&mut self, others: &Self, most: usize) {
+        for (question, fits) in &others.0 {
+            if *fits
+                && question.what == Lock::Room
+                && self.answer(Lock::Room, &question.record).is_none()
+            {
+                self.0.push((question.clone(), true));
+            }
+        }
+        let surplus = self.0.len().saturating_sub(most);
+        self.0.drain(..surplus);
+    }
+
     fn answer(&self, what: Lock, record: &PasswordRecord) -> Option<bool> {
         let same =
             |(question, _): &&(Verify, bool)| question.what == what && question.record == *record;
@@ -335,6 +360,12 @@ impl AccessCore {
         core
     }
 
+    /// Whether nothing has ever been kept.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.next_id <= 1
+    }
+
     /// What has changed since the last call, for the store.
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
@@ -363,7 +394,11 @@ impl AccessCore {
         let mut facts = Facts { address: claim.address, device: claim.device, identity: known };
         self.refuse_banned(name, &facts, None, now_ms)?;
         let origin = Origin::of(claim.address);
-        if claim.invite.is_some() || claim.server_password || claim.password {
+        // Once, before the first comparison: what is compared counts as a wrong guess until it is known
+        // to be right, so that many at once are not free.
+        if proofs.count() == 0
+            && (claim.invite.is_some() || claim.server_password || claim.password)
+        {
             self.hold_back(origin, now_ms)?;
         }
         let identity = self.own_name(name, known, claim.password, proofs, origin, now_ms)?;
@@ -389,6 +424,29 @@ impl AccessCore {
                 Err(refuse(ErrorCode::TooManyAttempts, [("retry_s", seconds.to_string())]))
             }
         }
+    }
+
+    /// What came of a comparison. The guess is counted as wrong when the comparison is asked for; see
+    /// [`AccessCore::was_right`].
+    fn compare(
+        &mut self,
+        question: Verify,
+        proofs: &Proofs,
+        origin: Origin,
+        now_ms: u64,
+    ) -> Result<bool, Denial> {
+        match proofs.answer(question.what, &question.record) {
+            Some(fits) => Ok(fits),
+            None => {
+                self.attempts.note_wrong(origin, now_ms);
+                Err(Denial::Verify(question))
+            }
+        }
+    }
+
+    /// A password that was compared for somebody from this address did fit: that was no guess.
+    pub fn was_right(&mut self, address: Option<IpAddr>) {
+        self.attempts.take_back(Origin::of(address));
     }
 
     /// Who he is under this name: the one whom it is kept for, or whoever his device says.
@@ -423,16 +481,9 @@ impl AccessCore {
         let Some(record) = record.filter(|_| password) else {
             return Err(refuse(ErrorCode::NameRegistered, args()).into());
         };
-        match proofs.answer(Lock::Name, &record) {
-            None => Err(Denial::Verify(Verify { what: Lock::Name, record })),
-            Some(true) => {
-                self.attempts.note_right(origin);
-                Ok(Some(owner))
-            }
-            Some(false) => {
-                self.attempts.note_wrong(origin, now_ms);
-                Err(refuse(ErrorCode::BadPassword, args()).into())
-            }
+        match self.compare(Verify { what: Lock::Name, record }, proofs, origin, now_ms)? {
+            true => Ok(Some(owner)),
+            false => Err(refuse(ErrorCode::BadPassword, args()).into()),
         }
     }
 
@@ -480,16 +531,9 @@ impl AccessCore {
         if !given {
             return Err(refuse(ErrorCode::ServerPassword, []).into());
         }
-        match proofs.answer(Lock::Server, &record) {
-            None => Err(Denial::Verify(Verify { what: Lock::Server, record })),
-            Some(true) => {
-                self.attempts.note_right(origin);
-                Ok(())
-            }
-            Some(false) => {
-                self.attempts.note_wrong(origin, now_ms);
-                Err(refuse(ErrorCode::BadServerPassword, []).into())
-            }
+        match self.compare(Verify { what: Lock::Server, record }, proofs, origin, now_ms)? {
+            true => Ok(()),
+            false => Err(refuse(ErrorCode::BadServerPassword, []).into()),
         }
     }
 
@@ -736,23 +780,18 @@ impl AccessCore {
             .identity
             .is_some_and(|id| kept.admitted.contains(&id) || kept.moderators.contains(&id));
         let Some(record) = kept.password.clone().filter(|_| !welcome) else { return Ok(()) };
-        let args = || [("room", kept.name.to_string())];
-        if !given {
-            return Err(refuse(ErrorCode::RoomPassword, args()).into());
+        let args = [("room", kept.name.to_string())];
+        let answer = proofs.answer(Lock::Room, &record);
+        if !given && answer.is_none() {
+            return Err(refuse(ErrorCode::RoomPassword, args).into());
         }
         let origin = Origin::of(facts.address);
-        self.hold_back(origin, now_ms)?;
-        match proofs.answer(Lock::Room, &record) {
-            None => Err(Denial::Verify(Verify { what: Lock::Room, record })),
-            Some(true) => {
-                self.attempts.note_right(origin);
-                Ok(())
-            }
-            Some(false) => {
-                let denial = refuse(ErrorCode::BadRoomPassword, args()).into();
-                self.attempts.note_wrong(origin, now_ms);
-                Err(denial)
-            }
+        if answer.is_none() {
+            self.hold_back(origin, now_ms)?;
+        }
+        match self.compare(Verify { what: Lock::Room, record }, proofs, origin, now_ms)? {
+            true => Ok(()),
+            false => Err(refuse(ErrorCode::BadRoomPassword, args).into()),
         }
     }
 
@@ -1038,7 +1077,11 @@ impl AccessCore {
         candidates.into_iter().find(|s| s.subjects.iter().any(|one| one.meets(&keys, facts)))
     }
 
-    fn refuse_banned(
+    /// Whether somebody is banned: from the server, or from this room.
+    ///
+    /// # Errors
+    /// He is.
+    pub fn refuse_banned(
         &self,
         name: &UserName,
         facts: &Facts,

@@ -4,13 +4,14 @@
 //! is stored for a datagram before it authenticates.
 
 use super::reception::Reception;
+use crate::actors::bucket::Bucket;
+use crate::actors::limits::VoiceRates;
 use crate::actors::routes::{RoomRoutes, SessionRoute, VoiceNotice, VoicePath};
 use crate::net::codec::CLOCKS;
 use crate::net::ids::{PacketIndex, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{
     ADDRESS_LIFETIME, CHALLENGE_INTERVAL, CHALLENGE_LIFETIME, DATAGRAM_BYTES_MAX, REPORT_INTERVAL,
-    TALKSPURT_NEWS_INTERVAL, TALKSPURT_TIMEOUT, VOICE_BYTES_BURST, VOICE_BYTES_PER_SECOND,
-    VOICE_PACKETS_BURST, VOICE_PACKETS_PER_SECOND,
+    TALKSPURT_NEWS_INTERVAL, TALKSPURT_TIMEOUT,
 };
 use crate::net::protect::RTCP_OVERHEAD;
 use crate::net::replay::ReplayWindow;
@@ -77,26 +78,22 @@ struct Owned {
 
 /// What a session may still send: packets and bytes, filled up as time passes.
 struct Allowance {
-    packets: f64,
-    bytes: f64,
-    at: Instant,
+    packets: Bucket,
+    bytes: Bucket,
 }
 
 impl Allowance {
-    fn full(at: Instant) -> Self {
-        Self { packets: VOICE_PACKETS_BURST, bytes: VOICE_BYTES_BURST, at }
+    fn full(rates: VoiceRates, at: Instant) -> Self {
+        Self { packets: Bucket::full(rates.packets, at), bytes: Bucket::full(rates.bytes, at) }
     }
 
     /// Takes one packet of `length` bytes, if there is enough left for it.
     fn take(&mut self, length: usize, now: Instant) -> bool {
-        let seconds = now.saturating_duration_since(self.at).as_secs_f64();
-        self.at = self.at.max(now);
-        self.packets = (self.packets + seconds * VOICE_PACKETS_PER_SECOND).min(VOICE_PACKETS_BURST);
-        self.bytes = (self.bytes + seconds * VOICE_BYTES_PER_SECOND).min(VOICE_BYTES_BURST);
-        let enough = self.packets >= 1.0 && self.bytes >= length as f64;
+        let length = length as f64;
+        let enough = self.packets.has(1.0, now) & self.bytes.has(length, now);
         if enough {
-            self.packets -= 1.0;
-            self.bytes -= length as f64;
+            self.packets.spend(1.0);
+            self.bytes.spend(length);
         }
         enough
     }
@@ -363,6 +360,7 @@ fn record(
 
 impl Owned {
     fn new(route: SessionRoute, now: Instant) -> Self {
+        let allowance = Allowance::full(route.voice.rates, now);
         Self {
             route,
             room: None,
@@ -377,7 +375,7 @@ impl Owned {
             told: (false, None),
             last_report: None,
             last_blocks: None,
-            allowance: Allowance::full(now),
+            allowance,
         }
     }
 

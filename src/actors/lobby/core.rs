@@ -1,14 +1,19 @@
 //! The registry: who is on the server, under which name, in which room; which rooms there are. Pure.
 //!
 //! It is the one authority for names, rooms and places. Every change of place goes through it, so a
-//! room exists exactly from its first member to its last.
+//! room's actor exists exactly from its first member to its last. Rooms that have a password or
+//! moderators stay in the registry when they are empty.
 
+use crate::actors::access::core::{AccessCore, Claim, Denial, Facts, IdentityId, Proofs};
+use crate::actors::limits::Limits;
 use crate::net::ids::{MemberId, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
-use crate::net::limits::{LIST_TOTAL_MAX, ROOM_MEMBERS_MAX, ROOMS_MAX, SESSIONS_MAX};
-use crate::net::message::{ErrorCode, RoomInfo, ServerMessage};
+use crate::net::limits::{LIST_TOTAL_MAX, ROOMS_OPENED_MAX};
+use crate::net::message::{ErrorCode, RoomInfo, ServerMessage, Standing};
+use crate::net::moderation::SanctionKind;
 use crate::net::name::{NameKeys, RoomName, UserName};
 use crate::net::secret::ResumeSecret;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Names in use, by everything that must differ.
 #[derive(Debug)]
@@ -62,6 +67,9 @@ struct Entry {
     name: UserName,
     resume: ResumeSecret,
     room: Option<RoomId>,
+    facts: Facts,
+    /// The rooms whose passwords he has given.
+    opened: Proofs,
 }
 
 #[derive(Debug)]
@@ -73,6 +81,9 @@ struct RoomEntry {
 /// The state of the lobby.
 #[derive(Debug)]
 pub struct LobbyCore {
+    /// Who may come in, and what they may do there.
+    pub access: AccessCore,
+    limits: Arc<Limits>,
     sessions: BTreeMap<SessionId, Entry>,
     users: NameIndex<MemberId>,
     by_member: BTreeMap<MemberId, SessionId>,
@@ -94,6 +105,21 @@ fn refuse<const N: usize>(code: ErrorCode, args: [(&str, String); N]) -> Refusal
     Refusal(Box::new(ServerMessage::error(code, args)))
 }
 
+/// Somebody who asks to be let in.
+#[derive(Debug)]
+pub struct Ask<'a> {
+    /// The session that he would have.
+    pub session: SessionId,
+    /// The name that he wants.
+    pub name: &'a str,
+    /// The secret of a session to take over.
+    pub resume: Option<&'a ResumeSecret>,
+    /// The secret to resume the new session with.
+    pub fresh: ResumeSecret,
+    /// What else he brings along.
+    pub claim: Claim<'a>,
+}
+
 /// A session that has come in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admission {
@@ -105,6 +131,8 @@ pub struct Admission {
     pub base: Ssrc,
     /// The session that he takes over, and the room that it is in.
     pub resumed: Option<(SessionId, Option<RoomName>)>,
+    /// What the server thinks of him.
+    pub standing: Standing,
 }
 
 /// A place in a room.
@@ -114,7 +142,7 @@ pub struct Place {
     pub room: RoomId,
     /// Its name as first given.
     pub name: RoomName,
-    /// It must be made first.
+    /// Nobody was in it: its actor must be made first.
     pub created: bool,
 }
 
@@ -130,10 +158,12 @@ pub struct Vacated {
 }
 
 impl LobbyCore {
-    /// An empty server. `random` decides where SSRCs begin (RFC 3550, 8.1).
+    /// A server with nobody on it. `random` decides where SSRCs begin (RFC 3550, 8.1).
     #[must_use]
-    pub fn new(random: u32) -> Self {
-        Self {
+    pub fn new(random: u32, access: AccessCore, limits: Arc<Limits>) -> Self {
+        let mut core = Self {
+            access,
+            limits,
             sessions: BTreeMap::new(),
             users: NameIndex::default(),
             by_member: BTreeMap::new(),
@@ -144,7 +174,12 @@ impl LobbyCore {
             next_room: 1,
             first_ssrc: random / SSRCS_PER_SESSION * SSRCS_PER_SESSION,
             ssrc_groups_given: 0,
+        };
+        let kept: Vec<RoomName> = core.access.kept_rooms().map(|room| room.name.clone()).collect();
+        for name in kept {
+            core.add_room(name);
         }
+        core
     }
 
     /// Sessions and rooms there are.
@@ -154,47 +189,75 @@ impl LobbyCore {
     }
 
     /// Lets a session in under a name, or lets it take over another with that one's secret.
-    /// `fresh` is the secret to resume the new session with.
     ///
     /// # Errors
-    /// The name is unfit, in use, or looks like one in use; the server is full.
+    /// A password must be compared first; or the name is unfit, in use, kept for somebody else, or
+    /// looks like such a one; he is banned, brings the wrong password or invite; the server is full.
     pub fn admit(
         &mut self,
-        session: SessionId,
-        name: &str,
-        resume: Option<&ResumeSecret>,
-        fresh: ResumeSecret,
-    ) -> Result<Admission, Refusal> {
+        ask: Ask<'_>,
+        proofs: &Proofs,
+        now_ms: u64,
+    ) -> Result<Admission, Denial> {
+        let Ask { session, name, resume, fresh, claim } = ask;
         let lost = resume.and_then(|secret| {
             let found = *self.by_resume.get(&handle_of(secret))?;
             self.sessions.get(&found).filter(|entry| entry.resume == *secret).map(|_| found)
         });
         if let Some(lost) = lost {
-            let base = self.take_ssrcs()?;
-            let Some(entry) = self.sessions.remove(&lost) else {
-                return Err(refuse(ErrorCode::Busy, []));
-            };
-            let (member, name) = (entry.member, entry.name.clone());
-            let room = entry.room.and_then(|id| self.rooms.get(&id)).map(|r| r.name.clone());
-            self.by_member.insert(member, session);
-            self.by_resume.remove(&handle_of(&entry.resume));
-            self.by_resume.insert(handle_of(&fresh), session);
-            self.sessions.insert(session, Entry { resume: fresh, ..entry });
-            return Ok(Admission { member, name, base, resumed: Some((lost, room)) });
+            return Ok(self.take_over(lost, session, fresh, &claim, now_ms)?);
         }
-        if self.sessions.len() >= SESSIONS_MAX {
-            return Err(refuse(ErrorCode::ServerFull, [("max", SESSIONS_MAX.to_string())]));
+        let most = self.limits.sessions;
+        if self.sessions.len() >= most {
+            return Err(refuse(ErrorCode::ServerFull, [("max", most.to_string())]).into());
         }
-        let name = self.fit_name(name, None)?;
+        let name = UserName::parse(name)
+            .map_err(|why| refuse(ErrorCode::BadName, [("why", why.to_string())]))?;
+        let grant = self.access.review(&name, &claim, proofs, now_ms)?;
+        self.refuse_taken(&name, None)?;
         let base = self.take_ssrcs()?;
+        let identity = self.access.settle(&grant, claim.device, &name, now_ms);
         let member = MemberId(self.next_member);
         self.next_member += 1;
         self.users.insert(name.keys(), member);
         self.by_member.insert(member, session);
         self.by_resume.insert(handle_of(&fresh), session);
-        let entry = Entry { member, name: name.clone(), resume: fresh, room: None };
+        let facts = Facts { address: claim.address, device: claim.device, identity };
+        let entry = Entry {
+            member,
+            name: name.clone(),
+            resume: fresh,
+            room: None,
+            facts,
+            opened: Proofs::default(),
+        };
         self.sessions.insert(session, entry);
-        Ok(Admission { member, name, base, resumed: None })
+        let standing = self.standing(session, now_ms);
+        Ok(Admission { member, name, base, resumed: None, standing })
+    }
+
+    fn take_over(
+        &mut self,
+        lost: SessionId,
+        session: SessionId,
+        fresh: ResumeSecret,
+        claim: &Claim<'_>,
+        now_ms: u64,
+    ) -> Result<Admission, Refusal> {
+        let gone = || refuse(ErrorCode::Busy, []);
+        let entry = self.sessions.get(&lost).ok_or_else(gone)?;
+        let facts = Facts { address: claim.address, ..entry.facts.clone() };
+        self.access.refuse_banned(&entry.name, &facts, None, now_ms)?;
+        let base = self.take_ssrcs()?;
+        let entry = self.sessions.remove(&lost).ok_or_else(gone)?;
+        let (member, name) = (entry.member, entry.name.clone());
+        let room = entry.room.and_then(|id| self.rooms.get(&id)).map(|r| r.name.clone());
+        self.by_member.insert(member, session);
+        self.by_resume.remove(&handle_of(&entry.resume));
+        self.by_resume.insert(handle_of(&fresh), session);
+        self.sessions.insert(session, Entry { resume: fresh, facts, ..entry });
+        let standing = self.standing(session, now_ms);
+        Ok(Admission { member, name, base, resumed: Some((lost, room)), standing })
     }
 
     fn take_ssrcs(&mut self) -> Result<Ssrc, Refusal> {
@@ -207,9 +270,20 @@ impl LobbyCore {
         Ok(Ssrc(self.first_ssrc.wrapping_add(given.wrapping_mul(SSRCS_PER_SESSION))))
     }
 
-    fn fit_name(&self, text: &str, own: Option<MemberId>) -> Result<UserName, Refusal> {
+    /// A name that this session may take: fit, free, kept for nobody else and not banned.
+    fn fit_name(&self, text: &str, session: SessionId, now_ms: u64) -> Result<UserName, Refusal> {
         let name = UserName::parse(text)
             .map_err(|why| refuse(ErrorCode::BadName, [("why", why.to_string())]))?;
+        let entry = self.sessions.get(&session);
+        let facts = entry.map(|entry| entry.facts.clone()).unwrap_or_default();
+        self.access.check_name(&name, facts.identity)?;
+        self.access.refuse_banned(&name, &facts, None, now_ms)?;
+        self.refuse_taken(&name, entry.map(|entry| entry.member))?;
+        Ok(name)
+    }
+
+    /// A name that someone here other than `own` bears, or whose looks it has, is refused.
+    fn refuse_taken(&self, name: &UserName, own: Option<MemberId>) -> Result<(), Refusal> {
         let keys = name.keys();
         let taken = |code, other: MemberId| {
             let like = self.name_of(other).map(ToString::to_string).unwrap_or_default();
@@ -221,7 +295,7 @@ impl LobbyCore {
         }
         match self.users.alike(&keys, own) {
             Some(other) => Err(taken(ErrorCode::NameLooksTaken, other)),
-            None => Ok(name),
+            None => Ok(()),
         }
     }
 
@@ -234,6 +308,47 @@ impl LobbyCore {
     #[must_use]
     pub fn member(&self, session: SessionId) -> Option<(MemberId, &UserName)> {
         self.sessions.get(&session).map(|entry| (entry.member, &entry.name))
+    }
+
+    /// What sanctions can recognise a session by.
+    #[must_use]
+    pub fn facts(&self, session: SessionId) -> Option<&Facts> {
+        self.sessions.get(&session).map(|entry| &entry.facts)
+    }
+
+    /// The identity of a session is known from now on.
+    pub fn set_identity(&mut self, session: SessionId, identity: IdentityId) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.facts.identity = Some(identity);
+        }
+    }
+
+    /// What the server thinks of a session.
+    #[must_use]
+    pub fn standing(&self, session: SessionId, now_ms: u64) -> Standing {
+        let Some(entry) = self.sessions.get(&session) else { return Standing::default() };
+        let identity = entry.facts.identity;
+        let room = entry.room.and_then(|id| self.room_name(id));
+        let (mute, facts) = (SanctionKind::Mute, &entry.facts);
+        let keys = entry.name.keys();
+        let own = identity.and_then(|id| self.access.registered_name(id));
+        Standing {
+            role: self.access.role(identity),
+            room_role: room.and_then(|room| self.access.room_role(identity, room)),
+            registered: own.is_some_and(|own| own.keys().folded == keys.folded),
+            silenced: self.access.sanctioned(mute, &entry.name, facts, room, now_ms).is_some(),
+        }
+    }
+
+    /// Everyone on the server, by the order in which they came.
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, &UserName, Option<RoomId>)> {
+        self.sessions.iter().map(|(id, entry)| (*id, &entry.name, entry.room))
+    }
+
+    /// Everyone in a room.
+    pub fn sessions_in(&self, room: RoomId) -> impl Iterator<Item = SessionId> {
+        let here = move |(_, entry): &(_, &Entry)| entry.room == Some(room);
+        self.sessions.iter().filter(here).map(|(id, _)| *id)
     }
 
     /// The room that a session is in.
@@ -269,7 +384,7 @@ impl LobbyCore {
         let name = RoomName::parse(text)
             .map_err(|why| refuse(ErrorCode::BadRoom, [("why", why.to_string())]))?;
         let keys = name.keys();
-        let full = u32::try_from(ROOM_MEMBERS_MAX).unwrap_or(u32::MAX);
+        let full = u32::try_from(self.limits.members_per_room).unwrap_or(u32::MAX);
         if let Some(entry) = self.room_names.same(&keys).and_then(|id| self.rooms.get(&id)) {
             if entry.members >= full {
                 return Err(refuse(ErrorCode::RoomFull, [("max", full.to_string())]));
@@ -280,10 +395,39 @@ impl LobbyCore {
             let args = [("room", name.to_string()), ("like", other.name.to_string())];
             return Err(refuse(ErrorCode::RoomLooksTaken, args));
         }
-        if self.rooms.len() >= ROOMS_MAX {
-            return Err(refuse(ErrorCode::TooManyRooms, [("max", ROOMS_MAX.to_string())]));
+        let most = self.limits.rooms;
+        if self.rooms.len() >= most {
+            return Err(refuse(ErrorCode::TooManyRooms, [("max", most.to_string())]));
         }
         Ok(name)
+    }
+
+    /// Whether a session may go into the room of this name now: [`Self::check_room`], bans from it and its
+    /// password. Changes nothing but the count of wrong guesses.
+    ///
+    /// # Errors
+    /// A password must be compared first; or he may not.
+    pub fn review_join(
+        &mut self,
+        session: SessionId,
+        text: &str,
+        given: bool,
+        proofs: &Proofs,
+        now_ms: u64,
+    ) -> Result<RoomName, Denial> {
+        let name = self.check_room(text)?;
+        let Some(entry) = self.sessions.get(&session) else { return Ok(name) };
+        let mut known = entry.opened.clone();
+        known.extend(proofs);
+        self.access.review_room(&name, &entry.name, &entry.facts, given, &known, now_ms)?;
+        Ok(name)
+    }
+
+    /// Remembers the passwords that a session has proven, for as long as it lasts.
+    pub fn remember_proofs(&mut self, session: SessionId, proofs: &Proofs) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.opened.remember(proofs, ROOMS_OPENED_MAX);
+        }
     }
 
     /// Puts a session that is in no room into one. `None` if the session is gone.
@@ -292,19 +436,57 @@ impl LobbyCore {
     /// As `check_room`.
     pub fn place(&mut self, session: SessionId, room: &str) -> Result<Option<Place>, Refusal> {
         let name = self.check_room(room)?;
-        let Some(entry) = self.sessions.get_mut(&session) else { return Ok(None) };
+        if !self.sessions.contains_key(&session) {
+            return Ok(None);
+        }
         let found = self.room_names.same(&name.keys());
-        let id = found.unwrap_or(RoomId(self.next_room));
-        entry.room = Some(id);
-        if found.is_none() {
-            self.next_room += 1;
-            self.room_names.insert(name.keys(), id);
-            self.rooms.insert(id, RoomEntry { name: name.clone(), members: 0 });
+        let empty = |id: &RoomId| self.rooms.get(id).is_none_or(|room| room.members == 0);
+        let created = found.as_ref().is_none_or(empty);
+        let id = match found {
+            Some(id) if !created => id,
+            // A room that was kept while it was empty comes back under a new number, so that what is
+            // still said of the old one cannot touch it.
+            Some(id) => {
+                self.drop_room(id);
+                self.add_room(name.clone())
+            }
+            None => self.add_room(name.clone()),
+        };
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.room = Some(id);
         }
         if let Some(room) = self.rooms.get_mut(&id) {
             room.members += 1;
         }
-        Ok(Some(Place { room: id, name, created: found.is_none() }))
+        Ok(Some(Place { room: id, name, created }))
+    }
+
+    fn add_room(&mut self, name: RoomName) -> RoomId {
+        let id = RoomId(self.next_room);
+        self.next_room += 1;
+        self.room_names.insert(name.keys(), id);
+        self.rooms.insert(id, RoomEntry { name, members: 0 });
+        id
+    }
+
+    fn drop_room(&mut self, id: RoomId) {
+        if let Some(room) = self.rooms.remove(&id) {
+            self.room_names.remove(&room.name.keys(), id);
+        }
+    }
+
+    /// Takes a room that is kept into the list, and one that is empty and not kept any more out of it.
+    pub fn sync_kept(&mut self, name: &RoomName) {
+        let kept = self.access.kept_room(name).is_some();
+        match self.room_names.same(&name.keys()) {
+            None if kept => {
+                self.add_room(name.clone());
+            }
+            Some(id) if !kept && self.rooms.get(&id).is_some_and(|room| room.members == 0) => {
+                self.drop_room(id);
+            }
+            _ => {}
+        }
     }
 
     /// Takes a session out of its room, if it is in one.
@@ -320,10 +502,8 @@ impl LobbyCore {
         };
         room.members = room.members.saturating_sub(1);
         let closed = room.members == 0;
-        if closed {
-            let keys = room.name.keys();
-            self.room_names.remove(&keys, id);
-            self.rooms.remove(&id);
+        if closed && self.access.kept_room(&room.name).is_none() {
+            self.drop_room(id);
         }
         Vacated { member, room: id, closed }
     }
@@ -342,9 +522,13 @@ impl LobbyCore {
     ///
     /// # Errors
     /// The name is unfit, in use, or looks like one in use by someone else.
-    pub fn rename(&mut self, session: SessionId, text: &str) -> Result<UserName, Refusal> {
-        let own = self.sessions.get(&session).map(|entry| entry.member);
-        let name = self.fit_name(text, own)?;
+    pub fn rename(
+        &mut self,
+        session: SessionId,
+        text: &str,
+        now_ms: u64,
+    ) -> Result<UserName, Refusal> {
+        let name = self.fit_name(text, session, now_ms)?;
         if let Some(entry) = self.sessions.get_mut(&session) {
             let before = std::mem::replace(&mut entry.name, name.clone());
             self.users.remove(&before.keys(), entry.member);
@@ -359,7 +543,11 @@ impl LobbyCore {
         let ids = self.room_names.folded.values().take(LIST_TOTAL_MAX);
         let by_name = ids.filter_map(|id| self.rooms.get(id));
         by_name
-            .map(|r| RoomInfo { name: r.name.clone(), members: r.members, locked: false })
+            .map(|r| RoomInfo {
+                name: r.name.clone(),
+                members: r.members,
+                locked: self.access.kept_room(&r.name).is_some_and(|kept| kept.password.is_some()),
+            })
             .collect()
     }
 }
@@ -367,6 +555,8 @@ impl LobbyCore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::access::core::{Lock, Verify};
+    use crate::actors::access::password::PasswordRecord;
     use crate::net::secret::Secret;
 
     fn secret(k: u8) -> ResumeSecret {
@@ -374,17 +564,32 @@ mod tests {
     }
 
     fn lobby(names: &[&str]) -> LobbyCore {
-        let mut lobby = LobbyCore::new(7);
+        let mut lobby = LobbyCore::new(7, AccessCore::default(), Arc::default());
         for (k, name) in names.iter().enumerate() {
-            lobby.admit(SessionId(k as u64), name, None, secret(k as u8)).unwrap();
+            come(&mut lobby, k as u64, name, None, k as u8).unwrap();
         }
         lobby
     }
 
-    fn code(refusal: Refusal) -> ErrorCode {
-        match *refusal.0 {
-            ServerMessage::Error { code, .. } => code,
-            other => panic!("{other:?}"),
+    fn come(
+        lobby: &mut LobbyCore,
+        session: u64,
+        name: &str,
+        resume: Option<&ResumeSecret>,
+        fresh: u8,
+    ) -> Result<Admission, Denial> {
+        let (session, fresh) = (SessionId(session), secret(fresh));
+        let ask = Ask { session, name, resume, fresh, claim: Claim::default() };
+        lobby.admit(ask, &Proofs::default(), 0)
+    }
+
+    fn code(denial: impl Into<Denial>) -> ErrorCode {
+        match denial.into() {
+            Denial::Refused(Refusal(message)) => match *message {
+                ServerMessage::Error { code, .. } => code,
+                other => panic!("{other:?}"),
+            },
+            Denial::Verify(question) => panic!("{question:?}"),
         }
     }
 
@@ -398,23 +603,23 @@ mod tests {
             ("расе", ErrorCode::NameLooksTaken),
             ("\u{7}", ErrorCode::BadName),
         ] {
-            let refused = lobby.admit(SessionId(9), name, None, secret(9)).unwrap_err();
+            let refused = come(&mut lobby, 9, name, None, 9).unwrap_err();
             assert_eq!(code(refused), expected, "{name}");
         }
-        assert!(lobby.admit(SessionId(9), "Anna", None, secret(9)).is_ok());
+        assert!(come(&mut lobby, 9, "Anna", None, 9).is_ok());
         lobby.remove(SessionId(0));
-        assert!(lobby.admit(SessionId(10), "pace", None, secret(10)).is_ok());
+        assert!(come(&mut lobby, 10, "pace", None, 10).is_ok());
     }
 
     #[test]
     fn a_name_can_be_changed_to_another_case_of_itself() {
         let mut lobby = lobby(&["anna", "bert"]);
-        assert_eq!(lobby.rename(SessionId(0), "ANNA").unwrap().as_str(), "ANNA");
-        assert_eq!(code(lobby.rename(SessionId(0), "Bert").unwrap_err()), ErrorCode::NameTaken);
+        assert_eq!(lobby.rename(SessionId(0), "ANNA", 0).unwrap().as_str(), "ANNA");
+        assert_eq!(code(lobby.rename(SessionId(0), "Bert", 0).unwrap_err()), ErrorCode::NameTaken);
         assert_eq!(lobby.find_user("AnNa"), Some(SessionId(0)));
-        lobby.rename(SessionId(0), "carl").unwrap();
+        lobby.rename(SessionId(0), "carl", 0).unwrap();
         assert_eq!(lobby.find_user("anna"), None);
-        lobby.admit(SessionId(9), "anna", None, secret(9)).unwrap();
+        come(&mut lobby, 9, "anna", None, 9).unwrap();
     }
 
     #[test]
@@ -434,6 +639,41 @@ mod tests {
     }
 
     #[test]
+    fn a_room_with_a_password_is_kept_when_empty_and_asks_for_it() {
+        let mut lobby = lobby(&["a", "b"]);
+        let hall = RoomName::parse("Hall").unwrap();
+        let record = PasswordRecord("sesame".to_owned());
+        let first = lobby.place(SessionId(0), "Hall").unwrap().unwrap();
+        lobby.access.set_room_password(&hall, Some(record.clone())).unwrap();
+        lobby.sync_kept(&hall);
+        assert!(lobby.vacate(SessionId(0)).unwrap().closed, "its actor ends");
+        assert_eq!(lobby.rooms(), [RoomInfo { name: hall.clone(), members: 0, locked: true }]);
+        let mut review = |given, proofs: &Proofs| {
+            lobby.review_join(SessionId(1), "hall", given, proofs, 0).map_err(|d| match d {
+                Denial::Verify(_) => None,
+                refused => Some(code(refused)),
+            })
+        };
+        let (mut right, mut wrong) = (Proofs::default(), Proofs::default());
+        let question = Verify { what: Lock::Room, record };
+        right.add(question.clone(), true);
+        wrong.add(question, false);
+        assert_eq!(review(false, &Proofs::default()), Err(Some(ErrorCode::RoomPassword)));
+        assert_eq!(review(true, &Proofs::default()), Err(None), "it must be compared");
+        assert_eq!(review(true, &wrong), Err(Some(ErrorCode::BadRoomPassword)));
+        assert!(review(true, &right).is_ok());
+        lobby.remember_proofs(SessionId(1), &right);
+        assert!(lobby.review_join(SessionId(1), "hall", false, &Proofs::default(), 0).is_ok());
+        let second = lobby.place(SessionId(1), "hall").unwrap().unwrap();
+        assert!(second.created && second.room != first.room);
+        lobby.access.set_room_password(&hall, None).unwrap();
+        lobby.sync_kept(&hall);
+        assert_eq!(lobby.rooms().len(), 1, "someone is in it");
+        lobby.vacate(SessionId(1)).unwrap();
+        assert_eq!(lobby.rooms(), []);
+    }
+
+    #[test]
     fn a_room_that_looks_like_another_is_refused() {
         let mut lobby = lobby(&["a", "b"]);
         lobby.place(SessionId(0), "pace").unwrap();
@@ -446,15 +686,15 @@ mod tests {
     fn the_resume_secret_takes_the_name_and_the_room_over_at_once() {
         let mut lobby = lobby(&["anna"]);
         lobby.place(SessionId(0), "hall").unwrap();
-        let wrong = lobby.admit(SessionId(5), "anna", Some(&secret(77)), secret(5));
+        let wrong = come(&mut lobby, 5, "anna", Some(&secret(77)), 5);
         assert_eq!(code(wrong.unwrap_err()), ErrorCode::NameTaken);
-        let right = lobby.admit(SessionId(6), "whatever", Some(&secret(0)), secret(6)).unwrap();
+        let right = come(&mut lobby, 6, "whatever", Some(&secret(0)), 6).unwrap();
         assert_eq!(right.name.as_str(), "anna");
         let (old, room) = right.resumed.unwrap();
         assert_eq!((old, room.unwrap().as_str()), (SessionId(0), "hall"));
         assert_eq!(lobby.remove(SessionId(0)), None, "the old session has nothing left to lose");
         assert_eq!(lobby.rooms()[0].members, 1);
-        let used = lobby.admit(SessionId(7), "anna", Some(&secret(0)), secret(7));
+        let used = come(&mut lobby, 7, "anna", Some(&secret(0)), 7);
         assert!(used.is_err(), "a secret is good once");
         assert!(lobby.remove(SessionId(6)).unwrap().closed);
         assert_eq!(lobby.sizes(), (0, 0));
@@ -462,10 +702,10 @@ mod tests {
 
     #[test]
     fn ssrcs_are_never_given_twice() {
-        let mut lobby = LobbyCore::new(u32::MAX);
+        let mut lobby = LobbyCore::new(u32::MAX, AccessCore::default(), Arc::default());
         let mut seen = std::collections::BTreeSet::new();
         for k in 0..1000 {
-            let admission = lobby.admit(SessionId(k), "x", None, secret(0)).unwrap();
+            let admission = come(&mut lobby, k, "x", None, 0).unwrap();
             for n in 0..SSRCS_PER_SESSION {
                 assert!(seen.insert(admission.base.0.wrapping_add(n)));
             }

@@ -5,6 +5,7 @@ use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, RoomId, SessionId};
 use crate::net::limits::{LIST_ENTRIES_MAX, LIST_TOTAL_MAX, ROOM_MEMBERS_MAX};
 use crate::net::message::{LeaveReason, MemberInfo, MemberState, ServerMessage};
+use crate::net::moderation::Role;
 use crate::net::name::{RoomName, UserName};
 use crate::net::protect::Sealer;
 use std::collections::BTreeMap;
@@ -23,6 +24,10 @@ pub struct Member {
     pub state: MemberState,
     /// In a talkspurt right now.
     pub speaking: bool,
+    /// His role on the server or in this room.
+    pub role: Option<Role>,
+    /// A moderator has silenced him.
+    pub silenced: bool,
     /// Codecs that he can decode.
     pub codecs: Vec<Codec>,
     /// His streams.
@@ -44,6 +49,13 @@ pub enum Change {
     Speaking(bool),
     /// Voice reaches him on another way.
     Path(Option<VoicePath>),
+    /// Another role, or silenced or not any more.
+    Standing {
+        /// His role on the server or in this room.
+        role: Option<Role>,
+        /// Silenced.
+        silenced: bool,
+    },
 }
 
 /// The room is full.
@@ -207,6 +219,15 @@ impl RoomCore {
             Change::State(state) => member.state = state,
             Change::Speaking(speaking) if speaking == member.speaking => return effects,
             Change::Speaking(speaking) => member.speaking = speaking,
+            Change::Standing { role, silenced }
+                if (role, silenced) == (member.role, member.silenced) =>
+            {
+                return effects;
+            }
+            Change::Standing { role, silenced } => {
+                member.role = role;
+                member.silenced = silenced;
+            }
         }
         let message = ServerMessage::MemberChanged { member: info(member), renamed_from };
         effects.own = vec![message.clone()];
@@ -222,8 +243,8 @@ fn info(member: &Member) -> MemberInfo {
         muted: member.state.muted,
         deafened: member.state.deafened,
         speaking: member.speaking,
-        silenced: false,
-        role: None,
+        silenced: member.silenced,
+        role: member.role,
         streams: member.voice.infos(),
     }
 }

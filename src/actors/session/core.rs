@@ -1,17 +1,26 @@
 //! The rules of one session: what a client may say when, and how often. Pure.
 
+use crate::actors::bucket::Bucket;
+use crate::actors::limits::Limits;
 use crate::net::limits::{
-    DATAGRAM_BYTES_MAX, REQUEST_BURST, REQUEST_COST_TEXT_BYTES, REQUEST_COST_WIDE,
-    REQUESTS_PER_SECOND, TEXT_BYTES_MAX,
+    DATAGRAM_BYTES_MAX, REQUEST_BURST, REQUEST_COST_PASSWORD, REQUEST_COST_TEXT_BYTES,
+    REQUEST_COST_WIDE, TEXT_BYTES_MAX,
 };
 use crate::net::message::{ClientMessage, ErrorCode, MemberState, ServerMessage};
-use std::time::Instant;
+use crate::net::moderation::Moderation;
+use crate::net::secret::Password;
+use std::time::{Duration, Instant};
 
 /// What a client's message asks of the server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Request {
     /// Go into this room.
-    Join(String),
+    Join {
+        /// Its name.
+        room: String,
+        /// Its password.
+        password: Option<Password>,
+    },
     /// Go out of the room.
     Leave,
     /// Say this to the room.
@@ -29,6 +38,8 @@ pub enum Request {
     ListUsers(Option<String>),
     /// Take another name.
     Rename(String),
+    /// Keep the name for him, with this password; or no longer.
+    Register(Option<Password>),
     /// Microphone and ears are like this now.
     State(MemberState),
     /// The connection is about to end on purpose.
@@ -44,16 +55,26 @@ pub enum Request {
 /// The state of one session.
 #[derive(Debug)]
 pub struct SessionCore {
-    tokens: f64,
-    refilled: Instant,
+    secure: bool,
+    requests: Bucket,
+    chats: Bucket,
+    joins: Bucket,
+    renames: Bucket,
     warned: bool,
 }
 
 impl SessionCore {
-    /// A session that has just come in.
+    /// A session that has just come in; `secure` where nobody else can read its connection.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
-        Self { tokens: f64::from(REQUEST_BURST), refilled: now, warned: false }
+    pub fn new(secure: bool, limits: &Limits, now: Instant) -> Self {
+        Self {
+            secure,
+            requests: Bucket::full(limits.requests(), now),
+            chats: Bucket::full(limits.chats(), now),
+            joins: Bucket::full(limits.joins(), now),
+            renames: Bucket::full(limits.renames(), now),
+            warned: false,
+        }
     }
 
     /// What a message means. `None` for one that could not be read.
@@ -63,21 +84,53 @@ impl SessionCore {
             let fits = packet.len() <= DATAGRAM_BYTES_MAX;
             return if fits { Request::Voice(packet) } else { Request::Ignore };
         }
-        let since = now.saturating_duration_since(self.refilled).as_secs_f64();
-        let burst = f64::from(REQUEST_BURST);
-        self.tokens = (self.tokens + since * f64::from(REQUESTS_PER_SECOND)).min(burst);
-        self.refilled = now;
         let cost = f64::from(message.as_ref().map_or(1, cost));
-        if self.tokens < cost {
+        if let Err(wait) = self.pay(cost, message.as_ref(), now) {
             // One answer for a flood, not one for each of its messages.
             let first = !std::mem::replace(&mut self.warned, true);
-            return if first { error(ErrorCode::TooFast, []) } else { Request::Ignore };
+            let retry = ("retry_ms", wait.as_millis().max(1).to_string());
+            return if first { error(ErrorCode::TooFast, [retry]) } else { Request::Ignore };
         }
-        self.tokens -= cost;
         self.warned = false;
         match message {
             None => error(ErrorCode::BadMessage, []),
+            Some(message) if !self.secure && brings_password(&message) => {
+                error(ErrorCode::NeedsTls, [])
+            }
             Some(message) => read(message),
+        }
+    }
+
+    /// Takes what a message costs out of every bucket that it falls into, or out of none.
+    ///
+    /// # Errors
+    /// How long until there is enough.
+    fn pay(
+        &mut self,
+        cost: f64,
+        message: Option<&ClientMessage>,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        if !self.requests.has(cost, now) {
+            return Err(self.requests.wait(cost));
+        }
+        if let Some(kind) = self.of_kind(message) {
+            if !kind.has(1.0, now) {
+                return Err(kind.wait(1.0));
+            }
+            kind.spend(1.0);
+        }
+        self.requests.spend(cost);
+        Ok(())
+    }
+
+    /// What is counted for itself, beside what all messages have in common.
+    fn of_kind(&mut self, message: Option<&ClientMessage>) -> Option<&mut Bucket> {
+        match message? {
+            ClientMessage::Chat { .. } | ClientMessage::Private { .. } => Some(&mut self.chats),
+            ClientMessage::Join { .. } => Some(&mut self.joins),
+            ClientMessage::Rename { .. } => Some(&mut self.renames),
+            _ => None,
         }
     }
 }
@@ -88,6 +141,7 @@ fn cost(message: &ClientMessage) -> u32 {
         1 + u32::try_from(text.len() / REQUEST_COST_TEXT_BYTES).unwrap_or(REQUEST_BURST)
     };
     match message {
+        message if brings_password(message) => REQUEST_COST_PASSWORD,
         ClientMessage::Chat { text: said } | ClientMessage::Private { text: said, .. } => {
             text(said)
         }
@@ -99,6 +153,16 @@ fn cost(message: &ClientMessage) -> u32 {
     }
 }
 
+/// Whether there is a password in it, which no eavesdropper may see and which takes time to hash.
+fn brings_password(message: &ClientMessage) -> bool {
+    matches!(
+        message,
+        ClientMessage::Join { password: Some(_), .. }
+            | ClientMessage::Register { .. }
+            | ClientMessage::Moderate { order: Moderation::RoomPassword { password: Some(_), .. } }
+    )
+}
+
 fn error<const N: usize>(code: ErrorCode, args: [(&str, String); N]) -> Request {
     Request::Answer(ServerMessage::error(code, args))
 }
@@ -106,7 +170,7 @@ fn error<const N: usize>(code: ErrorCode, args: [(&str, String); N]) -> Request 
 fn read(message: ClientMessage) -> Request {
     match message {
         ClientMessage::Hello(_) => error(ErrorCode::HelloTwice, []),
-        ClientMessage::Join { room, .. } => Request::Join(room),
+        ClientMessage::Join { room, password } => Request::Join { room, password },
         ClientMessage::Leave => Request::Leave,
         ClientMessage::Chat { text } => with_text(text, Request::Say),
         ClientMessage::Private { to, text } => with_text(text, |text| Request::Tell { to, text }),
@@ -117,10 +181,11 @@ fn read(message: ClientMessage) -> Request {
         ClientMessage::Ping { token } => Request::Answer(ServerMessage::Pong { token }),
         ClientMessage::Bye => Request::Bye,
         ClientMessage::Voice { packet } => Request::Voice(packet),
-        ClientMessage::Register { .. }
-        | ClientMessage::Unregister
-        | ClientMessage::Moderate { .. }
-        | ClientMessage::Unknown => error(ErrorCode::UnknownType, []),
+        ClientMessage::Register { password } => Request::Register(Some(password)),
+        ClientMessage::Unregister => Request::Register(None),
+        ClientMessage::Moderate { .. } | ClientMessage::Unknown => {
+            error(ErrorCode::UnknownType, [])
+        }
     }
 }
 
@@ -138,7 +203,7 @@ fn with_text(text: String, request: impl FnOnce(String) -> Request) -> Request {
 mod tests {
     use super::*;
     use crate::net::clock;
-    use std::time::Duration;
+    use crate::net::limits::REQUESTS_PER_SECOND;
 
     fn code(request: &Request) -> Option<ErrorCode> {
         match request {
@@ -149,7 +214,7 @@ mod tests {
 
     #[test]
     fn texts_have_a_bound_and_no_escape_sequences() {
-        let mut core = SessionCore::new(clock::now());
+        let mut core = SessionCore::new(true, &Limits::default(), clock::now());
         let mut say = |text: &str| {
             core.handle(Some(ClientMessage::Chat { text: text.to_owned() }), clock::now())
         };
@@ -161,7 +226,7 @@ mod tests {
     #[test]
     fn a_flood_gets_one_answer_and_then_the_average_rate() {
         let start = clock::now();
-        let mut core = SessionCore::new(start);
+        let mut core = SessionCore::new(true, &Limits::default(), start);
         let mut ping = |at| core.handle(Some(ClientMessage::Ping { token: 1 }), at);
         for _ in 0..REQUEST_BURST {
             assert_eq!(ping(start), Request::Answer(ServerMessage::Pong { token: 1 }));
@@ -176,8 +241,53 @@ mod tests {
     }
 
     #[test]
+    fn joins_texts_and_new_names_have_rates_of_their_own_and_say_when_to_try_again() {
+        let limits = Limits {
+            join_burst: 2,
+            joins_per_minute: 60,
+            chat_burst: 3,
+            rename_burst: 1,
+            ..Limits::default()
+        };
+        let start = clock::now();
+        let chat = || ClientMessage::Chat { text: "x".to_owned() };
+        let rename = || ClientMessage::Rename { name: "x".to_owned() };
+        let all: [(&dyn Fn() -> ClientMessage, u32); 3] =
+            [(&|| ClientMessage::join("x"), 2), (&chat, 3), (&rename, 1)];
+        for (message, burst) in all {
+            let mut core = SessionCore::new(true, &limits, start);
+            for _ in 0..burst {
+                assert_eq!(code(&core.handle(Some(message()), start)), None);
+            }
+            let refused = core.handle(Some(message()), start);
+            assert_eq!(code(&refused), Some(ErrorCode::TooFast));
+            let Request::Answer(ServerMessage::Error { args, .. }) = refused else { panic!() };
+            let wait = Duration::from_millis(args["retry_ms"].parse().unwrap());
+            let ping = core.handle(Some(ClientMessage::Ping { token: 1 }), start);
+            assert_eq!(code(&ping), None, "other requests go on");
+            let soon = start + wait + Duration::from_millis(1);
+            assert_eq!(code(&core.handle(Some(message()), soon)), None);
+        }
+    }
+
+    #[test]
+    fn no_password_is_taken_over_a_connection_that_others_can_read() {
+        let password = || Password::new("secret".to_owned()).unwrap();
+        for message in [
+            ClientMessage::Register { password: password() },
+            ClientMessage::Join { room: "x".to_owned(), password: Some(password()) },
+        ] {
+            let mut core = SessionCore::new(false, &Limits::default(), clock::now());
+            let answer = core.handle(Some(message.clone()), clock::now());
+            assert_eq!(code(&answer), Some(ErrorCode::NeedsTls));
+            let mut core = SessionCore::new(true, &Limits::default(), clock::now());
+            assert_eq!(code(&core.handle(Some(message), clock::now())), None);
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_or_is_not_known_is_a_typed_error() {
-        let mut core = SessionCore::new(clock::now());
+        let mut core = SessionCore::new(true, &Limits::default(), clock::now());
         assert_eq!(code(&core.handle(None, clock::now())), Some(ErrorCode::BadMessage));
         let unknown = core.handle(Some(ClientMessage::Unknown), clock::now());
         assert_eq!(code(&unknown), Some(ErrorCode::UnknownType));

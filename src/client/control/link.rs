@@ -147,7 +147,12 @@ async fn write_all<S: AsyncWrite>(
             },
             Some(packet) = voice.recv() => packet,
         };
-        timeout(WRITE_STALL_MAX, write.write_all(&bytes))
+        let written = async {
+            write.write_all(&bytes).await?;
+            // To the network, and not only into the buffer that TLS writes its records to.
+            write.flush().await
+        };
+        timeout(WRITE_STALL_MAX, written)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     }

@@ -54,6 +54,9 @@ fn come(
             Err(Denial::Verify(question)) => {
                 let fits = question.record.0 == guess;
                 proofs.add(question, fits);
+                if fits {
+                    core.was_right(claim.address);
+                }
             }
             Err(denial) => return Err(code(&denial)),
         }
