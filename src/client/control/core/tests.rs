@@ -8,10 +8,12 @@ use crate::net::clock;
 use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::message::{
-    LeaveReason, MemberInfo, PROTOCOL_VERSION, RoomInfo, ServerMessage, Standing, StreamGrant,
-    StreamInfo,
+    Hello, LeaveReason, MemberInfo, PROTOCOL_VERSION, RoomInfo, ServerMessage, Standing,
+    StreamGrant, StreamInfo,
 };
 use crate::net::secret::Secret;
+
+mod door;
 
 fn settings() -> Settings {
     Settings {
