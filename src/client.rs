@@ -5,6 +5,7 @@
 //! part that knows a terminal.
 
 pub mod app;
+pub mod asking;
 pub mod command;
 pub mod console;
 pub mod control;

@@ -1,15 +1,18 @@
 //! The console without a terminal: keys, lines and events in; requests, events to show and a state
 //! to draw out. Pure. Only [`App::handle`] changes it; drawing takes `&App`.
 
+use super::asking::{Answer, Asking, Wanted};
 use super::command::{self, Command};
-use super::control::request::Request;
+use super::control::request::{Lock, Request};
 use super::editor::{Edit, Editor};
-use super::event::{DeviceKind, Event, NoticeCode, Person, SessionNumber};
+use super::event::{DeviceKind, Event, HelpTopic, LockKind, NoticeCode, Person, SessionNumber};
 use super::ptt::{self, Mode, Outcome, Ptt, Release};
 use crate::net::ids::MemberId;
-use crate::net::name::RoomName;
+use crate::net::message::Standing;
+use crate::net::name::{RoomName, UserName};
 use std::collections::BTreeMap;
 use std::time::Instant;
+use zeroize::Zeroizing;
 
 /// A key as the terminal reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +50,8 @@ pub enum KeyCode {
     Home,
     /// End.
     End,
+    /// Escape.
+    Escape,
 }
 
 /// What is done to a key.
@@ -100,6 +105,11 @@ pub struct App {
     room: Option<RoomName>,
     members: BTreeMap<MemberId, Person>,
     deafened: bool,
+    name: Option<UserName>,
+    standing: Standing,
+    asking: Asking,
+    /// Somebody can be asked for a password without others seeing it.
+    asks: bool,
     microphone_there: bool,
     /// What the connection was last asked for.
     transmits: bool,
@@ -119,15 +129,34 @@ impl App {
             room: None,
             members: BTreeMap::new(),
             deafened,
+            name: None,
+            standing: Standing::default(),
+            asking: Asking::default(),
+            asks: false,
             microphone_there: true,
             transmits: false,
             effects: Vec::new(),
         }
     }
 
+    /// The same, where somebody can be asked for a password without others seeing it.
+    #[must_use]
+    pub fn asking_passwords(self, asks: bool) -> Self {
+        Self { asks, ..self }
+    }
+
     /// Takes one input and says what is to be done, in this order.
     pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Effect> {
         match input {
+            Input::Line(line) if self.asking.is_open() => {
+                let line = Zeroizing::new(line);
+                self.asking.clear();
+                self.asking.paste(&line);
+                self.answered(Asking::submit);
+            }
+            Input::Paste(text) if self.asking.is_open() => {
+                self.asking.paste(&Zeroizing::new(text));
+            }
             Input::Line(line) => self.line(&line, now),
             Input::Key(key) => self.key(key, now),
             Input::Paste(text) => self.editor.edit(Edit::Paste(text)),
@@ -149,6 +178,18 @@ impl App {
     #[must_use]
     pub fn editor(&self) -> &Editor {
         &self.editor
+    }
+
+    /// The password that is being asked for.
+    #[must_use]
+    pub fn asking(&self) -> &Asking {
+        &self.asking
+    }
+
+    /// What we may do, and whether we are heard.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.standing
     }
 
     /// The own room.
@@ -183,7 +224,7 @@ impl App {
     // ---- what the user does ---------------------------------------------------------------
 
     fn line(&mut self, line: &str, now: Instant) {
-        let command = match command::parse(line) {
+        let command = match command::parse(line, self.room.as_ref()) {
             Ok(command) => command,
             Err(mistake) => return self.show(mistake.into()),
         };
@@ -208,7 +249,73 @@ impl App {
             Command::Deafen => self.deafen(true),
             Command::Undeafen => self.deafen(false),
             Command::Stats => self.ask(Request::Stats),
-            Command::Help => self.show(Event::Help { keys: self.keys }),
+            Command::Help { moderation } => self.help(moderation),
+            Command::Register if !self.asks => self.ask(Request::Register(None)),
+            Command::Register => {
+                let name = self.name.as_ref().map(|name| name.as_str().to_owned());
+                self.open(Wanted::Register, name.unwrap_or_default(), now);
+            }
+            Command::Unregister => self.ask(Request::Unregister),
+            Command::Moderate(order) => self.ask(Request::Moderate(order)),
+            Command::Lock { room } if !self.asks => self.ask(Request::LockRoom(room)),
+            Command::Lock { room } => self.open(Wanted::LockRoom(room.clone()), room, now),
+            Command::Visit(invite) => self.ask(Request::Visit(invite)),
+        }
+    }
+
+    fn help(&mut self, moderation: bool) {
+        let may = self.standing.role.is_some() || self.standing.room_role.is_some();
+        let topic = match (moderation, may) {
+            (true, _) => HelpTopic::Moderation,
+            (false, true) => HelpTopic::All,
+            (false, false) => HelpTopic::Everyone,
+        };
+        self.show(Event::Help { keys: self.keys, topic });
+    }
+
+    // ---- passwords ------------------------------------------------------------------------
+
+    /// Asks for a password; the key that talks types now, so a microphone that it holds is closed.
+    fn open(&mut self, wanted: Wanted, of: String, now: Instant) {
+        self.ptt(ptt::Input::FocusLost, now);
+        self.answered(|asking| asking.open(wanted, of));
+    }
+
+    /// Tells whoever asked, and shows the next question.
+    fn answered(&mut self, act: impl FnOnce(&mut Asking) -> Answer) {
+        let before = self.asking.question().map(|(lock, of, _)| (lock, of.to_owned()));
+        let answer = act(&mut self.asking);
+        let ended = before.is_some()
+            && before != self.asking.question().map(|(lock, of, _)| (lock, of.to_owned()));
+        match answer {
+            Answer::Open => {}
+            Answer::Show(event) => self.show(event),
+            Answer::Ask(request) => self.ask(request),
+            Answer::GivenUp => self.show(Event::Notice { code: NoticeCode::NothingChanged }),
+        }
+        if ended && let Answer::Show(event) = self.asking.show() {
+            self.show(event);
+        }
+    }
+
+    /// A key while a password is asked for.
+    fn hidden_key(&mut self, key: Key) {
+        if key.action == KeyAction::Release {
+            return;
+        }
+        match (key.code, key.ctrl, key.alt) {
+            (KeyCode::Char('c'), true, _) => self.ask(Request::Quit),
+            (KeyCode::Escape, ..) | (KeyCode::Char('d' | 'g'), true, _) => {
+                self.answered(Asking::give_up);
+            }
+            (KeyCode::Enter, ..) => self.answered(Asking::submit),
+            (KeyCode::Backspace, false, false) | (KeyCode::Char('h'), true, _) => {
+                self.asking.backspace();
+            }
+            (KeyCode::Backspace, ..) | (KeyCode::Char('u' | 'w'), true, _) => self.asking.clear(),
+            (KeyCode::Char('l'), true, _) => self.effects.push(Effect::Redraw),
+            (KeyCode::Char(c), false, false) => self.asking.insert(c),
+            _ => {}
         }
     }
 
@@ -225,6 +332,11 @@ impl App {
     }
 
     fn key(&mut self, key: Key, now: Instant) {
+        let talks = matches!(key.code, KeyCode::Char(c) if ptt::is_key(c));
+        // Letting go of the key that talks counts whatever is being typed.
+        if self.asking.is_open() && !(talks && key.action == KeyAction::Release) {
+            return self.hidden_key(key);
+        }
         if let KeyCode::Char(c) = key.code
             && ptt::is_key(c)
             && !key.ctrl
@@ -278,16 +390,38 @@ impl App {
 
     fn event(&mut self, event: Event, now: Instant) {
         match &event {
-            Event::Welcome { session, .. } => {
+            Event::Welcome { session, name, .. } => {
                 (self.session, self.up) = (*session, true);
+                self.name = Some(name.clone());
+            }
+            Event::Renamed { name } => self.name = Some(name.clone()),
+            Event::Standing { standing, .. } => self.standing = *standing,
+            Event::RoomRenamed { room, .. } => self.room = Some(room.clone()),
+            Event::PasswordWanted { lock, of, turn } => {
+                let (of, turn) = (of.clone(), *turn);
+                let lock = match lock {
+                    LockKind::Server => Lock::Server,
+                    LockKind::Room => Lock::Room(of.clone()),
+                    _ => Lock::Name,
+                };
+                // Shown when its turn has come.
+                return self.open(Wanted::Unlock { lock, turn }, of, now);
             }
             Event::Joined { room, members } => {
                 self.room = Some(room.clone());
                 self.members = members.iter().map(|m| (m.id, m.clone())).collect();
             }
-            Event::Left { .. } => self.leave_room(),
-            Event::Lost { .. } | Event::Bye => {
+            Event::Left { reason: None, .. } => self.leave_room(),
+            // Put somewhere else, nobody expects to be heard there.
+            Event::Left { .. } => {
+                self.leave_room();
+                self.ptt(ptt::Input::Disconnected, now);
+            }
+            Event::Connecting { .. } if !self.up => {}
+            // Connecting: to another server.
+            Event::Lost { .. } | Event::Connecting { .. } | Event::Bye => {
                 self.up = false;
+                self.standing = Standing::default();
                 self.leave_room();
                 self.ptt(ptt::Input::Disconnected, now);
             }
@@ -355,7 +489,7 @@ fn edit(code: KeyCode, ctrl: bool, alt: bool) -> Option<Edit> {
         (KeyCode::Left, ..) | (KeyCode::Char('b'), false, true) => Edit::WordLeft,
         (KeyCode::Right, ..) | (KeyCode::Char('f'), false, true) => Edit::WordRight,
         (KeyCode::Char(c), false, false) => Edit::Insert(c),
-        (KeyCode::Char(_) | KeyCode::Enter, ..) => return None,
+        (KeyCode::Char(_) | KeyCode::Enter | KeyCode::Escape, ..) => return None,
     })
 }
 

@@ -1,7 +1,12 @@
 //! What a typed line means. Pure.
 
 use super::event::{ErrorKind, Event, LocalError};
+use crate::net::invite::{Invite, SCHEME};
 use crate::net::limits::TEXT_BYTES_MAX;
+use crate::net::moderation::Moderation;
+use crate::net::name::RoomName;
+
+pub mod moderation;
 
 /// A command or a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +45,23 @@ pub enum Command {
     /// Figures.
     Stats,
     /// The commands there are.
-    Help,
+    Help {
+        /// Only of those who keep order.
+        moderation: bool,
+    },
+    /// Keep my name for me; a password is asked for.
+    Register,
+    /// Keep it no longer.
+    Unregister,
+    /// Keep order.
+    Moderate(Moderation),
+    /// Give a room a password, which is asked for.
+    Lock {
+        /// The room.
+        room: String,
+    },
+    /// Go to the server of an invite.
+    Visit(Box<Invite>),
 }
 
 /// A line that cannot be understood.
@@ -60,7 +81,7 @@ impl From<Mistake> for Event {
 }
 
 /// Every command's word and how it is used, in the order of `/help`. An alias stands behind.
-pub const COMMANDS: [(&str, &str); 16] = [
+pub const COMMANDS: &[(&str, &str)] = &[
     ("/mute", "/mute"),
     ("/unmute", "/unmute"),
     ("/list", "/list"),
@@ -72,24 +93,89 @@ pub const COMMANDS: [(&str, &str); 16] = [
     ("/deafen", "/deafen"),
     ("/undeafen", "/undeafen"),
     ("/stats", "/stats"),
-    ("/help", "/help"),
+    ("/register", "/register"),
+    ("/unregister", "/unregister"),
+    ("/help", "/help [moderation]"),
     ("/exit", "/exit"),
     ("/quit", "/quit"),
     ("/rooms", "/rooms"),
     ("/who", "/who [ROOM]"),
 ];
 
-/// Reads a line.
+/// A command's words.
+struct Line<'a> {
+    /// The command, with its stroke.
+    word: &'static str,
+    usage: &'static str,
+    /// What stands behind it.
+    rest: &'a str,
+    /// The own room.
+    here: Option<&'a RoomName>,
+}
+
+impl Line<'_> {
+    fn mistake(&self, code: LocalError) -> Mistake {
+        Mistake { code, args: vec![("usage", self.usage.to_owned())] }
+    }
+
+    /// A mistake in one word of the line.
+    fn mistaken(&self, code: LocalError, word: &str) -> Mistake {
+        let word = word.chars().take(32).collect();
+        Mistake { code, args: vec![("usage", self.usage.to_owned()), ("word", word)] }
+    }
+
+    /// All of a text as one argument; perhaps nothing.
+    fn whole<'t>(&self, text: &'t str) -> Result<&'t str, Mistake> {
+        unquote(text).ok_or_else(|| self.mistake(LocalError::UnclosedQuote))
+    }
+
+    /// The one argument that there must be.
+    fn one(&self) -> Result<String, Mistake> {
+        match self.whole(self.rest)? {
+            "" => Err(self.mistake(LocalError::MissingArgument)),
+            argument => Ok(argument.to_owned()),
+        }
+    }
+
+    /// A command that asks for a password takes none on its line.
+    fn no_password<T>(&self, command: T) -> Result<T, Mistake> {
+        match self.rest {
+            "" => Ok(command),
+            _ => Err(self.mistake(LocalError::PasswordOnLine)),
+        }
+    }
+}
+
+/// Whether a line holds, or may hold, what must not be shown again.
+#[must_use]
+pub fn is_secret(line: &str) -> bool {
+    let line = line.trim_start();
+    is_invite(line) || line.get(..9).is_some_and(|word| word.eq_ignore_ascii_case("/register"))
+}
+
+fn is_invite(line: &str) -> bool {
+    line.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
+}
+
+/// Reads a line that is typed in room `here`.
 ///
 /// # Errors
 /// An unknown command, a missing argument, a quotation mark without its partner, a text too long.
-pub fn parse(line: &str) -> Result<Command, Mistake> {
+pub fn parse(line: &str, here: Option<&RoomName>) -> Result<Command, Mistake> {
     if line.trim().is_empty() {
         return Ok(Command::Nothing);
     }
     if line.len() > TEXT_BYTES_MAX {
         let args = vec![("max", TEXT_BYTES_MAX.to_string())];
         return Err(Mistake { code: LocalError::LineTooLong, args });
+    }
+    // Said to the room it would let in whoever reads it there.
+    if is_invite(line.trim_start()) {
+        let invite = line.parse().map_err(|error: crate::net::invite::InviteError| Mistake {
+            code: LocalError::BadInvite,
+            args: vec![("why", error.to_string())],
+        });
+        return invite.map(|invite| Command::Visit(Box::new(invite)));
     }
     // Two strokes let a text begin with one.
     if let Some(text) = line.strip_prefix('/').filter(|text| text.starts_with('/')) {
@@ -100,38 +186,36 @@ pub fn parse(line: &str) -> Result<Command, Mistake> {
     }
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let (word, rest) = (word.to_lowercase(), rest.trim());
-    let Some((word, usage)) = COMMANDS.iter().find(|(name, _)| *name == word) else {
-        return Err(unknown(&word));
-    };
-    let mistake = |code| Mistake { code, args: vec![("usage", (*usage).to_owned())] };
-    let missing = || mistake(LocalError::MissingArgument);
-    let unclosed = || mistake(LocalError::UnclosedQuote);
-    let one = || match unquote(rest) {
-        Some("") => Err(missing()),
-        Some(name) => Ok(name.to_owned()),
-        None => Err(unclosed()),
-    };
+    let find = |table: &'static [(&str, &str)]| table.iter().find(|(name, _)| *name == word);
+    if let Some((word, usage)) = find(moderation::COMMANDS) {
+        return moderation::parse(&Line { word, usage, rest, here });
+    }
+    let Some((word, usage)) = find(COMMANDS) else { return Err(unknown(&word)) };
+    let line = Line { word, usage, rest, here };
     Ok(match *word {
         "/mute" => Command::Mute,
         "/unmute" => Command::Unmute,
         "/list" | "/rooms" => Command::List,
         "/users" | "/who" if rest.is_empty() => Command::Users(None),
-        "/users" | "/who" => Command::Users(Some(one()?)),
+        "/users" | "/who" => Command::Users(Some(line.one()?)),
         "/exit" | "/quit" => Command::Exit,
-        "/join" => Command::Join(one()?),
+        "/join" => Command::Join(line.one()?),
         "/leave" => Command::Leave,
         "/msg" => {
+            let unclosed = || line.mistake(LocalError::UnclosedQuote);
             let (to, text) = split_name(rest).ok_or_else(unclosed)?;
             if to.is_empty() || text.is_empty() {
-                return Err(missing());
+                return Err(line.mistake(LocalError::MissingArgument));
             }
             Command::Msg { to: to.to_owned(), text: text.to_owned() }
         }
-        "/nick" => Command::Nick(one()?),
+        "/nick" => Command::Nick(line.one()?),
         "/deafen" => Command::Deafen,
         "/undeafen" => Command::Undeafen,
         "/stats" => Command::Stats,
-        _ => Command::Help,
+        "/register" => line.no_password(Command::Register)?,
+        "/unregister" => Command::Unregister,
+        _ => Command::Help { moderation: "moderation".starts_with(rest) && rest.len() > 2 },
     })
 }
 
@@ -155,9 +239,10 @@ fn split_name(text: &str) -> Option<(&str, &str)> {
 fn unknown(word: &str) -> Mistake {
     let nearest = COMMANDS
         .iter()
+        .chain(moderation::COMMANDS)
         .map(|(name, _)| (distance(word, name), *name))
         .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, _)| *distance <= 2);
+        .filter(|(distance, _)| *distance <= 2 && distance + 1 < word.chars().count());
     let mut args = vec![("word", word.chars().take(32).collect())];
     args.extend(nearest.map(|(_, nearest)| ("nearest", nearest.to_owned())));
     Mistake { code: LocalError::UnknownCommand, args }
@@ -194,6 +279,10 @@ fn distance(from: &str, to: &str) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn parse(line: &str) -> Result<Command, Mistake> {
+        super::parse(line, None)
+    }
 
     fn error(line: &str) -> (LocalError, Option<String>) {
         let Mistake { code, args } = parse(line).unwrap_err();
@@ -251,12 +340,35 @@ mod tests {
             ("/mut", Some("/mute")),
             ("/joni x", Some("/join")),
             ("/unde", Some("/undeafen")),
+            ("/slience", Some("/silence")),
             ("/xyzzy", None),
             ("/", None),
         ] {
             let (code, found) = error(line);
             assert_eq!((code, found.as_deref()), (LocalError::UnknownCommand, nearest), "{line}");
         }
+    }
+
+    #[test]
+    fn an_invite_is_gone_to_and_never_said_aloud() {
+        let token = "A".repeat(43);
+        let line = format!("Parlor://[::1]:7/attic#.{token}");
+        let Ok(Command::Visit(invite)) = parse(&format!("  {line} ")) else { panic!() };
+        assert_eq!(invite.server.to_string(), "[::1]:7");
+        let (code, _) = error(&line[..line.len() - 1]);
+        assert_eq!(code, LocalError::BadInvite);
+        let Mistake { args, .. } = parse(&line[..line.len() - 1]).unwrap_err();
+        assert!(!format!("{args:?}").contains("AAAA"), "{args:?}");
+        assert!(is_secret(&line) && !is_secret("hello"));
+    }
+
+    #[test]
+    fn a_password_on_the_line_is_refused_and_not_repeated() {
+        assert_eq!(parse("/register"), Ok(Command::Register));
+        let Mistake { code, args } = parse("/register hunter2").unwrap_err();
+        assert_eq!(code, LocalError::PasswordOnLine);
+        assert!(!format!("{args:?}").contains("hunter2"));
+        assert!(is_secret("/Register hunter2"));
     }
 
     proptest! {

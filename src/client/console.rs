@@ -3,6 +3,7 @@
 //! Each is an actor on a thread of its own, so that a terminal or pipe that takes nothing cannot
 //! hold up the connection. Both are shells around `app`.
 
+pub mod echo;
 pub mod keys;
 pub mod line;
 pub mod screen;

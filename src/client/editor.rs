@@ -128,7 +128,8 @@ impl Editor {
         self.line.clear();
         self.cursor = 0;
         self.recalled = None;
-        if !text.trim().is_empty() && self.history.back() != Some(&text) {
+        let keep = !text.trim().is_empty() && !super::command::is_secret(&text);
+        if keep && self.history.back() != Some(&text) {
             if self.history.len() >= INPUT_HISTORY_MAX {
                 self.history.pop_front();
             }
@@ -304,6 +305,14 @@ mod tests {
             editor.edit(edit);
             assert_eq!(editor.text(), text);
         }
+    }
+
+    #[test]
+    fn an_invite_stands_in_no_history() {
+        let mut editor = typed("parlor://h/#.secret");
+        assert_eq!(editor.submit(), "parlor://h/#.secret");
+        editor.edit(Edit::Older);
+        assert!(editor.is_empty());
     }
 
     #[test]

@@ -6,10 +6,12 @@
 use super::control::dial::Trust;
 use super::voice::{Direction, VoicePath, VoiceStats};
 use crate::net::ids::MemberId;
-use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason, MemberInfo};
-use crate::net::name::{RoomName, UserName};
+use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason, MemberInfo, Standing};
+use crate::net::moderation::{Report, Role};
+use crate::net::name::{RoomName, UserName, is_invisible};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::net::SocketAddr;
 
 /// Counts the sessions of one run of the client, so that a late command for a lost one is noticed.
@@ -70,6 +72,24 @@ pub enum Event {
     Left {
         /// The room left.
         room: RoomName,
+        /// Why, where it was not our own wish.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<LeaveReason>,
+        /// Who did it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// His words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// Our room has another name.
+    RoomRenamed {
+        /// The name before.
+        from: RoomName,
+        /// The name now.
+        room: RoomName,
+        /// Who did it.
+        by: String,
     },
     /// Someone has come into our room.
     MemberJoined(Person),
@@ -152,6 +172,36 @@ pub enum Event {
         /// The name as the server took it.
         name: UserName,
     },
+    /// Our name is kept for us, or no longer.
+    Registered {
+        /// The name.
+        name: UserName,
+        /// Kept.
+        registered: bool,
+    },
+    /// What we may do, and whether we are heard.
+    Standing {
+        /// As it is now.
+        #[serde(flatten)]
+        standing: Standing,
+        /// As it was before, for people.
+        #[serde(skip)]
+        before: Standing,
+        /// The room that it is about.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
+    },
+    /// Order was kept: what came of it.
+    Report(Report),
+    /// A password is asked for; it is typed hidden, and stands in no event.
+    PasswordWanted {
+        /// What it opens.
+        lock: LockKind,
+        /// The server, name or room that it belongs to.
+        of: String,
+        /// How often it was asked for.
+        turn: Turn,
+    },
     /// The server knows our state.
     State {
         /// The microphone is not open (push-to-talk).
@@ -214,6 +264,15 @@ pub enum Event {
     Goodbye {
         /// Why.
         reason: GoodbyeReason,
+        /// Who did it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// His words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+        /// Until when it lasts, in milliseconds since 1970.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until_ms: Option<u64>,
     },
     /// A sound device is open and running.
     DeviceUp {
@@ -244,9 +303,51 @@ pub enum Event {
         /// How push-to-talk works in this terminal; `None` where there are no keys.
         #[serde(skip)]
         keys: Option<super::ptt::Release>,
+        /// Of which commands.
+        #[serde(skip)]
+        topic: HelpTopic,
     },
     /// The client has left; the last event.
     Bye,
+}
+
+/// What `/help` tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HelpTopic {
+    /// What everyone needs.
+    Everyone,
+    /// That, and the commands of those who keep order.
+    All,
+    /// Only the commands of those who keep order.
+    Moderation,
+}
+
+/// What a password opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LockKind {
+    /// The server.
+    Server,
+    /// A registered name.
+    Name,
+    /// A room.
+    Room,
+    /// A name that is being registered.
+    NewName,
+    /// A room that is being locked.
+    NewRoom,
+}
+
+/// How often a password was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    /// For the first time.
+    First,
+    /// What was typed was wrong.
+    Wrong,
+    /// Once more, to be sure.
+    Repeat,
 }
 
 /// An event with its words.
@@ -270,6 +371,11 @@ pub struct Person {
     pub deafened: bool,
     /// He speaks right now.
     pub speaking: bool,
+    /// A moderator has silenced him.
+    pub silenced: bool,
+    /// His role on the server or in the room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// It is ourselves.
     pub you: bool,
 }
@@ -284,6 +390,8 @@ impl Person {
             muted: info.muted,
             deafened: info.deafened,
             speaking: info.speaking,
+            silenced: info.silenced,
+            role: info.role,
             you: me == Some(info.id),
         }
     }
@@ -296,6 +404,10 @@ pub struct Change {
     pub muted: bool,
     /// He has ceased or begun to hear.
     pub deafened: bool,
+    /// He was silenced, or is heard again.
+    pub silenced: bool,
+    /// His role is another.
+    pub role: bool,
 }
 
 /// A room in a list.
@@ -305,6 +417,8 @@ pub struct Room {
     pub name: RoomName,
     /// How many are in it.
     pub members: u32,
+    /// It has a password.
+    pub locked: bool,
     /// We are in it.
     pub here: bool,
 }
@@ -331,6 +445,32 @@ pub enum LocalError {
     UnclosedQuote,
     /// The line is longer than a text may be; args: `max`.
     LineTooLong,
+    /// What stands for a time is none; args: `word`, `usage`.
+    BadTime,
+    /// What stands for a number is none; args: `word`, `usage`.
+    BadNumber,
+    /// The reason is longer than it may be; args: `max`.
+    ReasonTooLong,
+    /// More stands behind the command than it takes; args: `usage`.
+    TooManyArguments,
+    /// A password was written behind the command, where everyone can read it; args: `usage`.
+    PasswordOnLine,
+    /// A room must be named, because we are in none; args: `usage`.
+    WhichRoom,
+    /// The line is no invite; args: `why`.
+    BadInvite,
+    /// What was typed cannot be a password; args: `why`.
+    BadPassword,
+    /// Two times the same password was asked for, and two were typed.
+    PasswordsDiffer,
+    /// A password is needed and cannot be asked for here; args: `lock`, `of`.
+    CannotAsk,
+    /// The one who was asked for a password gave none; args: `lock`, `of`.
+    NoPassword,
+    /// An invite or a password was not sent because the connection is not encrypted; args: `server`.
+    SecretNeedsTls,
+    /// An invite that names no key was not sent to a server that nobody vouches for; args: `server`.
+    InviteUnproven,
     /// A request while there is no connection; args: `what`.
     NotConnected,
     /// The server has not answered; args: `what`.
@@ -351,6 +491,10 @@ pub enum LocalError {
     VoiceUnprotected,
     /// Another client has taken this session over.
     TakenOver,
+    /// An operator has sent us away; args: `server`, `by`, `why` where there are any.
+    Kicked,
+    /// We were banned while we were here; args: `server`, `by`, `why`, `until_ms` where there are any.
+    Banned,
     /// The server has another key than it had; args: `server`, `old`, `new`, `file`, `line`.
     KeyChanged,
     /// The server has not the key that was named; args: `server`, `expected`, `new`.
@@ -411,6 +555,12 @@ pub enum NoticeCode {
     Back,
     /// There is no connection; what was asked for takes effect when it is back.
     WhenBack,
+    /// The server that an invite led to did not let us in; we go back to the one before.
+    GoingBack,
+    /// No password was given, so the room was not entered.
+    NotEntered,
+    /// No password was given, so nothing was changed.
+    NothingChanged,
     /// The screen could not keep up and lines were left out.
     LinesSkipped,
     /// Nothing is encrypted, because the user wants it so.
@@ -579,6 +729,8 @@ impl Event {
         let worded = matches!(
             self,
             Self::Error { .. }
+                | Self::PasswordWanted { .. }
+                | Self::Report(_)
                 | Self::Notice { .. }
                 | Self::Lost { .. }
                 | Self::Retrying { .. }
@@ -590,15 +742,37 @@ impl Event {
         );
         let line = if worded {
             let message = match self {
-                Self::Goodbye { reason } => super::texts::goodbye(*reason).to_owned(),
+                Self::Goodbye { reason, .. } => super::texts::goodbye(*reason).to_owned(),
                 event => super::texts::words(event).join("\n"),
             };
             serde_json::to_string(&Worded { event: self, message })
         } else {
             serde_json::to_string(self)
         };
-        line.unwrap_or_else(|error| serde_json::json!({ "event": error.to_string() }).to_string())
+        let line = line
+            .unwrap_or_else(|error| serde_json::json!({ "event": error.to_string() }).to_string());
+        escaped(line)
     }
+}
+
+/// JSON with everything invisible escaped as JSON does it, so that it does no harm on a terminal
+/// either. Such characters stand only inside strings.
+fn escaped(line: String) -> String {
+    if !line.contains(is_invisible) {
+        return line;
+    }
+    let mut safe = String::with_capacity(line.len() + 32);
+    for c in line.chars() {
+        if is_invisible(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
 }
 
 #[cfg(test)]
@@ -613,6 +787,8 @@ mod tests {
             muted: true,
             deafened: false,
             speaking: false,
+            silenced: false,
+            role: None,
             you: false,
         }
     }
@@ -626,7 +802,7 @@ mod tests {
     #[test]
     fn members_are_flat_so_that_scripts_find_the_name_at_once() {
         let expected = json!({"event": "member_joined", "id": 7, "name": "Bob", "muted": true,
-            "deafened": false, "speaking": false, "you": false});
+            "deafened": false, "speaking": false, "silenced": false, "you": false});
         assert_eq!(value(&Event::MemberJoined(person("Bob"))), expected);
         let changed = Event::MemberChanged {
             member: person("Bob"),

@@ -1,30 +1,55 @@
 //! The client's arguments. What is wrong with them is said in one line, with exit code 2.
 
+use super::control::dial::Target;
+use super::control::port::Keys;
 use super::texts::arguments;
 use super::voice::{InputChoice, OutputChoice};
 use crate::net::address::{AddressError, HostPort, TCP_PORT};
 use crate::net::fingerprint::Fingerprint;
+use crate::net::invite::{Invite, InviteError, SCHEME};
+use crate::net::limits::INVITE_BYTES_MAX;
 use crate::net::name::{RoomName, UserName};
+use crate::net::secret::Password;
 use clap::Parser;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
+
+/// The room that is entered where nothing names another.
+const ROOM: &str = "general";
 
 /// Parlor: talk with the people in a room of a Parlor server.
 #[derive(Debug, Parser)]
 #[command(name = "parlor", version, about)]
 pub struct Options {
-    /// The server: HOST or HOST:PORT; an IPv6 address before a port stands in brackets
-    #[arg(value_name = "SERVER", value_parser = server)]
-    pub address: Option<HostPort>,
+    /// The server: HOST or HOST:PORT; an IPv6 address before a port stands in brackets. Or an
+    /// invite (parlor://...), which holds all that is needed. Who is logged in to this machine can
+    /// see it in the list of processes while you are connected, and use it if it is good for more
+    /// than one: --invite-file, PARLOR_INVITE, and pasting it at the prompt keep it to yourself
+    #[arg(value_name = "SERVER|INVITE", value_parser = written)]
+    pub address: Option<Written>,
+    /// A file that holds an invite [or the variable PARLOR_INVITE]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["address", "server"])]
+    pub invite_file: Option<PathBuf>,
+    /// A file that holds the password of your name, if it is registered [or PARLOR_PASSWORD]
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// A file that holds the server's password, if it has one [or PARLOR_SERVER_PASSWORD]
+    #[arg(long, value_name = "FILE")]
+    pub server_password_file: Option<PathBuf>,
+    /// A file that holds the password of a locked room [or PARLOR_ROOM_PASSWORD]
+    #[arg(long, value_name = "FILE")]
+    pub room_password_file: Option<PathBuf>,
     /// Your name, 1 to 32 characters [default: your login name]
     #[arg(long, value_parser = UserName::parse)]
     pub name: Option<UserName>,
     /// The server, as in SERVER [default: 127.0.0.1]
     #[arg(long, value_name = "HOST[:PORT]", value_parser = server, conflicts_with = "address")]
     pub server: Option<HostPort>,
-    /// The room to enter; it is made if it does not exist
-    #[arg(long, default_value = "general", value_parser = RoomName::parse)]
-    pub room: RoomName,
+    /// The room to enter; it is made if it does not exist [default: the invite's, or general]
+    #[arg(long, value_parser = RoomName::parse)]
+    pub room: Option<RoomName>,
     /// The server's TCP port, where SERVER names none [default: 8888]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub tcp_port: Option<u16>,
@@ -79,10 +104,72 @@ impl Options {
     /// The server's host and port: the port in the address wins over `--tcp-port`.
     #[must_use]
     pub fn target(&self) -> (String, u16) {
-        let written = self.address.as_ref().or(self.server.as_ref());
+        let written = match &self.address {
+            Some(Written::Server(address)) => Some(address),
+            Some(Written::Invite(Ok(invite))) => Some(&invite.server),
+            Some(Written::Invite(Err(_))) | None => self.server.as_ref(),
+        };
         let host = written.map_or("127.0.0.1", |address| address.host.as_str());
         let port = written.and_then(|address| address.port);
         (host.to_owned(), port.or(self.tcp_port).unwrap_or(TCP_PORT))
+    }
+
+    /// Where to go, and what opens it: from flags, the files that they name, and the environment,
+    /// in this order.
+    ///
+    /// # Errors
+    /// A file that cannot be read; what it or the environment holds is no invite or no password.
+    /// None of the texts shows a secret.
+    pub fn destination(&self) -> Result<Destination, String> {
+        let invite = match &self.address {
+            Some(Written::Invite(Ok(invite))) => Some(invite.as_ref().clone()),
+            Some(Written::Invite(Err(error))) => return Err(arguments::invite(error)),
+            Some(Written::Server(_)) => None,
+            // Whoever names a server means that one.
+            None if self.server.is_some() => None,
+            None => match secret(self.invite_file.as_deref(), "PARLOR_INVITE")? {
+                Some(line) => {
+                    Some(line.parse::<Invite>().map_err(|error| arguments::invite(&error))?)
+                }
+                None => None,
+            },
+        };
+        let password = |file: &Option<PathBuf>, variable| match secret(file.as_deref(), variable)? {
+            Some(text) => {
+                let password = Password::new(text.to_string());
+                let from =
+                    || file.as_ref().map_or(variable.to_owned(), |f| f.display().to_string());
+                password.map(Some).map_err(|error| arguments::password(&from(), &error.to_string()))
+            }
+            None => Ok(None),
+        };
+        let (server, name, room) = (
+            password(&self.server_password_file, "PARLOR_SERVER_PASSWORD")?,
+            password(&self.password_file, "PARLOR_PASSWORD")?,
+            password(&self.room_password_file, "PARLOR_ROOM_PASSWORD")?,
+        );
+        let (host, port) = match &invite {
+            Some(invite) => {
+                let port = invite.server.port.or(self.tcp_port).unwrap_or(TCP_PORT);
+                (invite.server.host.clone(), port)
+            }
+            None => self.target(),
+        };
+        let invited = invite.as_ref().and_then(|invite| invite.fingerprint);
+        let fingerprint = self.fingerprint.or(invited);
+        let there = invite.as_ref().and_then(|invite| invite.room.clone());
+        let general = || RoomName::parse(ROOM).map_err(|error| error.to_string());
+        Ok(Destination {
+            target: Target { host, port, fingerprint },
+            room: self.room.clone().or(there).map_or_else(general, Ok)?,
+            keys: Keys { invite, server, name, room },
+        })
+    }
+
+    /// Whether somebody can be asked for a password without others seeing it.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.on_terminal() || super::console::echo::can_hide()
     }
 
     /// Whether people sit at a terminal and want the prompt.
@@ -115,6 +202,54 @@ impl Options {
         };
         Ok((input, self.output.clone().unwrap_or(OutputChoice::Default)))
     }
+}
+
+/// What stands where the server or an invite does. That an invite is damaged is said later: an
+/// error here would repeat it, token included.
+#[derive(Debug, Clone)]
+pub enum Written {
+    /// A server.
+    Server(HostPort),
+    /// An invite.
+    Invite(Result<Box<Invite>, InviteError>),
+}
+
+/// Where to go, and what opens it.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// The server.
+    pub target: Target,
+    /// The room to enter.
+    pub room: RoomName,
+    /// What opens the server and what is in it.
+    pub keys: Keys,
+}
+
+fn written(text: &str) -> Result<Written, AddressError> {
+    let start = text.trim_start().get(..SCHEME.len());
+    if start.is_some_and(|start| start.eq_ignore_ascii_case(SCHEME)) {
+        return Ok(Written::Invite(text.parse().map(Box::new)));
+    }
+    server(text).map(Written::Server)
+}
+
+/// The first line of a file, or of a variable of the environment if no file is named.
+fn secret(file: Option<&Path>, variable: &str) -> Result<Option<Zeroizing<String>>, String> {
+    let text = match file {
+        Some(path) => {
+            let mut text = Zeroizing::new(String::with_capacity(2 * INVITE_BYTES_MAX));
+            let bound = u64::try_from(2 * INVITE_BYTES_MAX).unwrap_or(u64::MAX);
+            let read = std::fs::File::open(path)
+                .and_then(|file| file.take(bound).read_to_string(&mut text));
+            read.map_err(|error| {
+                let why = super::control::dial::plain(&error);
+                arguments::unreadable(&path.display().to_string(), &why)
+            })?;
+            Some(text)
+        }
+        None => std::env::var(variable).ok().filter(|text| !text.is_empty()).map(Zeroizing::new),
+    };
+    Ok(text.map(|text| Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())))
 }
 
 fn server(text: &str) -> Result<HostPort, AddressError> {
@@ -202,7 +337,8 @@ mod tests {
         let line = "--name Ann --server 10.0.0.1 --room music --tcp-port 9000 --udp-port 9001";
         let options = parse(line).unwrap();
         assert_eq!(options.target(), ("10.0.0.1".to_owned(), 9000));
-        assert_eq!((options.room.as_str(), options.udp_port), ("music", Some(9001)));
+        let room = options.destination().unwrap().room;
+        assert_eq!((room.as_str(), options.udp_port), ("music", Some(9001)));
         assert_eq!(options.user_name().unwrap().as_str(), "Ann");
     }
 
@@ -213,7 +349,7 @@ mod tests {
         assert_eq!(target("localhost"), ("localhost".to_owned(), 8888));
         assert_eq!(target("--server [::1]:5 --tcp-port 6"), ("::1".to_owned(), 5));
         assert_eq!(target("::1"), ("::1".to_owned(), 8888));
-        assert_eq!(parse("").unwrap().room.as_str(), "general");
+        assert_eq!(parse("").unwrap().destination().unwrap().room.as_str(), "general");
     }
 
     #[test]
@@ -239,6 +375,59 @@ mod tests {
         assert_eq!(name.exit_code(), 2);
         let unreadable = parse("--input wav:/nowhere/x.wav").unwrap_err().to_string();
         assert!(unreadable.contains("/nowhere/x.wav"), "{unreadable}");
+    }
+
+    fn invite(room: &str) -> String {
+        format!("parlor://example.org:7/{room}#{0}.{0}", "A".repeat(43))
+    }
+
+    #[test]
+    fn an_invite_needs_nothing_else_and_a_room_wins_over_its_own() {
+        let there = parse(&invite("attic")).unwrap().destination().unwrap();
+        assert_eq!(
+            (there.target.label().as_str(), there.room.as_str()),
+            ("example.org:7", "attic")
+        );
+        assert!(there.target.fingerprint.is_some() && there.keys.invite.is_some());
+        let there = parse(&format!("{} --room cellar", invite("attic"))).unwrap();
+        assert_eq!(there.destination().unwrap().room.as_str(), "cellar");
+        assert!(parse(&format!("{} --server a", invite(""))).is_err());
+    }
+
+    #[test]
+    fn a_damaged_invite_is_refused_without_being_repeated() {
+        let line = invite("attic");
+        let options = parse(&line[..line.len() - 1]).unwrap();
+        let error = options.destination().unwrap_err();
+        assert!(error.contains("not complete") && !error.contains("AAAA"), "{error}");
+        assert!(!format!("{:?}", parse(&line)).contains(&"A".repeat(20)));
+    }
+
+    #[test]
+    fn secrets_come_from_the_first_line_of_their_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let (name, server) = (file("name", "hunter2\r\nnote\n"), file("server", " spaced "));
+        let line = file("invite", &format!("{}\n", invite("attic")));
+        let options =
+            format!("--password-file {name} --server-password-file {server} --invite-file {line}");
+        let there = parse(&options).unwrap().destination().unwrap();
+        assert_eq!(there.keys.name.unwrap().expose(), "hunter2");
+        assert_eq!(there.keys.server.unwrap().expose(), " spaced ");
+        assert_eq!(there.target.label(), "example.org:7");
+        for (flag, path) in [
+            ("--password-file", file("empty", "\n")),
+            ("--password-file", file("long", &"x".repeat(300))),
+            ("--invite-file", file("wrong", "hello")),
+            ("--room-password-file", "/nowhere/x".to_owned()),
+        ] {
+            let error = parse(&format!("{flag} {path}")).unwrap().destination().unwrap_err();
+            assert!(!error.contains("xxx"), "{error}");
+        }
     }
 
     #[test]

@@ -6,10 +6,10 @@
 use super::app::App;
 use super::console::line::LineConsole;
 use super::console::terminal::TerminalConsole;
-use super::console::{Asker, Wires, tty};
+use super::console::{Asker, Wires, echo, tty};
 use super::control::actor::{Ask, ControlActor, Parts};
 use super::control::core::{ControlCore, Settings};
-use super::control::dial::{Authorities, ServerDialer, TcpDialer, TlsDialer};
+use super::control::dial::{Authorities, ServerDialer, Target, TcpDialer, TlsDialer};
 use super::control::request::Request;
 use super::options::Options;
 use super::ptt::{Mode, Release};
@@ -50,7 +50,11 @@ pub async fn run(options: Options) -> u8 {
     let Some(name) = options.user_name() else {
         return refuse(texts::arguments::NO_NAME, EXIT_USAGE);
     };
-    let (dialer, device) = match dialer(&options) {
+    let there = match options.destination() {
+        Ok(there) => there,
+        Err(why) => return refuse(&why, EXIT_USAGE),
+    };
+    let (dialer, device) = match dialer(&options, &there.target) {
         Ok(ready) => ready,
         Err(error) => return refuse(&texts::state::unusable(&error.to_string()), EXIT_USAGE),
     };
@@ -61,13 +65,16 @@ pub async fn run(options: Options) -> u8 {
         Err(error) => return refuse(&error.to_string(), EXIT_FAILED),
     };
     let settings = Settings {
-        server: dialer.label(),
+        server: there.target.label(),
         name,
-        room: options.room.clone(),
+        room: there.room,
         udp_port: options.udp_port,
         state: MemberState { muted: !options.unmute, deafened: options.deafen },
         agent: concat!("parlor/", env!("CARGO_PKG_VERSION")).to_owned(),
         device,
+        target: there.target,
+        keys: there.keys,
+        asks: options.asks(),
     };
     let (events_in, events) = mpsc::channel(CLIENT_EVENTS_MAX);
     let (ended_in, ended) = oneshot::channel();
@@ -96,6 +103,7 @@ pub async fn run(options: Options) -> u8 {
     let code = wait(&control, ended, done).await;
     drop(control);
     tty::restore_soon().await;
+    echo::restore();
     let _ = timeout(VOICE_STOP_TIMEOUT, voice.stop()).await;
     console.stop();
     code
@@ -103,17 +111,20 @@ pub async fn run(options: Options) -> u8 {
 
 /// What makes the connection, and the key that this device shows on it. Without TLS there is neither
 /// a key to show nor a server to know.
-fn dialer(options: &Options) -> Result<(ServerDialer, Option<DeviceKey>), StateError> {
-    let (host, port) = options.target();
-    let target = TcpDialer { host, port };
+fn dialer(
+    options: &Options,
+    there: &Target,
+) -> Result<(ServerDialer, Option<DeviceKey>), StateError> {
+    let target = TcpDialer { host: there.host.clone(), port: there.port };
     if options.insecure {
         return Ok((ServerDialer::Plain(target), None));
     }
     let state = ClientState::open(options.state_dir.clone())?;
     let device = state.device_key()?;
-    let expect = match options.fingerprint {
-        Some(fingerprint) => Expect::Key { fingerprint, from_now_on: true },
-        None => Expect::Nothing,
+    let expect = match (options.fingerprint, there.fingerprint) {
+        (Some(fingerprint), _) => Expect::Key { fingerprint, from_now_on: true },
+        (None, Some(fingerprint)) => Expect::Key { fingerprint, from_now_on: false },
+        (None, None) => Expect::Nothing,
     };
     let authorities = Arc::new(Authorities::default());
     Ok((ServerDialer::Tls(TlsDialer { target, expect, state, authorities }), Some(device)))
@@ -121,7 +132,7 @@ fn dialer(options: &Options) -> Result<(ServerDialer, Option<DeviceKey>), StateE
 
 fn start_console(options: &Options, keys: Option<Release>, arbiter: &Arbiter, wires: Wires) {
     let mode = if options.unmute { Mode::Open } else { Mode::PushToTalk };
-    let app = App::new(keys, mode, options.deafen);
+    let app = App::new(keys, mode, options.deafen).asking_passwords(options.asks());
     let json = options.json;
     let arbiter = arbiter.handle();
     match keys {

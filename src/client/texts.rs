@@ -4,14 +4,18 @@
 //! cursor.
 
 use super::event::{
-    DeviceKind, ErrorKind, Event, LocalError, LossCause, NoticeCode, PathKind, Person, Room,
-    Speaker, Stats,
+    DeviceKind, ErrorKind, Event, HelpTopic, LocalError, LossCause, NoticeCode, PathKind, Person,
+    Room, Speaker, Stats,
 };
 use super::ptt::Release;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason};
 use crate::net::name::printable;
 use std::collections::BTreeMap;
 use std::fmt::Display;
+
+mod moderation;
+
+pub use moderation::password_prompt;
 
 type Args = BTreeMap<String, String>;
 
@@ -33,9 +37,32 @@ pub fn words(event: &Event) -> Vec<String> {
         ),
         Event::Welcome { name, .. } => format!("* You are {}.", shown(name)),
         Event::Joined { room, members } => joined(&shown(room), members),
-        Event::Left { room } => {
+        Event::Left { room, reason: None, .. } => {
             format!("* You have left {}. /join ROOM takes you to another room.", shown(room))
         }
+        Event::Left { room, reason: Some(reason), by, why } => {
+            moderation::put_out(&shown(room), *reason, by.as_ref(), why.as_ref())
+        }
+        Event::RoomRenamed { from, room, by } => {
+            format!(
+                "* {} has renamed the room {}: it is {} now.",
+                shown(by),
+                shown(from),
+                shown(room)
+            )
+        }
+        Event::Registered { name, registered: true } => format!(
+            "* The name '{}' is kept for you. This device is known; another one needs the password.",
+            shown(name)
+        ),
+        Event::Registered { name, registered: false } => {
+            format!("* The name '{}' is free again: anyone may take it.", shown(name))
+        }
+        Event::Standing { standing, before, room } => {
+            return moderation::standing(*standing, *before, room.as_ref());
+        }
+        Event::Report(report) => return moderation::report(report),
+        Event::PasswordWanted { lock, of, turn } => moderation::password_wanted(*lock, of, *turn),
         Event::MemberJoined(member) => format!("* {} has come in.", shown(&member.name)),
         Event::MemberLeft { name, reason, .. } => {
             format!("* {} has left{}.", shown(name), left_because(*reason))
@@ -51,6 +78,20 @@ pub fn words(event: &Event) -> Vec<String> {
             if change.muted {
                 let closed = "has closed the microphone (push-to-talk)";
                 what.push(if member.muted { closed } else { "has an open microphone" });
+            }
+            if change.silenced {
+                what.push(if member.silenced {
+                    "has been silenced by a moderator"
+                } else {
+                    "can be heard again"
+                });
+            }
+            if change.role {
+                what.push(match moderation::role_mark(member.role) {
+                    Some("operator") => "is an operator now",
+                    Some(_) => "is a moderator now",
+                    None => "keeps order no longer",
+                });
             }
             if what.is_empty() {
                 return Vec::new();
@@ -110,7 +151,11 @@ pub fn words(event: &Event) -> Vec<String> {
             }
             (PathKind::None, _) => return Vec::new(),
         },
-        Event::Help { keys } => return help(*keys),
+        Event::Help { topic: HelpTopic::Moderation, .. } => return lines(moderation::HELP),
+        Event::Help { keys, topic: HelpTopic::Everyone } => return help(*keys),
+        Event::Help { keys, topic: HelpTopic::All } => {
+            return [help(*keys), lines(moderation::HELP)].concat();
+        }
         Event::Bye => "* You have left. Goodbye!".to_owned(),
     };
     vec![line]
@@ -145,6 +190,9 @@ pub fn status_microphone(open: bool, talking: bool, device: bool) -> &'static st
 
 /// What the prompt says when we hear nobody.
 pub const STATUS_DEAFENED: &str = "deafened";
+
+/// What the prompt says when a moderator has silenced us.
+pub const STATUS_SILENCED: &str = "SILENCED";
 
 /// A line that was left out because the screen could not keep up.
 #[must_use]
@@ -206,7 +254,8 @@ fn room_list(rooms: &[Room], total: u64) -> Vec<String> {
             n => format!("{n} people"),
         };
         let here = if room.here { ", you are here" } else { "" };
-        format!("    {} ({people}{here})", shown(&room.name))
+        let locked = if room.locked { ", has a password" } else { "" };
+        format!("    {} ({people}{locked}{here})", shown(&room.name))
     }));
     lines
 }
@@ -217,7 +266,9 @@ fn user_list(room: &str, members: &[Person], total: u64) -> Vec<String> {
     lines.extend(members.iter().map(|member| {
         let marks: Vec<&str> = [
             (member.you, "you"),
+            (member.role.is_some(), moderation::role_mark(member.role).unwrap_or("keeps order")),
             (member.speaking, "speaking"),
+            (member.silenced, "silenced"),
             (member.muted, "muted"),
             (member.deafened, "deafened"),
         ]
@@ -304,6 +355,9 @@ fn notice(code: NoticeCode) -> &'static str {
         }
         NoticeCode::Back => "Back again. The microphone is off.",
         NoticeCode::WhenBack => "There is no connection now; that takes effect when it is back.",
+        NoticeCode::GoingBack => "Going back to the server before.",
+        NoticeCode::NotEntered => "No password was given: you stay where you are.",
+        NoticeCode::NothingChanged => "No password was given: nothing has changed.",
         NoticeCode::LinesSkipped => "Lines were left out.",
         NoticeCode::Unencrypted => {
             "NOT ENCRYPTED (--insecure): whoever is on the way to the server hears and reads everything, and can pretend to \
@@ -344,6 +398,57 @@ fn local_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
         LocalError::LineTooLong => {
             format!("The text is too long: at most {} bytes. Send it in parts.", arg("max"))
         }
+        LocalError::BadTime => {
+            format!("'{}' is no time; write 30m, 12h or 7d: {}", arg("word"), arg("usage"))
+        }
+        LocalError::BadNumber => {
+            format!("'{}' is no number that can stand here: {}", arg("word"), arg("usage"))
+        }
+        LocalError::ReasonTooLong => {
+            format!("The reason is too long: at most {} characters.", arg("max"))
+        }
+        LocalError::TooManyArguments => {
+            format!("There is more on the line than the command takes: {}", arg("usage"))
+        }
+        LocalError::PasswordOnLine => format!(
+            "A password does not belong on the line, where others may see it; {} alone asks for it.",
+            arg("usage")
+        ),
+        LocalError::WhichRoom => format!("You are in no room, so name one: {}", arg("usage")),
+        LocalError::BadInvite => format!("That is no invite: {}.", arg("why")),
+        LocalError::BadPassword => format!("That cannot be a password: {}.", arg("why")),
+        LocalError::PasswordsDiffer => {
+            "The two passwords differ, so nothing has changed. Start again.".to_owned()
+        }
+        LocalError::CannotAsk => format!(
+            "A password is needed for {}, and there is nobody to ask here. {}",
+            locked(arg),
+            password_flags(&arg("lock"))
+        ),
+        LocalError::NoPassword => {
+            format!(
+                "{} is needed, and none was given.",
+                sentence(&format!("the password of {}", locked(arg)))
+            )
+        }
+        LocalError::SecretNeedsTls => format!(
+            "The connection to {} is not encrypted, so the invite or password was not sent: anyone on the way              could read it. Connect without --insecure, or to the port that speaks TLS.",
+            arg("server")
+        ),
+        LocalError::InviteUnproven => format!(
+            "The invite says nothing of the key of {}, and no certificate authority vouches for it, so the invite              was not sent: whoever answers there could be anyone. Ask for an invite that is complete.",
+            arg("server")
+        ),
+        LocalError::Kicked => format!(
+            "you were sent away from {}{}. You may come back when it is settled: start again.",
+            arg("server"),
+            moderation::circumstances(&arg("by"), &arg("why"), "")
+        ),
+        LocalError::Banned => format!(
+            "you are banned from {}{}.",
+            arg("server"),
+            moderation::circumstances(&arg("by"), &arg("why"), &until(arg))
+        ),
         LocalError::NotConnected => {
             format!("Not sent, there is no connection: {}. Try again when it is back.", arg("what"))
         }
@@ -514,65 +619,129 @@ fn server_error(code: ErrorCode, arg: &dyn Fn(&str) -> String) -> String {
             "That was too much at once; the server left some of it out. Wait a moment.".to_owned()
         }
         ErrorCode::ServerPassword => {
-            "This server has a password. Start with --password, or ask for an invite.".to_owned()
+            format!(
+                "This server has a password. Ask for it, or for an invite. {}",
+                password_flags("server")
+            )
         }
-        ErrorCode::BadServerPassword => "That is not the server's password.".to_owned(),
+        ErrorCode::BadServerPassword => {
+            "That is not the server's password. Check it, or ask for an invite.".to_owned()
+        }
         ErrorCode::NameRegistered => format!(
-            "The name '{}' is registered. If it is yours, give its password; otherwise choose another.",
+            "The name '{}' is registered, and this device is not known as its owner's. If it is yours, its password is              needed; otherwise choose another (at the start --name NAME). {}",
+            arg("name"),
+            password_flags("name")
+        ),
+        ErrorCode::BadPassword => format!(
+            "That is not the password of '{}'. Check it, or choose another name (--name NAME).",
             arg("name")
         ),
-        ErrorCode::BadPassword => format!("That is not the password of '{}'.", arg("name")),
-        ErrorCode::RoomPassword => {
-            format!("The room '{}' has a password: /join ROOM PASSWORD.", arg("room"))
-        }
-        ErrorCode::BadRoomPassword => {
-            format!("That is not the password of the room '{}'.", arg("room"))
-        }
+        ErrorCode::RoomPassword => format!(
+            "The room '{}' has a password. Ask a moderator of it for the password, or for an invite. {}",
+            arg("room"),
+            password_flags("room")
+        ),
+        ErrorCode::BadRoomPassword => format!(
+            "That is not the password of the room '{}'. /join ROOM asks again.",
+            arg("room")
+        ),
         ErrorCode::BadInvite => {
-            "The invite is not known here, or used up, or revoked. Ask for another.".to_owned()
+            "The invite is not known here, or used up, or revoked. Ask whoever gave it to you for another."
+                .to_owned()
         }
-        ErrorCode::InviteExpired => "The invite has expired. Ask for another.".to_owned(),
-        ErrorCode::DeviceNeeded | ErrorCode::BadDevice => {
-            "The server could not make out this device's key. Use a newer client.".to_owned()
+        ErrorCode::InviteExpired => {
+            "The invite has expired. Ask whoever gave it to you for another.".to_owned()
+        }
+        ErrorCode::DeviceNeeded => {
+            "The server must know the device by its key, and it has shown none. The connection must be              encrypted (no --insecure), and the client not older than the server."
+                .to_owned()
+        }
+        ErrorCode::BadDevice => {
+            "This device's key does not fit this connection: something on the way may be listening in. Try              again from another network; if it stays so, tell the operator."
+                .to_owned()
         }
         ErrorCode::TooManyAttempts => {
             format!("Too many wrong guesses. Wait {} s, then try again.", arg("retry_s"))
         }
-        ErrorCode::Banned => match arg("why").as_str() {
-            "" => "You are banned.".to_owned(),
-            why => format!("You are banned: {why}."),
-        },
+        ErrorCode::Banned => {
+            let room = arg("room");
+            let place = if room.is_empty() { String::new() } else { format!(" from the room {room}") };
+            let and = moderation::circumstances(&arg("by"), &arg("why"), &until(arg));
+            format!("You are banned{place}{and}. Only whoever keeps order here can lift it.")
+        }
         ErrorCode::TooManyConnections => format!(
             "Too many connections come from your address (at most {}). Close some, or try again later.",
             arg("max")
         ),
-        ErrorCode::NotAllowed => {
-            "You may not do that: it takes an operator, or a moderator of the room.".to_owned()
-        }
-        ErrorCode::NotOverHim => format!("You may not do that to '{}'.", arg("name")),
+        ErrorCode::NotAllowed => match arg("needs").as_str() {
+            "operator" => "You may not do that: it takes an operator of the server.".to_owned(),
+            _ => "You may not do that: it takes a moderator of the room, or an operator.".to_owned(),
+        },
+        ErrorCode::NotOverHim => format!(
+            "You may not do that to '{}': only one whose role is higher can, and nobody to himself.",
+            arg("name")
+        ),
         ErrorCode::NeedsTls => {
-            "That needs an encrypted connection, and this one is not (--insecure).".to_owned()
+            "That needs an encrypted connection, and this one is not. Connect without --insecure.".to_owned()
         }
-        ErrorCode::NotRegistered => format!("The name '{}' is not registered.", arg("name")),
+        ErrorCode::NotRegistered => {
+            format!("The name '{}' is not registered. /register keeps your own.", arg("name"))
+        }
         ErrorCode::NoSuchEntry => {
-            format!("There is no entry number {}. List them first.", arg("id"))
+            format!("There is no entry number {}. /bans and /invites show the numbers.", arg("id"))
         }
         ErrorCode::BadTarget => format!("'{}' cannot be meant: {}.", arg("target"), arg("why")),
         ErrorCode::NobodyKnown => format!(
-            "There is nobody called '{}' here, and no such name is registered.",
+            "There is nobody called '{}' here, and no such name is registered. /users shows who is in the room.",
             arg("name")
         ),
         ErrorCode::NotKept => {
-            "The server cannot keep that: it runs without a store, or its disk refuses.".to_owned()
+            "The server cannot keep that: it runs without a store (--ephemeral), or its disk refuses.              Its operator can change that."
+                .to_owned()
         }
-        ErrorCode::TooMany => {
-            format!("The server keeps no more of these than {}.", arg("max"))
-        }
+        ErrorCode::TooMany => format!(
+            "The server keeps no more than {} of these ({}). Some must go first.",
+            arg("max"),
+            arg("what")
+        ),
         ErrorCode::Busy => "The server cannot do this now. Try again.".to_owned(),
         ErrorCode::Unknown => {
             "The server refused, for a reason that this version does not know.".to_owned()
         }
     }
+}
+
+/// What a password is for, from the arguments of an error.
+fn locked(arg: &dyn Fn(&str) -> String) -> String {
+    match arg("lock").as_str() {
+        "server" => format!("the server {}", arg("of")),
+        "name" | "new_name" => format!("the name '{}'", arg("of")),
+        _ => format!("the room '{}'", arg("of")),
+    }
+}
+
+/// How a script gives a password.
+fn password_flags(lock: &str) -> String {
+    let (flag, variable) = match lock {
+        "server" => ("--server-password-file FILE", "PARLOR_SERVER_PASSWORD"),
+        "name" | "new_name" => ("--password-file FILE", "PARLOR_PASSWORD"),
+        _ => ("--room-password-file FILE", "PARLOR_ROOM_PASSWORD"),
+    };
+    format!("At a terminal you are asked for it; a script gives it with {flag} or {variable}.")
+}
+
+/// Until when, from the arguments of an error.
+fn until(arg: &dyn Fn(&str) -> String) -> String {
+    arg("until_ms").parse().ok().and_then(moderation::here).unwrap_or_default()
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::to_owned).collect()
 }
 
 fn stats_lines(stats: &Stats) -> Vec<String> {
@@ -648,7 +817,10 @@ fn help(keys: Option<Release>) -> Vec<String> {
     /msg NAME TEXT        a private message; a name with spaces in \"quotation marks\"
     /nick NAME            another name
     /deafen, /undeafen    stop hearing; hear again
+    /register             keep your name for you, with a password (asked for); /unregister frees it
+    parlor://...          an invite that you paste takes you to its server
     /stats                levels, packets, loss, round trip, each speaker
+    /help moderation      the commands of operators and moderators
     /exit                 leave
     //TEXT                says a text that begins with /",
     );
@@ -665,7 +837,7 @@ fn help(keys: Option<Release>) -> Vec<String> {
         ),
         None => {}
     }
-    text.lines().map(str::to_owned).collect()
+    lines(&text)
 }
 
 /// The sound devices there are.
@@ -686,6 +858,43 @@ pub fn device_list(inputs: &[String], outputs: &[String]) -> Vec<String> {
 /// What one request was, for errors about it.
 pub mod requests {
     use super::shown;
+    use crate::net::moderation::{Moderation, Role};
+
+    /// Where an invite leads; never its token.
+    #[must_use]
+    pub fn invite(server: &str) -> String {
+        format!("the invite to {}", shown(server))
+    }
+
+    /// A command of those who keep order.
+    #[must_use]
+    pub fn order(order: &Moderation) -> String {
+        let (command, whom) = match order {
+            Moderation::Kick { name, .. } => ("/kick", name.as_str()),
+            Moderation::Ban { .. } => ("/ban", ""),
+            Moderation::Mute { name, .. } => ("/silence", name.as_str()),
+            Moderation::Unmute { name } => ("/unsilence", name.as_str()),
+            Moderation::Lift { .. } => ("/unban", ""),
+            Moderation::ListSanctions => ("/bans", ""),
+            Moderation::Move { name, .. } => ("/move", name.as_str()),
+            Moderation::CloseRoom { room, .. } => ("/close", room.as_str()),
+            Moderation::RenameRoom { room, .. } => ("/rename", room.as_str()),
+            Moderation::RenameUser { name, .. } => ("/renameuser", name.as_str()),
+            Moderation::RoomPassword { room, password: None } => ("/unlock", room.as_str()),
+            Moderation::RoomPassword { room, .. } => ("/lock", room.as_str()),
+            Moderation::Grant { name, role: Role::Operator, .. } => ("/op", name.as_str()),
+            Moderation::Grant { name, .. } => ("/mod", name.as_str()),
+            Moderation::Revoke { name, role: Role::Operator, .. } => ("/deop", name.as_str()),
+            Moderation::Revoke { name, .. } => ("/unmod", name.as_str()),
+            Moderation::Invite { .. } => ("/invite", ""),
+            Moderation::ListInvites => ("/invites", ""),
+            Moderation::RevokeInvite { .. } => ("/uninvite", ""),
+            Moderation::ForgetName { name } => ("/forget", name.as_str()),
+            Moderation::Audit { .. } => ("/audit", ""),
+            Moderation::Unknown => ("", ""),
+        };
+        format!("{command} {}", shown(whom)).trim_end().to_owned()
+    }
 
     /// The start of a text, so that the user knows which.
     #[must_use]
@@ -748,6 +957,18 @@ pub mod arguments {
         format!("{path} cannot be read: {why}")
     }
 
+    /// A line that is no invite.
+    #[must_use]
+    pub fn invite(error: &crate::net::invite::InviteError) -> String {
+        error.to_string()
+    }
+
+    /// A file or variable that holds no password.
+    #[must_use]
+    pub fn password(from: &str, why: &str) -> String {
+        format!("no password is in {from}: {why}")
+    }
+
     /// There is no login name, and a guest's name cannot be made.
     pub const NO_NAME: &str = "say who you are: --name NAME";
     /// `--loop` without a file.
@@ -780,6 +1001,8 @@ mod tests {
             muted: false,
             deafened: false,
             speaking: false,
+            silenced: false,
+            role: None,
             you: false,
         }
     }

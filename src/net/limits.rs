@@ -221,6 +221,10 @@ pub const CLIENT_MAILBOX: usize = 256;
 pub const INPUT_HISTORY_MAX: usize = 200;
 /// Characters of one input line.
 pub const INPUT_CHARS_MAX: usize = 4096;
+/// Passwords that the user is asked for at the same time.
+pub const QUESTIONS_MAX: usize = 8;
+/// Passwords of rooms that are remembered while the client runs.
+pub const ROOM_PASSWORDS_MAX: usize = 64;
 /// Requests typed before they can be sent.
 pub const REQUEST_QUEUE_MAX: usize = 256;
 /// Requests sent and not answered yet; more wait in the queue.

@@ -138,17 +138,41 @@ name_type!(
     ROOM_NAME_CHARS_MAX
 );
 
-/// A text from a peer, made fit for a terminal: control characters except line feed become U+FFFD,
-/// so that no escape sequence reaches another's screen.
+/// A text from a peer, made fit for a terminal: what could move a cursor, turn the direction of a
+/// line or hide becomes U+FFFD, so that nothing of a peer's reaches another's screen but what can
+/// be seen. Line feeds stay, and so do joiners where emoji, Arabic and Indic letters need them.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    text.chars()
-        .filter(|c| *c != '\r')
-        .map(|c| {
-            let bidi = matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-            if (c.is_control() && c != '\n') || bidi { '\u{FFFD}' } else { c }
-        })
-        .collect()
+    let mut before = None;
+    let mut characters = text.chars().filter(|c| *c != '\r').peekable();
+    let mut shown = String::with_capacity(text.len());
+    while let Some(c) = characters.next() {
+        let fit = c == '\n' || !is_invisible(c) || joins(before, c, characters.peek().copied());
+        shown.push(if fit { c } else { '\u{FFFD}' });
+        before = Some(c);
+    }
+    shown
+}
+
+/// Whether a character moves a cursor, turns a direction, or cannot be seen. Everything that a
+/// name may not hold; but the variation selectors of emoji and private letters are shown in texts.
+#[must_use]
+pub fn is_invisible(c: char) -> bool {
+    let shown =
+        matches!(c, '\u{FE00}'..='\u{FE0F}' | '\u{E000}'..='\u{F8FF}' | '\u{F0000}'..='\u{10FFFF}');
+    is_unfit(c) && !shown
+}
+
+/// Whether `c` is a joiner that makes one sign of those around it.
+fn joins(before: Option<char>, c: char, after: Option<char>) -> bool {
+    let emoji =
+        |c: char| matches!(c, '\u{2600}'..='\u{27BF}' | '\u{FE0F}' | '\u{1F000}'..='\u{1FAFF}');
+    let letter = |c: char| matches!(c, '\u{0620}'..='\u{06FF}' | '\u{0900}'..='\u{0D7F}');
+    match (before, c, after) {
+        (Some(a), '\u{200D}', Some(b)) => (emoji(a) && emoji(b)) || (letter(a) && letter(b)),
+        (Some(a), '\u{200C}', Some(b)) => letter(a) && letter(b),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -204,5 +228,25 @@ mod tests {
     #[test]
     fn printable_text_has_no_escape() {
         assert_eq!(printable("a\u{1b}[31mb\r\nc\u{9b}"), "a\u{FFFD}[31mb\nc\u{FFFD}");
+    }
+
+    #[test]
+    fn printable_text_hides_and_turns_nothing() {
+        for c in [
+            '\u{202E}',
+            '\u{2067}',
+            '\u{200E}',
+            '\u{200B}',
+            '\u{200D}',
+            '\u{2028}',
+            '\u{FEFF}',
+            '\u{E0041}',
+        ] {
+            assert_eq!(printable(&format!("a{c}b")), "a\u{FFFD}b", "{c:?}");
+        }
+        // A family of three, a heart, a Persian word.
+        for text in ["👩\u{200D}👩\u{200D}👦", "❤\u{FE0F}", "می\u{200C}خواهم"] {
+            assert_eq!(printable(text), text);
+        }
     }
 }

@@ -127,7 +127,7 @@ fn the_talk_key_talks_only_while_it_is_held_and_only_in_a_room() {
     assert!(bench.app.editor().is_empty());
     let room = RoomName::parse("general").unwrap();
     bench.key(KeyCode::Char('`'), KeyAction::Press);
-    bench.event(Event::Left { room });
+    bench.event(Event::Left { room, reason: None, by: None, why: None });
     assert_eq!(bench.transmitted(), [true, false]);
     bench.key(KeyCode::Char('`'), KeyAction::Release);
     bench.key(KeyCode::Char('`'), KeyAction::Press);
@@ -224,7 +224,8 @@ fn speakers_come_and_go_with_their_events() {
     let name = UserName::parse("Bob").unwrap();
     let id = MemberId(2);
     let (muted, deafened, speaking, you) = (true, false, false, false);
-    let bob = Person { id, name: name.clone(), muted, deafened, speaking, you };
+    let (silenced, role) = (false, None);
+    let bob = Person { id, name: name.clone(), muted, deafened, speaking, silenced, role, you };
     bench.event(Event::MemberJoined(bob));
     bench.event(Event::Speaking { id, name: name.clone(), on: true, you });
     assert_eq!(bench.app.speakers().count(), 1);

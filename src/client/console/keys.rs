@@ -61,6 +61,7 @@ pub fn translate(event: KeyEvent, release: Release) -> Option<Key> {
         Code::Down => KeyCode::Down,
         Code::Home => KeyCode::Home,
         Code::End => KeyCode::End,
+        Code::Esc => KeyCode::Escape,
         _ => return None,
     };
     let action = match event.kind {

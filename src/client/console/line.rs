@@ -3,7 +3,7 @@
 //! The actor may block on stdout: it has a thread of its own, and whoever is ahead of it waits.
 
 use super::stdin::{self, Typed};
-use super::{Asker, News, Wires, pump};
+use super::{Asker, News, Wires, echo, pump};
 use crate::client::app::{App, Effect, Input};
 use crate::client::control::request::Request;
 use crate::client::event::{Event, LocalError};
@@ -27,6 +27,8 @@ pub struct LineConsole {
     done: Option<oneshot::Sender<()>>,
     /// Nobody reads stdout any more.
     unread: bool,
+    /// What is typed is not shown: it is a password.
+    hidden: bool,
     /// `/exit` was read; what stands behind it is not done.
     leaving: bool,
 }
@@ -48,6 +50,7 @@ impl LineConsole {
             events: Some(events),
             done: Some(done),
             unread: false,
+            hidden: false,
             leaving: false,
         }
     }
@@ -70,6 +73,23 @@ impl LineConsole {
                 Effect::Redraw => {}
             }
         }
+        self.switch_echo();
+    }
+
+    /// While a password is asked for, the next line is one.
+    fn switch_echo(&mut self) {
+        let hidden = self.app.asking().is_open();
+        if hidden != self.hidden {
+            self.hidden = hidden;
+            match hidden {
+                true => {
+                    if let Err(error) = echo::hide() {
+                        tracing::warn!(%error, "the terminal shows what is typed");
+                    }
+                }
+                false => echo::restore(),
+            }
+        }
     }
 
     fn show(&mut self, event: &Event) {
@@ -90,6 +110,13 @@ impl LineConsole {
             self.unread = true;
             let _ = self.asker.ask(Request::Quit, None);
         }
+    }
+}
+
+/// No terminal stays without its echo.
+impl Drop for LineConsole {
+    fn drop(&mut self) {
+        echo::restore();
     }
 }
 

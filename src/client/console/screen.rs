@@ -22,6 +22,9 @@ const WRAP_INDENT: &str = "    ";
 /// Columns for one name of those who speak.
 const SPEAKER_WIDTH_MAX: usize = 14;
 
+/// Stands for a character of a password.
+const HIDDEN: &str = "•";
+
 /// How a span looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
@@ -51,6 +54,10 @@ impl Prompt {
         // The last column stays free: a character there makes some terminals wrap.
         let width = width.saturating_sub(1);
         let mut spans = Vec::new();
+        if let Some((lock, of, turn)) = app.asking().question() {
+            let label = texts::password_prompt(lock, of, turn);
+            return Self::hidden(&label, app.asking().typed(), width);
+        }
         if width >= STATUS_WIDTH_MIN {
             status(app, width / 2, &mut spans);
             let wide = |spans: &[(Look, String)]| spans.iter().map(|s| s.1.width()).sum::<usize>();
@@ -64,6 +71,15 @@ impl Prompt {
         let cursor = used + visible.cursor;
         spans.push((Look::Plain, visible.text));
         Self { spans, cursor }
+    }
+
+    /// A question for a password: what is typed is shown as dots.
+    fn hidden(label: &str, typed: usize, width: usize) -> Self {
+        let label = fit(label, width.saturating_sub(INPUT_WIDTH_MIN));
+        let room = width.saturating_sub(label.width() + 1);
+        let dots = HIDDEN.repeat(typed.min(room));
+        let cursor = label.width() + dots.width();
+        Self { spans: vec![(Look::Alert, label), (Look::Plain, dots)], cursor }
     }
 
     /// Its text, without looks.
@@ -84,6 +100,9 @@ fn status(app: &App, room: usize, spans: &mut Vec<(Look, String)>) {
     let microphone = texts::status_microphone(mode == Mode::Open, on, there);
     let look = if there && (on || mode == Mode::Open) { Look::Alert } else { Look::Dim };
     spans.push((look, format!("{microphone} ")));
+    if app.standing().silenced {
+        spans.push((Look::Alert, format!("{} ", texts::STATUS_SILENCED)));
+    }
     if app.deafened() {
         spans.push((Look::Alert, format!("{} ", texts::STATUS_DEAFENED)));
     }
@@ -229,6 +248,8 @@ mod tests {
             muted: true,
             deafened: false,
             speaking: true,
+            silenced: false,
+            role: None,
             you: false,
         });
         let room = RoomName::parse("general").unwrap();

@@ -125,6 +125,7 @@ impl<D: Dialer> ControlActor<D> {
     fn carry_out(&mut self, action: Action, ctx: &mut Context<Self>) -> Option<Input> {
         match action {
             Action::Dial => self.dial(ctx),
+            Action::Retarget(target) => self.dialer.retarget(target),
             Action::HangUp => self.hang_up(),
             Action::Send(message) => return self.send(&message),
             Action::Voice(command) => self.command(command),

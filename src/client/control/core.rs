@@ -13,12 +13,12 @@ use super::roster::Roster;
 use crate::client::event::{ErrorKind, Event, LocalError, LossCause, NoticeCode, SessionNumber};
 use crate::client::texts;
 use crate::client::voice::VoiceSession;
-use crate::net::device::ChannelBinding;
+use crate::net::device::{ChannelBinding, DeviceProof};
 use crate::net::limits::{
     ANSWER_TIMEOUT, CONTROL_SILENCE_MAX, PING_INTERVAL, REQUEST_QUEUE_MAX, REQUESTS_OPEN_MAX,
 };
 use crate::net::message::{
-    ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, MemberState, Welcome,
+    ClientMessage, Envelope, ErrorCode, GoodbyeReason, MemberState, Standing, Welcome,
 };
 use crate::net::name::{RoomName, UserName};
 use crate::net::secret::ResumeSecret;
@@ -42,6 +42,8 @@ enum Link {
     Up(Instant),
     /// It is tried again then.
     Paused(Instant),
+    /// It is tried again when the user has typed a password.
+    Asking,
     /// The client has ended.
     Over,
 }
@@ -54,6 +56,9 @@ pub struct ControlCore {
     peer: Option<SocketAddr>,
     /// Why the server at the other end is believed.
     trust: Trust,
+    door: Door,
+    /// That this device is there, for the present connection.
+    proof: Option<DeviceProof>,
     session: SessionNumber,
     resume: Option<ResumeSecret>,
     state: MemberState,
@@ -61,6 +66,10 @@ pub struct ControlCore {
     state_untold: bool,
     /// Where we want to be: the room we are in, or were in when the connection was lost.
     room: Option<RoomName>,
+    /// The user has left his room while there was no connection.
+    wants_out: bool,
+    /// What the server thinks of us, and in which room.
+    standing: (Standing, Option<RoomName>),
     /// A name chosen while there was no connection.
     other_name: Option<UserName>,
     roster: Roster,
@@ -97,16 +106,20 @@ enum Finish {
 impl ControlCore {
     /// A client that has not begun. `seed` spreads its attempts to come back.
     #[must_use]
-    pub fn new(settings: Settings, seed: u64, now: Instant) -> Self {
+    pub fn new(mut settings: Settings, seed: u64, now: Instant) -> Self {
         Self {
             link: Link::Idle,
             peer: None,
             trust: Trust::Plain,
+            door: Door::new(std::mem::take(&mut settings.keys)),
+            proof: None,
             session: SessionNumber(0),
             resume: None,
             state: settings.state,
             state_untold: false,
             room: Some(settings.room.clone()),
+            wants_out: false,
+            standing: (Standing::default(), None),
             other_name: None,
             roster: Roster::default(),
             arriving: false,
@@ -185,23 +198,15 @@ impl ControlCore {
             return;
         }
         self.link = Link::Greeting;
-        (self.peer, self.heard_at, self.pinged_at) = (Some(peer), now, now);
-        self.trust = trust;
+        (self.peer, self.trust, self.heard_at, self.pinged_at) = (Some(peer), trust, now, now);
         self.goodbye = None;
         self.state_untold = false;
         self.tell(Event::Connected { server: peer, trust: trust.into() });
         self.tell_trust(trust);
         // The proof is good on this connection only: whoever is shown it cannot pass it on.
         let device = self.settings.device.as_ref().zip(binding);
-        let device = device.map(|(key, binding)| key.prove(binding));
-        let hello = Hello {
-            agent: self.settings.agent.clone(),
-            state: self.state,
-            resume: self.resume.clone(),
-            device,
-            ..Hello::new(self.settings.name.as_str())
-        };
-        self.ask(ClientMessage::Hello(Box::new(hello)), Asked::Hello, now);
+        self.proof = device.map(|(key, binding)| key.prove(binding));
+        self.knock(now);
     }
 
     /// What the user should know of the server's identity.
@@ -226,11 +231,13 @@ impl ControlCore {
         if let Err(error) = protection::accept(self.trust, welcome.protection) {
             return self.fail(ErrorKind::Local(error), BTreeMap::new());
         }
-        let again = self.session.0 > 0;
+        let again = self.session.0 > 0 && !self.door.on_the_way();
+        self.door.passed();
         self.session.0 += 1;
         self.link = Link::Up(now);
         self.last_refusal = None;
         self.resume = Some(welcome.resume);
+        self.wants_out &= welcome.resumed;
         self.roster.me = Some(welcome.id);
         let port = self.settings.udp_port.unwrap_or(welcome.udp_port);
         self.voice(VoiceCommand::Connect(Box::new(VoiceSession {
@@ -252,6 +259,7 @@ impl ControlCore {
         if again {
             self.tell(Event::Notice { code: NoticeCode::Back });
         }
+        self.stand(welcome.standing);
         match self.other_name.take().filter(|name| *name != welcome.name) {
             Some(name) => self.send_request(Request::Rename(name.into()), now),
             None => self.settings.name = welcome.name,
@@ -272,19 +280,15 @@ impl ControlCore {
                 true
             }
             Link::Dialing | Link::Greeting => false,
-            Link::Idle | Link::Paused(_) | Link::Over => return,
+            Link::Idle | Link::Paused(_) | Link::Asking | Link::Over => return,
         };
         let (cause, detail) = match self.goodbye.take() {
             Some(reason) => (LossCause::Goodbye, texts::goodbye(reason).to_owned()),
             None => (cause, detail),
         };
         self.act(Action::HangUp);
-        self.voice(VoiceCommand::Transmit(false));
-        self.voice(VoiceCommand::Disconnect);
-        self.roster.clear();
-        (self.arriving, self.untold, self.ready) = (false, false, false);
-        self.state.muted = true;
-        if self.session.0 == 0 {
+        self.quiet();
+        if self.session.0 == 0 || self.door.on_the_way() {
             return self.never_came_up(cause, detail);
         }
         let open = std::mem::take(&mut self.open);
@@ -328,20 +332,10 @@ impl ControlCore {
         self.fail(ErrorKind::Local(code), args);
     }
 
-    /// `Hello` was refused.
-    fn refused(&mut self, code: ErrorCode, args: BTreeMap<String, String>, now: Instant) {
-        if self.session.0 == 0 {
-            return self.fail(ErrorKind::Server(code), args);
-        }
-        // Said once, then only as the reason of the attempts.
-        let detail = texts::error(ErrorKind::Server(code), &args);
-        if self.last_refusal.replace(code) != Some(code) {
-            self.tell(Event::Error { code: ErrorKind::Server(code), args, fatal: false });
-        }
-        self.lost(LossCause::Refused, detail, now);
-    }
-
     fn fail(&mut self, code: ErrorKind, args: BTreeMap<String, String>) {
+        if self.go_back(code, &args) {
+            return;
+        }
         self.tell(Event::Error { code, args, fatal: true });
         self.end(1);
     }
@@ -387,7 +381,7 @@ impl ControlCore {
         for pending in expired {
             match pending.asked {
                 Asked::Request(request) => {
-                    self.ready |= matches!(request, Request::Join(_));
+                    self.ready |= request.enters();
                     self.tell_about(LocalError::NoAnswer, &request);
                 }
                 Asked::Barrier => self.end(1),
@@ -403,6 +397,7 @@ impl ControlCore {
             Request::Quit => self.end(0),
             // While the connection is lost nothing is left to be answered.
             Request::Finish if matches!(self.link, Link::Paused(_)) => self.end(0),
+            Request::Finish if self.link == Link::Asking => self.no_password(),
             Request::Finish if self.finishing.is_none() => self.finishing = Some(Finish::Draining),
             Request::Finish => {}
             Request::Microphone { open } => {
@@ -422,13 +417,18 @@ impl ControlCore {
                     self.voice(VoiceCommand::Transmit(true));
                 }
             }
+            Request::Password { lock, password } => self.password(lock, password, now),
+            Request::Visit(invite) => self.visit(*invite),
             _ if self.session.0 > 0 && !matches!(self.link, Link::Up(_)) => {
                 self.offline(request, now);
             }
             _ if self.queue.len() >= REQUEST_QUEUE_MAX => {
                 self.tell_about(LocalError::QueueFull, &request);
             }
-            _ => self.queue.push_back(request),
+            request => {
+                let request = self.with_password(request);
+                self.queue.extend(request);
+            }
         }
     }
 
@@ -450,12 +450,14 @@ impl ControlCore {
             Request::Join(room) => match RoomName::parse(&room) {
                 Ok(room) => {
                     self.room = Some(room);
+                    self.wants_out = false;
                     self.tell(Event::Notice { code: NoticeCode::WhenBack });
                 }
                 Err(error) => self.tell_bad(ErrorCode::BadRoom, &error.to_string()),
             },
             Request::Leave => {
                 self.room = None;
+                self.wants_out = true;
                 self.tell(Event::Notice { code: NoticeCode::WhenBack });
             }
             Request::Stats => self.ask_stats(),
@@ -488,6 +490,7 @@ impl ControlCore {
     }
 
     fn send_request(&mut self, request: Request, now: Instant) {
+        let Some(request) = self.sealed(request) else { return };
         if let Some(message) = request.message() {
             self.ask(message, Asked::Request(request), now);
         }
@@ -533,6 +536,10 @@ impl ControlCore {
     }
 }
 
+mod door;
 mod incoming;
+
+use door::Door;
+
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,28 @@ pub trait Dialer: Unpin + 'static {
 
     /// Makes one.
     fn dial(&self) -> impl Future<Output = Result<Dialed<Self::Stream>, DialError>> + 'static;
+
+    /// From now on, makes them to this server.
+    fn retarget(&mut self, target: Target);
+}
+
+/// A server to go to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Name or address.
+    pub host: String,
+    /// Port of the control connection.
+    pub port: u16,
+    /// The key that it must have; what is known of it decides if left out.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl Target {
+    /// The server as people write it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        HostPort { host: self.host.clone(), port: Some(self.port) }.to_string()
+    }
 }
 
 /// A connection that stands.
@@ -101,6 +123,11 @@ impl Dialer for TcpDialer {
             Ok(Dialed { stream, address, binding: None, trust: Trust::Plain })
         }
     }
+
+    /// A key cannot be asked of a plain connection: [`Trust::Plain`] says so, and no secret is sent.
+    fn retarget(&mut self, target: Target) {
+        (self.host, self.port) = (target.host, target.port);
+    }
 }
 
 /// Plain or with TLS, as the user wants it. Neither ever takes the place of the other.
@@ -133,6 +160,13 @@ impl Dialer for ServerDialer {
                 Self::Plain(dialer) => dialer.dial().await?.map(Either::Left),
                 Self::Tls(dialer) => dialer.dial().await?.map(Either::Right),
             })
+        }
+    }
+
+    fn retarget(&mut self, target: Target) {
+        match self {
+            Self::Plain(dialer) => dialer.retarget(target),
+            Self::Tls(dialer) => dialer.retarget(target),
         }
     }
 }

@@ -1,13 +1,15 @@
 //! What goes into the core of the control connection and what comes out of it.
 
-use super::dial::{DialError, Trust};
+use super::dial::{DialError, Target, Trust};
 use super::request::Request;
 use crate::client::event::{Event, LossCause};
 use crate::client::voice::{VoiceEvent, VoiceSession, VoiceStats};
 use crate::net::device::{ChannelBinding, DeviceKey};
 use crate::net::ids::MemberId;
+use crate::net::invite::Invite;
 use crate::net::message::{ClientMessage, Envelope, MemberInfo, MemberState, ServerMessage};
 use crate::net::name::{RoomName, UserName};
+use crate::net::secret::Password;
 use std::net::SocketAddr;
 
 /// What the client was started with.
@@ -27,6 +29,25 @@ pub struct Settings {
     pub agent: String,
     /// The device's own key; shown inside TLS only.
     pub device: Option<DeviceKey>,
+    /// The first server, to come back to.
+    pub target: Target,
+    /// What opens the first server and what is in it.
+    pub keys: Keys,
+    /// Somebody can be asked for a password.
+    pub asks: bool,
+}
+
+/// What the user has brought to open a server with. Good for that server alone.
+#[derive(Debug, Clone, Default)]
+pub struct Keys {
+    /// An invite to it.
+    pub invite: Option<Invite>,
+    /// Its password.
+    pub server: Option<Password>,
+    /// The password of the name.
+    pub name: Option<Password>,
+    /// The password of any room that asks for one.
+    pub room: Option<Password>,
 }
 
 /// What happens to the connection.
@@ -71,6 +92,8 @@ pub enum Input {
 pub enum Action {
     /// Make a connection; one before it is over.
     Dial,
+    /// Connections go to this server from now on.
+    Retarget(Target),
     /// The connection is over: drop it.
     HangUp,
     /// Send this.

@@ -1,9 +1,12 @@
 //! What the console asks of the connection, what of it waits for an answer, and how fast it goes.
 
-use crate::client::event::SessionNumber;
+use crate::client::event::{LockKind, SessionNumber};
 use crate::client::texts::requests;
+use crate::net::invite::Invite;
 use crate::net::limits::{CLIENT_REQUEST_BURST, CLIENT_REQUESTS_PER_SECOND};
 use crate::net::message::{ClientMessage, MemberInfo, RoomInfo};
+use crate::net::moderation::Moderation;
+use crate::net::secret::Password;
 use std::time::Instant;
 
 /// From the console to the connection.
@@ -11,6 +14,13 @@ use std::time::Instant;
 pub enum Request {
     /// Go to this room.
     Join(String),
+    /// Go to this room, which has a password.
+    Unlock {
+        /// The room.
+        room: String,
+        /// Its password.
+        password: Password,
+    },
     /// Leave the room.
     Leave,
     /// Say this to the room.
@@ -28,6 +38,23 @@ pub enum Request {
     Users(Option<String>),
     /// Take another name.
     Rename(String),
+    /// Keep our name for us. Without a password: with the one that the client was started with.
+    Register(Option<Password>),
+    /// Keep our name for us no longer.
+    Unregister,
+    /// Keep order.
+    Moderate(Moderation),
+    /// Give this room the password that the client was started with.
+    LockRoom(String),
+    /// The answer to a question for a password; none if the user gave none.
+    Password {
+        /// What it opens.
+        lock: Lock,
+        /// The password.
+        password: Option<Password>,
+    },
+    /// Go to the server that this invite leads to.
+    Visit(Box<Invite>),
     /// Figures of the voice side.
     Stats,
     /// The microphone's mode: the others are told.
@@ -50,7 +77,36 @@ pub enum Request {
     Quit,
 }
 
+/// What a password opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lock {
+    /// The server.
+    Server,
+    /// Our name.
+    Name,
+    /// This room.
+    Room(String),
+}
+
+impl Lock {
+    /// Its kind, for events.
+    #[must_use]
+    pub fn kind(&self) -> LockKind {
+        match self {
+            Self::Server => LockKind::Server,
+            Self::Name => LockKind::Name,
+            Self::Room(_) => LockKind::Room,
+        }
+    }
+}
+
 impl Request {
+    /// Whether it wants to enter a room.
+    #[must_use]
+    pub fn enters(&self) -> bool {
+        matches!(self, Self::Join(_) | Self::Unlock { .. })
+    }
+
     /// Whether it keeps its place in the queue until the server can have it.
     #[must_use]
     pub fn waits(&self) -> bool {
@@ -59,6 +115,8 @@ impl Request {
             Self::Microphone { .. }
                 | Self::Deafen(_)
                 | Self::Transmit { .. }
+                | Self::Password { .. }
+                | Self::Visit(_)
                 | Self::Finish
                 | Self::Quit
         )
@@ -68,19 +126,26 @@ impl Request {
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
-            Self::Join(room) => format!("/join {room}"),
+            Self::Join(room) | Self::Unlock { room, .. } => format!("/join {room}"),
             Self::Leave => "/leave".to_owned(),
             Self::Chat(text) => requests::text(text),
             Self::Private { to, text } => requests::private(to, text),
             Self::Rooms => "/list".to_owned(),
             Self::Users(_) => "/users".to_owned(),
             Self::Rename(name) => format!("/nick {name}"),
+            Self::Register(_) => "/register".to_owned(),
+            Self::Unregister => "/unregister".to_owned(),
+            Self::Moderate(order) => requests::order(order),
+            Self::LockRoom(room) => format!("/lock {room}"),
+            Self::Visit(invite) => requests::invite(&invite.server.to_string()),
             Self::Stats => "/stats".to_owned(),
             Self::Microphone { open: true } => "/unmute".to_owned(),
             Self::Microphone { open: false } => "/mute".to_owned(),
             Self::Deafen(true) => "/deafen".to_owned(),
             Self::Deafen(false) => "/undeafen".to_owned(),
-            Self::Transmit { .. } | Self::Finish | Self::Quit => String::new(),
+            Self::Transmit { .. } | Self::Password { .. } | Self::Finish | Self::Quit => {
+                String::new()
+            }
         }
     }
 
@@ -89,6 +154,12 @@ impl Request {
     pub fn message(&self) -> Option<ClientMessage> {
         Some(match self.clone() {
             Self::Join(room) => ClientMessage::join(room),
+            Self::Unlock { room, password } => {
+                ClientMessage::Join { room, password: Some(password) }
+            }
+            Self::Register(Some(password)) => ClientMessage::Register { password },
+            Self::Unregister => ClientMessage::Unregister,
+            Self::Moderate(order) => ClientMessage::Moderate { order },
             Self::Leave => ClientMessage::Leave,
             Self::Chat(text) => ClientMessage::Chat { text },
             Self::Private { to, text } => ClientMessage::Private { to, text },

@@ -75,6 +75,13 @@ impl Roster {
         self.members.values().map(|member| self.person(member)).collect()
     }
 
+    /// Our room is called so now.
+    pub fn rename_room(&mut self, room: RoomName) {
+        if self.room.is_some() {
+            self.room = Some(room);
+        }
+    }
+
     /// We are in no room.
     pub fn clear(&mut self) {
         self.room = None;
@@ -119,6 +126,8 @@ impl Roster {
         let change = Change {
             muted: before.muted != member.muted,
             deafened: before.deafened != member.deafened,
+            silenced: before.silenced != member.silenced,
+            role: before.role != member.role,
         };
         let ssrcs = |info: &MemberInfo| info.streams.iter().map(|s| s.ssrc).collect::<Vec<_>>();
         let other_streams = ssrcs(&before) != ssrcs(&member);

@@ -1,8 +1,8 @@
 //! The actor with a real core and a server that the test plays, over streams in memory.
 
 use super::*;
-use crate::client::control::dial::{DialError, Trust};
-use crate::client::control::port::Settings;
+use crate::client::control::dial::{DialError, Target, Trust};
+use crate::client::control::port::{Keys, Settings};
 use crate::client::event::ErrorKind;
 use crate::client::voice::{InputChoice, OutputChoice, VoiceConfig};
 use crate::net::ids::{MemberId, Ssrc};
@@ -38,6 +38,8 @@ impl Dialer for Memory {
         };
         std::future::ready(made)
     }
+
+    fn retarget(&mut self, _: Target) {}
 }
 
 /// A client on one side, the server's end of its connection on the other.
@@ -65,6 +67,9 @@ impl Bench {
             state: MemberState { muted: true, deafened: false },
             agent: "test".to_owned(),
             device: None,
+            target: Target { host: "memory".to_owned(), port: 1, fingerprint: None },
+            keys: Keys::default(),
+            asks: false,
         };
         let control = ControlActor::new(Parts {
             core: ControlCore::new(settings, 3, clock::now()),

@@ -1,13 +1,14 @@
 //! What the server and the voice side say, and what follows from it.
 
-use super::{ControlCore, Link};
+use super::{ControlCore, Link, door};
 use crate::client::control::port::VoiceCommand;
 use crate::client::control::request::{Asked, Pending, Request};
 use crate::client::event::{ErrorKind, Event, LocalError, Room, Stats};
 use crate::client::voice::{VoiceEvent, VoicePath, VoiceStats};
 use crate::net::limits::{ROOM_MEMBERS_MAX, ROOMS_MAX};
 use crate::net::message::{
-    Envelope, ErrorCode, GoodbyeReason, MemberInfo, MemberState, RoomInfo, ServerMessage,
+    Envelope, ErrorCode, GoodbyeReason, LeaveReason, MemberInfo, MemberState, RoomInfo,
+    ServerMessage, Standing,
 };
 use crate::net::name::RoomName;
 use std::collections::BTreeMap;
@@ -20,7 +21,9 @@ impl ControlCore {
         }
         self.heard_at = now;
         match body {
-            ServerMessage::Goodbye { reason, .. } => self.said_goodbye(reason),
+            ServerMessage::Goodbye { reason, by, why, until_ms } => {
+                self.said_goodbye(reason, by, why, until_ms);
+            }
             ServerMessage::Welcome(welcome) => {
                 self.close(re);
                 self.welcome(*welcome, now);
@@ -29,20 +32,23 @@ impl ControlCore {
             // Nothing else can come before the welcome.
             _ if self.link == Link::Greeting => {}
             // A resumed session goes on where it was, and the user has left in the meantime.
-            ServerMessage::Joined { .. } if re.is_none() && self.room.is_none() => {
+            ServerMessage::Joined { .. } if re.is_none() && self.wants_out => {
+                self.wants_out = false;
                 self.send_request(Request::Leave, now);
             }
             ServerMessage::Joined { room, members, more, .. } => {
                 self.joined(re, room, members, more);
             }
             ServerMessage::Members { members, more } => self.more_members(members, more),
-            ServerMessage::Left { room, .. } => {
+            ServerMessage::Left { room, reason, by, why } => {
                 self.close(re);
-                self.room = None;
-                self.roster.clear();
-                self.voice(VoiceCommand::Transmit(false));
-                self.voice(VoiceCommand::LeaveRoom);
-                self.tell(Event::Left { room });
+                self.left(Event::Left { room, reason, by, why });
+            }
+            ServerMessage::RoomRenamed { from, room, by } => {
+                self.door.room_renamed(&from, &room);
+                self.roster.rename_room(room.clone());
+                self.room = self.roster.room().cloned().or(self.room.take());
+                self.tell(Event::RoomRenamed { from, room, by });
             }
             ServerMessage::MemberJoined { member, .. } => {
                 self.voice_member(&member);
@@ -84,6 +90,16 @@ impl ControlCore {
                 self.settings.name = name.clone();
                 self.tell(Event::Renamed { name });
             }
+            ServerMessage::Registered { name, registered } => {
+                self.door.keys.name = match asked.map(|pending| pending.asked) {
+                    Some(Asked::Request(Request::Register(password))) => password,
+                    _ if registered => self.door.keys.name.take(),
+                    _ => None,
+                };
+                self.tell(Event::Registered { name, registered });
+            }
+            ServerMessage::Report { report } => self.tell(Event::Report(report)),
+            ServerMessage::Standing(standing) => self.stand(standing),
             ServerMessage::Changed(MemberState { muted, deafened }) => {
                 self.tell(Event::State { muted, deafened });
             }
@@ -100,23 +116,50 @@ impl ControlCore {
         &mut self,
         re: Option<u32>,
         code: ErrorCode,
-        args: BTreeMap<String, String>,
+        mut args: BTreeMap<String, String>,
         now: Instant,
     ) {
         let asked = self.close(re).map(|pending| pending.asked);
         if asked == Some(Asked::Hello) || self.link == Link::Greeting {
             return self.refused(code, args, now);
         }
-        if matches!(asked, Some(Asked::Request(Request::Join(_)))) {
+        if let Some(Asked::Request(request)) = &asked {
             // No room is a state to go on from: /join works, and what was queued gets its answers.
-            self.ready = true;
+            self.ready |= request.enters();
+            if self.room_locked(request, code, now) {
+                return;
+            }
+            if let (ErrorCode::NotAllowed, Some(needs)) = (code, door::needs(request)) {
+                args.entry("needs".to_owned()).or_insert_with(|| needs.to_owned());
+            }
         }
         self.tell(Event::Error { code: ErrorKind::Server(code), args, fatal: false });
     }
 
-    fn said_goodbye(&mut self, reason: GoodbyeReason) {
-        self.tell(Event::Goodbye { reason });
+    fn said_goodbye(
+        &mut self,
+        reason: GoodbyeReason,
+        by: Option<String>,
+        why: Option<String>,
+        until_ms: Option<u64>,
+    ) {
+        let (args_by, args_why) = (by.clone(), why.clone());
+        self.tell(Event::Goodbye { reason, by, why, until_ms });
         self.goodbye = Some(reason);
+        let code = match reason {
+            GoodbyeReason::Kicked => Some(LocalError::Kicked),
+            GoodbyeReason::Banned => Some(LocalError::Banned),
+            _ => None,
+        };
+        if let Some(code) = code {
+            // Coming back by itself would make it worthless.
+            let mut args = self.about_server();
+            let until = until_ms.map(|until| until.to_string());
+            for (key, value) in [("by", args_by), ("why", args_why), ("until_ms", until)] {
+                args.extend(value.map(|value| (key.to_owned(), value)));
+            }
+            self.fail(ErrorKind::Local(code), args);
+        }
         if reason == GoodbyeReason::Resumed {
             // Coming back would take the session from whoever has it now, again and again.
             self.fail(ErrorKind::Local(LocalError::TakenOver), BTreeMap::new());
@@ -124,14 +167,49 @@ impl ControlCore {
     }
 
     fn joined(&mut self, re: Option<u32>, room: RoomName, members: Vec<MemberInfo>, more: bool) {
-        let ours = self.close(re).is_some();
-        let asked = |pending: &Pending| matches!(pending.asked, Asked::Request(Request::Join(_)));
+        let pending = self.close(re);
+        let ours = pending.is_some();
+        if let Some(Asked::Request(Request::Unlock { password, .. })) = pending.map(|p| p.asked) {
+            self.door.opened(&room, password);
+        }
+        self.wants_out = false;
+        let asked = |pending: &Pending| matches!(&pending.asked, Asked::Request(request) if request.enters());
+        let elsewhere = self.roster.room().filter(|before| **before != room).cloned();
+        if let Some(before) = elsewhere.filter(|_| !ours) {
+            // Moved without a word.
+            let (reason, by, why) = (Some(LeaveReason::Moved), None, None);
+            self.left(Event::Left { room: before, reason, by, why });
+        }
         // A resumed session is put into its room by the server; our own request follows at once.
         self.untold = !ours && self.open.values().any(asked);
         self.room = Some(room.clone());
         self.roster.enter(room, members);
         self.arriving = true;
         self.arrive(more);
+    }
+
+    /// We are in no room; if that was not our wish, the microphone is closed for good.
+    fn left(&mut self, event: Event) {
+        self.room = None;
+        self.roster.clear();
+        self.voice(VoiceCommand::Transmit(false));
+        self.voice(VoiceCommand::LeaveRoom);
+        if matches!(event, Event::Left { reason: Some(_), .. }) {
+            self.state_untold |= !self.state.muted;
+            self.state.muted = true;
+        }
+        self.tell(event);
+    }
+
+    /// The server says what it thinks of us. A role in one room is not lost by going to another.
+    pub(super) fn stand(&mut self, standing: Standing) {
+        let room = self.roster.room().cloned();
+        let before = std::mem::replace(&mut self.standing, (standing, room.clone()));
+        let same_room = before.1 == room;
+        let before = Standing { room_role: before.0.room_role.filter(|_| same_room), ..before.0 };
+        if before != Standing::default() || standing != Standing::default() {
+            self.tell(Event::Standing { standing, before, room });
+        }
     }
 
     fn more_members(&mut self, members: Vec<MemberInfo>, more: bool) {
@@ -164,9 +242,9 @@ impl ControlCore {
         }
         let rooms = self.close(re).map(|pending| pending.rooms).unwrap_or_default();
         let here = |name: &RoomName| self.roster.room() == Some(name);
-        let rooms = rooms.into_iter().map(|RoomInfo { name, members, .. }| {
+        let rooms = rooms.into_iter().map(|RoomInfo { name, members, locked }| {
             let here = here(&name);
-            Room { name, members, here }
+            Room { name, members, locked, here }
         });
         let rooms = rooms.collect();
         self.tell(Event::Rooms { rooms, total });

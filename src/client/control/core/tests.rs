@@ -1,7 +1,8 @@
 //! The control core, driven by hand: a server's words in, actions out, time as the test says.
 
 use super::*;
-use crate::client::control::dial::{DialError, Trust};
+use crate::client::control::dial::{DialError, Target, Trust};
+use crate::client::control::port::Keys;
 use crate::client::texts;
 use crate::client::voice::{Direction, VoiceEvent, VoicePath};
 use crate::net::clock;
@@ -10,10 +11,12 @@ use crate::net::device::DeviceKey;
 use crate::net::fingerprint::Fingerprint;
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::message::{
-    LeaveReason, MemberInfo, PROTOCOL_VERSION, Protection, RoomInfo, ServerMessage, Standing,
-    StreamGrant, StreamInfo,
+    Hello, LeaveReason, MemberInfo, PROTOCOL_VERSION, Protection, RoomInfo, ServerMessage,
+    Standing, StreamGrant, StreamInfo,
 };
 use crate::net::secret::Secret;
+
+mod door;
 
 fn settings() -> Settings {
     Settings {
@@ -24,6 +27,9 @@ fn settings() -> Settings {
         state: MemberState { muted: true, deafened: false },
         agent: "test".to_owned(),
         device: None,
+        target: Target { host: "example.org".to_owned(), port: 8888, fingerprint: None },
+        keys: Keys::default(),
+        asks: false,
     }
 }
 
@@ -564,7 +570,7 @@ fn a_server_that_stops_is_come_back_to() {
     let mut bench = Bench::in_room();
     bench.event(ServerMessage::goodbye(GoodbyeReason::Stopping));
     bench.lose();
-    assert!(matches!(bench.told()[0], Event::Goodbye { reason: GoodbyeReason::Stopping }));
+    assert!(matches!(bench.told()[0], Event::Goodbye { reason: GoodbyeReason::Stopping, .. }));
     assert!(matches!(bench.told()[1], Event::Lost { why: LossCause::Goodbye, .. }));
     bench.pass(600);
     assert!(bench.has(&Action::Dial));

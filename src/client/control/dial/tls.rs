@@ -1,7 +1,7 @@
 //! Making the connection with TLS: the server is judged in the middle of the handshake, before
 //! anything of ours is sent, and what is to be remembered of it is written down before it is used.
 
-use super::{DialError, Dialed, Dialer, TcpDialer, connect_in_time, plain};
+use super::{DialError, Dialed, Dialer, Target, TcpDialer, connect_in_time, plain};
 use crate::client::event::LocalError;
 use crate::client::state::{ClientState, StateError};
 use crate::client::trust::{Accepted, Expect, Memory, Refusal, ServerId, Shown, Vouched, judge};
@@ -69,6 +69,13 @@ impl Dialer for TlsDialer {
             let (stream, address) = connect_in_time(host, port).await?;
             dialer.secure(stream, address).await
         }
+    }
+
+    /// Asks for the target's key, if one is named, but never in the place of another that is remembered.
+    fn retarget(&mut self, target: Target) {
+        let expect = |fingerprint| Expect::Key { fingerprint, from_now_on: false };
+        self.expect = target.fingerprint.map_or(Expect::Nothing, expect);
+        self.target.retarget(target);
     }
 }
 
