@@ -21,6 +21,8 @@ mod rooms;
 #[cfg(all(feature = "server", feature = "client", target_os = "linux"))]
 mod sound_card;
 #[cfg(test)]
+mod srtp_interop;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 #[cfg(all(feature = "server", feature = "client"))]
