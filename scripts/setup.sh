@@ -40,7 +40,16 @@ can_hear() {
   return 1
 }
 
-# packages FOR MANAGER: the names of what `build` or `test` needs.
+# can_interop: GStreamer's SRTP elements and tshark are there.
+can_interop() {
+  have gst-launch-1.0 && have gst-inspect-1.0 && have tshark || return 1
+  local element
+  for element in srtpdec srtpenc rtpL16pay rtpL16depay rawaudioparse udpsrc udpsink; do
+    gst-inspect-1.0 --exists "$element" || return 1
+  done
+}
+
+# packages FOR MANAGER: the names of what `build`, `test` or `interop` needs.
 packages() {
   case $1-$2 in
     build-apt) echo build-essential cmake pkg-config libasound2-dev ;;
@@ -54,6 +63,10 @@ packages() {
     test-dnf) echo pulseaudio-utils alsa-plugins-pulseaudio tmux ;;
     test-pacman) echo libpulse alsa-plugins tmux ;;
     test-brew) echo tmux ;;
+    interop-apt) echo gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad tshark ;;
+    interop-dnf) echo gstreamer1 gstreamer1-plugins-base gstreamer1-plugins-good gstreamer1-plugins-bad-free wireshark-cli ;;
+    interop-pacman) echo gstreamer gst-plugins-base gst-plugins-good gst-plugins-bad wireshark-cli ;;
+    interop-brew) echo gstreamer wireshark ;;
   esac
 }
 
@@ -68,7 +81,7 @@ install_command() {
   esac
 }
 
-# install FOR: installs what `build` or `test` needs. Fails, saying what to type, where it may not.
+# install FOR: installs what `build`, `test` or `interop` needs. Fails, saying what to type, where it may not.
 install() {
   local manager list line
   manager=$(package_manager)

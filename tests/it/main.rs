@@ -21,8 +21,13 @@ mod rooms;
 #[cfg(all(feature = "server", feature = "client", unix))]
 mod security_tls;
 #[cfg(test)]
+#[cfg(feature = "server")]
+mod security_voice;
+#[cfg(test)]
 #[cfg(all(feature = "server", feature = "client", target_os = "linux"))]
 mod sound_card;
+#[cfg(test)]
+mod srtp_interop;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

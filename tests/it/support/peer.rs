@@ -226,8 +226,13 @@ impl Peer {
     pub fn seal_app(&mut self, app: App) -> Vec<u8> {
         let mut packet = Vec::new();
         rtcp::write_app(&mut packet, self.ssrc(), app);
+        self.seal_rtcp(&packet)
+    }
+
+    /// RTCP of one's own making, sealed.
+    pub fn seal_rtcp(&mut self, packet: &[u8]) -> Vec<u8> {
         let mut sealed = Vec::new();
-        self.sealer.seal_rtcp(&packet, PacketIndex(self.next_rtcp), &mut sealed).unwrap();
+        self.sealer.seal_rtcp(packet, PacketIndex(self.next_rtcp), &mut sealed).unwrap();
         self.next_rtcp += 1;
         sealed
     }
