@@ -10,5 +10,6 @@ pub mod client;
 pub mod net;
 
 // Both ends of a voice path in one test: the only place that sees server and client at once.
-#[cfg(all(test, feature = "server", feature = "client"))]
+#[cfg(test)]
+#[cfg(all(feature = "server", feature = "client"))]
 mod voice_hop_tests;

@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::net::UdpSocket;
 
-use parlor::actors::server::{Server, ServerConfig};
+use parlor::actors::server::{Server, ServerConfig, StartError};
 use parlor::net::codec::PT_L16;
 use parlor::net::ids::{PacketIndex, Ssrc};
 use parlor::net::message::{ClientMessage, Protection, ServerMessage};
@@ -393,4 +393,37 @@ fn first_app(peer: &Peer, datagram: &mut [u8]) -> Option<App> {
         Ok(rtcp::RtcpPacket::App { app, .. }) => Some(app),
         _ => None,
     }
+}
+
+#[actix::test]
+async fn a_server_without_encryption_says_so_and_still_lets_nobody_speak_for_another() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let mut config = ServerConfig::new(any, any, Some(2));
+    config.protection = Protection::Plain;
+    let server = Server::start(config).await.unwrap();
+    let (mut anna, mut bert) =
+        (Peer::connect(&server, "anna").await, Peer::connect(&server, "bert").await);
+    for peer in [&mut anna, &mut bert] {
+        assert_eq!(peer.welcome.protection, Protection::Plain);
+        peer.join("hall").await;
+        peer.open_voice().await;
+    }
+    let mut voice = anna.seal_voice(b"readable");
+    assert!(voice.windows(8).any(|window| window == b"readable"));
+    let length = voice.len();
+    voice[length - 1] ^= 1;
+    anna.send_datagram(&voice);
+    voice[length - 1] ^= 1;
+    anna.send_datagram(&voice);
+    anna.settle_voice();
+    assert_eq!(payloads(&mut bert), [b"readable"]);
+    server.stop().await;
+}
+
+#[actix::test]
+async fn a_server_does_not_start_with_a_protection_that_it_does_not_know() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let mut config = ServerConfig::new(any, any, Some(1));
+    config.protection = Protection::Unknown;
+    assert!(matches!(Server::start(config).await, Err(StartError::Protection(_))));
 }
