@@ -13,5 +13,9 @@ pub mod random;
 pub mod relay;
 #[cfg(all(feature = "server", feature = "client", target_os = "linux"))]
 pub mod sound;
+#[cfg(all(feature = "server", feature = "client"))]
+pub mod talker;
 #[cfg(all(feature = "server", feature = "client", unix))]
 pub mod tools;
+#[cfg(all(feature = "server", feature = "client"))]
+pub mod wire;
