@@ -154,13 +154,10 @@ impl Talker {
 
     /// Leaves for good.
     pub async fn stop(self) {
-        let t0 = clock::now();
         self.control.send(Ask { request: Request::Quit, permit: None }).await.unwrap();
         drop(self.events);
         let _ = tokio::time::timeout(DEADLINE, self.ended).await.expect("the client ends");
-        println!("ended {:?}", clock::now() - t0);
         self.voice.stop().await;
-        println!("stopped {:?}", clock::now() - t0);
     }
 }
 
