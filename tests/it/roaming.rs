@@ -1,6 +1,7 @@
 //! A client whose address changes in the middle of a sentence: it is heard and hears on, and nobody notices.
 
 use parlor::client::event::Event;
+use parlor::net::limits::TALKSPURT_NEWS_INTERVAL;
 
 use crate::support::talker::{Talker, finish, missing, server};
 
@@ -96,4 +97,27 @@ async fn a_listener_who_says_nothing_is_found_at_his_new_address_within_200_ms()
     nobody_noticed(&anna.news());
     nobody_noticed(&bert.news());
     finish(server, vec![anna, bert]).await;
+}
+
+#[actix::test]
+async fn a_listener_who_moved_in_silence_misses_less_than_200_ms_of_the_next_word() {
+    let (server, anna, bert) = pair([false, true]).await;
+    let mut carl = Talker::start(&server, "carl", false).await;
+    carl.wait_for(|event| matches!(event, Event::Path { .. })).await;
+    carl.hear(10).await;
+    bert.voice.set_transmit(false);
+    carl.wait_for(|event| matches!(event, Event::Speaking { on: false, .. })).await;
+    // A talkspurt that follows at once is told of later: a bound of its own.
+    tokio::time::sleep(TALKSPURT_NEWS_INTERVAL).await;
+    let marks = [anna.played().len(), carl.played().len()];
+    anna.wire.change_port();
+    bert.voice.set_transmit(true);
+    anna.hear(50).await;
+    carl.hear(50).await;
+    // Carl has not moved: what he heard first is where the word began.
+    let [first, began] = [(&anna, marks[0]), (&carl, marks[1])].map(|(t, mark)| t.played()[mark].1);
+    let lost = first.wrapping_sub(began) / 320;
+    println!("{lost} packets of the first word missing");
+    assert!(lost < LOST_MAX, "{lost}");
+    finish(server, vec![anna, bert, carl]).await;
 }

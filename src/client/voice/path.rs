@@ -27,7 +27,7 @@ const SPEAKING_SILENCE: Duration = Duration::from_millis(150);
 const REPORT_SILENCE: Duration = Duration::from_millis(300);
 /// While a voice is expected, nothing at all for this long is suspicious. It may only be that our
 /// address has changed: the probe tells the server.
-const VOICE_SILENCE: Duration = Duration::from_millis(80);
+const VOICE_SILENCE: Duration = Duration::from_millis(60);
 /// How often a suspicious path is probed while anyone talks (at every look, and those are 25 ms apart, more or
 /// less), and while nobody does.
 const SUSPICION_INTERVAL: (Duration, Duration) =
