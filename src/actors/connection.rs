@@ -736,6 +736,20 @@ mod tests {
         assert_eq!(last, Some(ServerMessage::goodbye(GoodbyeReason::Timeout)));
     }
 
+    #[test]
+    fn a_flood_of_voice_inside_one_connection_leaves_room_for_the_others() {
+        let (forwarder, mut way) = mpsc::channel(10_000);
+        let allowance = Allowance::full(clock::now());
+        let mut voice = VoiceIn { session: SessionId(1), forwarder: Some(forwarder), allowance };
+        for _ in 0..5000 {
+            voice.take(vec![0; 100]);
+            voice.take(vec![0; DATAGRAM_BYTES_MAX + 1]);
+        }
+        let passed = std::iter::from_fn(|| way.try_recv().ok()).count();
+        // A burst, and what a slow machine may add while this runs.
+        assert!((300..=500).contains(&passed), "{passed}");
+    }
+
     #[actix::test]
     async fn too_many_connections_of_one_address_are_told_so_and_others_are_not_disturbed() {
         let limits = Limits { connections_per_address: 2, ..Limits::default() };

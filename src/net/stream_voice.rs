@@ -100,6 +100,24 @@ mod tests {
         assert_eq!(queue.dropped(), 14);
     }
 
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_stuck_connection_takes_a_second_of_voice_at_most() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Little fits on the other side either, which the reader's system decides, not ours.
+        socket2::SockRef::from(&listener).set_recv_buffer_size(4096).unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_far, _) = listener.accept().await.unwrap();
+        tune(&near);
+        let mut taken = 0;
+        // Until nothing more is taken for so long that nothing will be.
+        let patience = Duration::from_millis(300);
+        while tokio::time::timeout(patience, near.writable()).await.is_ok() {
+            taken += near.try_write(&[0; 700]).unwrap_or(0);
+        }
+        assert!(taken < 50 * 700, "{taken} bytes");
+    }
+
     #[test]
     fn where_there_is_too_much_the_oldest_goes() {
         let mut queue = StreamVoice::default();

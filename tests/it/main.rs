@@ -10,10 +10,16 @@ mod bad_input;
 #[cfg(all(feature = "server", feature = "client", unix))]
 mod console;
 #[cfg(test)]
+#[cfg(all(feature = "server", feature = "client"))]
+mod fallback;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 #[cfg(feature = "server")]
 mod original_faults;
+#[cfg(test)]
+#[cfg(all(feature = "server", feature = "client", target_os = "linux"))]
+mod roaming;
 #[cfg(test)]
 #[cfg(feature = "server")]
 mod rooms;

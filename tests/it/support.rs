@@ -15,5 +15,9 @@ pub mod relay;
 pub mod sound;
 #[cfg(all(feature = "server", feature = "client", unix))]
 pub mod state;
+#[cfg(all(feature = "server", feature = "client"))]
+pub mod talker;
 #[cfg(all(feature = "server", feature = "client", unix))]
 pub mod tools;
+#[cfg(all(feature = "server", feature = "client"))]
+pub mod wire;

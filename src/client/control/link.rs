@@ -210,6 +210,7 @@ async fn write_all<S: AsyncWrite>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::limits::{STREAM_VOICE_AGE_MAX, STREAM_VOICE_PACKETS_MAX};
     use crate::net::tls;
     use crate::net::tls::test_support::{Anyone, self_signed, server};
     use std::sync::Arc;
@@ -238,5 +239,50 @@ mod tests {
             }
         }
         assert_eq!(heard, [7; 4000]);
+    }
+
+    /// A writer into a pipe of so many bytes, what is queued for it, and the pipe's other end.
+    fn writer(bytes: usize) -> (mpsc::Sender<Bytes>, VoiceLane, tokio::io::DuplexStream) {
+        let (near, far) = tokio::io::duplex(bytes);
+        let (_, write) = tokio::io::split(near);
+        let (frames, queued) = mpsc::channel(OUTBOX_FRAMES_MAX);
+        let lane = VoiceLane::default();
+        tokio::task::spawn_local(write_all(write, queued, lane.clone()));
+        (frames, lane, far)
+    }
+
+    async fn read(far: &mut tokio::io::DuplexStream, bytes: usize) -> Vec<u8> {
+        let mut read = vec![0; bytes];
+        far.read_exact(&mut read).await.unwrap();
+        read
+    }
+
+    #[actix::test]
+    async fn voice_that_has_waited_for_a_stuck_stream_is_dropped_and_fresh_voice_is_not() {
+        let (frames, lane, mut far) = writer(4);
+        frames.send(Bytes::from_static(b"control!")).await.unwrap();
+        // The writer is stuck in the middle of the frame.
+        assert_eq!(read(&mut far, 1).await, b"c");
+        let now = clock::now();
+        let before = now.checked_sub(STREAM_VOICE_AGE_MAX * 2).unwrap();
+        for _ in 0..STREAM_VOICE_PACKETS_MAX {
+            lane.push(Bytes::from_static(b"stale"), before);
+        }
+        for _ in 0..3 {
+            lane.push(Bytes::from_static(b"fresh"), now);
+        }
+        assert_eq!(read(&mut far, 22).await, b"ontrol!freshfreshfresh");
+        assert_eq!(lane.dropped(), u64::try_from(STREAM_VOICE_PACKETS_MAX).unwrap());
+    }
+
+    #[actix::test]
+    async fn many_messages_and_voice_take_turns() {
+        let (frames, lane, mut far) = writer(4);
+        for _ in 0..3 {
+            frames.send(Bytes::from(vec![b'm'; WRITE_PIECE_BYTES])).await.unwrap();
+        }
+        lane.push(Bytes::from_static(b"voice"), clock::now());
+        let read = read(&mut far, WRITE_PIECE_BYTES + 6).await;
+        assert!(read.ends_with(b"mvoicem"), "{:?}", read.get(WRITE_PIECE_BYTES - 5..));
     }
 }

@@ -27,10 +27,11 @@ const SPEAKING_SILENCE: Duration = Duration::from_millis(150);
 const REPORT_SILENCE: Duration = Duration::from_millis(300);
 /// While a voice is expected, nothing at all for this long is suspicious. It may only be that our
 /// address has changed: the probe tells the server.
-const VOICE_SILENCE: Duration = Duration::from_millis(80);
-/// How often a suspicious path is probed while anyone talks, and while nobody does.
+const VOICE_SILENCE: Duration = Duration::from_millis(60);
+/// How often a suspicious path is probed while anyone talks (at every look, and those are 25 ms apart, more or
+/// less), and while nobody does.
 const SUSPICION_INTERVAL: (Duration, Duration) =
-    (Duration::from_millis(25), Duration::from_millis(100));
+    (Duration::from_millis(20), Duration::from_millis(100));
 /// Unanswered probes in a row that make a path dead, at least and at most.
 const MISSED_MAX: (u32, u32) = (16, 30);
 /// How unlikely it must be that loss alone explains them.
