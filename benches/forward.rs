@@ -7,8 +7,8 @@ use parlor::actors::outbox::Outbox;
 use parlor::actors::routes::{RoomRoutes, Route, SessionRoute, SessionVoice, VoicePath};
 use parlor::net::codec::PT_L16;
 use parlor::net::ids::{PacketIndex, RoomId, SessionId, Ssrc};
-use parlor::net::message::{ClientMessage, Envelope};
-use parlor::net::protect::{Opener, Sealer};
+use parlor::net::message::{ClientMessage, Envelope, Protection};
+use parlor::net::protect::{DirectionKey, Opener, Sealer};
 use parlor::net::rtp::RtpHeader;
 use parlor::net::secret::Secret;
 use parlor::net::{clock, frame};
@@ -19,8 +19,19 @@ use std::time::Duration;
 
 const PAYLOAD_BYTES: usize = 80;
 
+const FORMS: [(&str, Protection); 2] =
+    [("plain", Protection::Plain), ("srtp", Protection::AeadAes128Gcm)];
+
+fn sealer(protection: Protection, key: &DirectionKey) -> Sealer {
+    Sealer::new(protection, key).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+fn opener(protection: Protection, key: &DirectionKey) -> Opener {
+    Opener::new(protection, key).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
 /// A room of `members`, all of them reachable.
-fn room(members: u32) -> ForwarderCore {
+fn room(members: u32, protection: Protection) -> ForwarderCore {
     let now = clock::now();
     let mut core = ForwarderCore::new(Box::new(|| [0; 8]));
     let mut routes = Vec::new();
@@ -28,11 +39,11 @@ fn room(members: u32) -> ForwarderCore {
         let (up, down) = (Secret::new([1; 28]), Secret::new([2; 28]));
         let voice = Arc::new(SessionVoice::new(Ssrc(k * 4)));
         let session = SessionId(u64::from(k));
-        let sealer = Sealer::plain(down);
+        let sealer = sealer(protection, &down);
         core.add_session(
             SessionRoute {
                 session,
-                opener: Opener::plain(up),
+                opener: opener(protection, &up),
                 sealer: sealer.clone(),
                 voice: Arc::clone(&voice),
                 outbox: Outbox::default(),
@@ -58,39 +69,73 @@ fn packet(index: PacketIndex) -> Vec<u8> {
     let mut packet = Vec::new();
     header.write(&mut packet);
     packet.resize(packet.len() + PAYLOAD_BYTES, 0x5a);
+    packet
+}
+
+fn sealed(sealer: &Sealer, index: PacketIndex) -> Vec<u8> {
     let mut sealed = Vec::new();
-    Sealer::plain(Secret::new([1; 28])).seal_rtp(&packet, index, &mut sealed);
+    let _ = sealer.seal_rtp(&packet(index), index, &mut sealed);
     sealed
+}
+
+/// One packet, without anything around it.
+fn protect(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("protect");
+    let key = Secret::new([1; 28]);
+    for (name, protection) in FORMS {
+        let (sealer, opener) = (sealer(protection, &key), opener(protection, &key));
+        let index = PacketIndex(7);
+        let plain = packet(index);
+        let mut out = Vec::with_capacity(2 * plain.len());
+        group.bench_function(BenchmarkId::new("seal", name), |bencher| {
+            bencher.iter(|| {
+                out.clear();
+                sealer.seal_rtp(black_box(&plain), index, &mut out)
+            });
+        });
+        let datagram = sealed(&sealer, index);
+        let mut copy = datagram.clone();
+        group.bench_function(BenchmarkId::new("open", name), |bencher| {
+            bencher.iter(|| {
+                copy.copy_from_slice(black_box(&datagram));
+                opener.open_rtp(&mut copy, index).is_ok()
+            });
+        });
+    }
+    group.finish();
 }
 
 fn forward(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("forward");
-    for members in [10u32, 50, 200] {
-        group.throughput(Throughput::Elements(u64::from(members - 1)));
-        group.bench_with_input(
-            BenchmarkId::from_parameter(members),
-            &members,
-            |bencher, members| {
-                let mut core = room(*members);
-                let mut out = Outputs::default();
-                let (mut index, mut now) = (PacketIndex(1), clock::now());
-                let from = SocketAddr::from(([127, 0, 0, 1], 9));
-                bencher.iter_batched(
-                    || {
-                        index.0 += 1;
-                        packet(index)
-                    },
-                    |mut datagram| {
-                        now += Duration::from_millis(20);
-                        core.handle_datagram(Origin::Udp(from), &mut datagram, now, &mut out);
-                        black_box(out.queue.len());
-                        out.queue.clear();
-                        out.notices.clear();
-                    },
-                    criterion::BatchSize::SmallInput,
-                );
-            },
-        );
+    for (name, protection) in FORMS {
+        for members in [10u32, 50, 200] {
+            group.throughput(Throughput::Elements(u64::from(members - 1)));
+            group.bench_with_input(
+                BenchmarkId::new(name, members),
+                &members,
+                |bencher, members| {
+                    let mut core = room(*members, protection);
+                    let up = sealer(protection, &Secret::new([1; 28]));
+                    let mut out = Outputs::default();
+                    let (mut index, mut now) = (PacketIndex(1), clock::now());
+                    let from = SocketAddr::from(([127, 0, 0, 1], 9));
+                    bencher.iter_batched(
+                        || {
+                            index.0 += 1;
+                            sealed(&up, index)
+                        },
+                        |mut datagram| {
+                            now += Duration::from_millis(20);
+                            core.handle_datagram(Origin::Udp(from), &mut datagram, now, &mut out);
+                            black_box(out.queue.len());
+                            out.queue.clear();
+                            out.notices.clear();
+                        },
+                        criterion::BatchSize::SmallInput,
+                    );
+                },
+            );
+        }
     }
     group.finish();
 }
@@ -105,5 +150,5 @@ fn control(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, forward, control);
+criterion_group!(benches, protect, forward, control);
 criterion_main!(benches);

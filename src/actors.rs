@@ -4,6 +4,7 @@
 //! never enters a mailbox: forwarders read routes from latest-value cells and packets from their sockets.
 
 pub mod access;
+mod allowance;
 pub mod bucket;
 pub mod connection;
 pub mod forwarder;

@@ -8,3 +8,7 @@ pub mod actors;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod net;
+
+// Both ends of a voice path in one test: the only place that sees server and client at once.
+#[cfg(all(test, feature = "server", feature = "client"))]
+mod voice_hop_tests;

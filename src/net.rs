@@ -23,5 +23,7 @@ pub mod replay;
 pub mod rtcp;
 pub mod rtp;
 pub mod secret;
+pub mod srtp;
+pub mod stream_voice;
 pub mod tls;
 pub mod udp;

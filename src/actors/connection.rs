@@ -7,6 +7,7 @@ use super::access::attempts::Origin;
 use super::access::core::{Denial, Lock, Proofs};
 use super::access::password::Hasher;
 use super::access::store::Commit;
+use super::allowance::Allowance;
 use super::limits::Limits;
 use super::lobby::core::{Admission, Refusal};
 use super::lobby::{Admit, Attach, Farewell, Lobby};
@@ -15,11 +16,11 @@ use super::routes::{Routes, SessionVoice, StreamDatagram};
 use super::session::{Ended, Parts, Session, from_frame};
 use crate::net::codec::{CLOCKS, Codec, PT_L16};
 use crate::net::device::{ChannelBinding, DeviceId};
-use crate::net::frame;
 use crate::net::ids::{SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{
-    CONNECTIONS_TURNED_AWAY_MAX, GOODBYE_TIMEOUT, HELLO_ATTEMPTS_MAX, HELLO_ENTRIES_MAX,
-    HELLO_TIMEOUT, LIVENESS_TIMEOUT, PROOFS_MAX, WRITE_PIECE_BYTES, WRITE_STALL_MAX,
+    CONNECTIONS_TURNED_AWAY_MAX, DATAGRAM_BYTES_MAX, GOODBYE_TIMEOUT, HELLO_ATTEMPTS_MAX,
+    HELLO_ENTRIES_MAX, HELLO_TIMEOUT, LIVENESS_TIMEOUT, PROOFS_MAX, WRITE_PIECE_BYTES,
+    WRITE_STALL_MAX,
 };
 use crate::net::message::{
     ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, LeaveReason, PROTOCOL_VERSION,
@@ -27,6 +28,7 @@ use crate::net::message::{
 };
 use crate::net::protect::{DirectionKey, Opener, Sealer};
 use crate::net::secret::{NoRandomness, Password, ResumeSecret, Secret};
+use crate::net::{clock, frame};
 use actix::prelude::*;
 use bytes::BytesMut;
 use std::cell::{Cell, RefCell};
@@ -56,6 +58,8 @@ pub struct Reception {
     pub hasher: Hasher,
     /// What one client or address may ask.
     pub limits: Arc<Limits>,
+    /// How datagrams are protected.
+    pub protection: Protection,
     next_session: Cell<u64>,
     half_open: RefCell<BTreeMap<u64, (Origin, oneshot::Sender<()>)>>,
     next_half_open: Cell<u64>,
@@ -118,6 +122,7 @@ impl Reception {
         udp_port: u16,
         hasher: Hasher,
         limits: Arc<Limits>,
+        protection: Protection,
     ) -> Self {
         Self {
             lobby,
@@ -127,6 +132,7 @@ impl Reception {
             hasher,
             limits,
             from: RefCell::default(),
+            protection,
             next_session: Cell::new(1),
             half_open: RefCell::default(),
             next_half_open: Cell::new(0),
@@ -208,8 +214,9 @@ where
     if let Some(admitted) = session
         && let Some(session) = admitted.session.clone()
     {
+        let voice = VoiceIn::new(&admitted, &reception);
         let reason = tokio::select! {
-            reason = listen(&session, &mut frames, &outbox) => reason,
+            reason = listen(&session, voice, &mut frames, &outbox) => reason,
             () = &mut writer => { written = true; why_written(&outbox) }
         };
         let mut ended = std::pin::pin!(session.send(Ended(reason)));
@@ -259,6 +266,15 @@ async fn write_all<S: AsyncWrite>(mut write: WriteHalf<S>, outbox: Outbox) {
                 return;
             }
         }
+        // Not only into a buffer of the encryption: what waits there is late, and out of our hands.
+        let flushed = tokio::select! {
+            biased;
+            flushed = timeout(WRITE_STALL_MAX, write.flush()) => flushed,
+            () = outbox.cut_off() => return,
+        };
+        if !matches!(flushed, Ok(Ok(()))) {
+            return;
+        }
     }
     let _ = timeout(GOODBYE_TIMEOUT, write.shutdown()).await;
 }
@@ -275,6 +291,8 @@ struct Admitted {
     id: SessionId,
     lobby: Addr<Lobby>,
     session: Option<Addr<Session>>,
+    /// First of its SSRCs.
+    base: Ssrc,
     armed: bool,
 }
 
@@ -458,8 +476,16 @@ async fn admit(
     re: Option<u32>,
     outbox: &Outbox,
 ) -> Option<Admitted> {
-    let secrets = match Secrets::fresh() {
-        Ok(secrets) => secrets,
+    let keyed = Secrets::fresh().map_err(|error| error.to_string()).and_then(|secrets| {
+        let opener = Opener::new(reception.protection, &secrets.up);
+        let sealer = Sealer::new(reception.protection, &secrets.down);
+        match (opener, sealer) {
+            (Ok(opener), Ok(sealer)) => Ok((secrets, opener, sealer)),
+            (Err(error), _) | (_, Err(error)) => Err(error.to_string()),
+        }
+    });
+    let (secrets, opener, sealer) = match keyed {
+        Ok(keyed) => keyed,
         Err(error) => {
             tracing::error!(%error, "no session can be made");
             outbox.answer(re, ServerMessage::error(ErrorCode::Busy, []));
@@ -468,7 +494,7 @@ async fn admit(
     };
     let id = SessionId(reception.next_session.replace(reception.next_session.get() + 1));
     let lobby = reception.lobby.clone();
-    let mut admitted = Admitted { id, lobby, session: None, armed: true };
+    let mut admitted = Admitted { id, lobby, session: None, base: Ssrc(0), armed: true };
     let asked = ask_in(reception, caller, &hello, (id, &secrets.resume), outbox).await;
     let (admission, commit) = match asked {
         Ok(asked) => asked,
@@ -484,7 +510,7 @@ async fn admit(
         return None;
     }
     let voice = Arc::new(SessionVoice::with_rates(admission.base, reception.limits.voice()));
-    let owner = admission.base.owner(reception.streams.len());
+    admitted.base = admission.base;
     let mut codecs: Vec<Codec> = hello.codecs.into_iter().take(HELLO_ENTRIES_MAX).collect();
     codecs.retain(|codec| *codec != Codec::Unknown);
     if !codecs.contains(&Codec::Pcm) {
@@ -496,15 +522,14 @@ async fn admit(
         member: admission.member,
         state: hello.state,
         codecs,
-        opener: Opener::plain(secrets.up.clone()),
-        sealer: Sealer::plain(secrets.down.clone()),
+        opener,
+        sealer,
         voice: Arc::clone(&voice),
         outbox: outbox.clone(),
         secure: caller.binding.is_some(),
         limits: Arc::clone(&reception.limits),
         lobby: reception.lobby.clone(),
         routes: reception.routes.clone(),
-        streams: reception.streams.get(owner)?.clone(),
     })
     .start();
     admitted.session = Some(session.clone());
@@ -518,7 +543,7 @@ async fn admit(
             id: admission.member,
             name: admission.name,
             udp_port: reception.udp_port,
-            protection: Protection::Plain,
+            protection: reception.protection,
             up_key: secrets.up,
             down_key: secrets.down,
             streams: grants(&voice),
@@ -552,9 +577,41 @@ fn grants(voice: &SessionVoice) -> Vec<StreamGrant> {
     clocks.map(|(k, clock_hz)| StreamGrant { ssrc: voice.stream(k), clock_hz: *clock_hz }).collect()
 }
 
+/// Voice that comes inside the control connection, on its way to the forwarder that owns it. It
+/// goes past the session, and is bounded here as it is there: one client's flood must not fill the
+/// way that all share.
+struct VoiceIn {
+    session: SessionId,
+    forwarder: Option<mpsc::Sender<StreamDatagram>>,
+    allowance: Allowance,
+}
+
+impl VoiceIn {
+    fn new(admitted: &Admitted, reception: &Reception) -> Self {
+        let owner = admitted.base.owner(reception.streams.len());
+        Self {
+            session: admitted.id,
+            forwarder: reception.streams.get(owner).cloned(),
+            allowance: Allowance::full(reception.limits.voice(), clock::now()),
+        }
+    }
+
+    fn take(&mut self, bytes: Vec<u8>) {
+        // What no datagram could be is not kept for the forwarder to find out.
+        if bytes.len() <= DATAGRAM_BYTES_MAX
+            && self.allowance.take(bytes.len(), clock::now())
+            && let Some(forwarder) = &self.forwarder
+        {
+            // Full: the forwarder is behind, and voice that waits is stale.
+            let _ = forwarder.try_send(StreamDatagram { session: self.session, bytes });
+        }
+    }
+}
+
 /// Hands the client's messages to its session, one after the other, until one side ends.
 async fn listen<S: AsyncRead>(
     session: &Addr<Session>,
+    mut voice: VoiceIn,
     frames: &mut Frames<S>,
     outbox: &Outbox,
 ) -> LeaveReason {
@@ -578,7 +635,11 @@ async fn listen<S: AsyncRead>(
             Ok(Some(Err(_))) => return LeaveReason::Lost,
             Ok(Some(Ok(frame))) => frame,
         };
-        let message = from_frame(&frame);
+        let mut message = from_frame(&frame);
+        if let Some(ClientMessage::Voice { packet }) = &mut message.message {
+            voice.take(std::mem::take(packet));
+            continue;
+        }
         let quits = matches!(message.message, Some(ClientMessage::Bye));
         if session.send(message).await.is_err() || quits {
             return LeaveReason::Quit;
@@ -609,7 +670,9 @@ mod tests {
         routes.feeds()[0].retire();
         let lobby = Lobby::new(0, routes.clone(), Gate::open(), Arc::clone(&limits)).start();
         let (streams, _) = mpsc::channel(1);
-        Rc::new(Reception::new(lobby, routes, vec![streams], 0, Hasher::default(), limits))
+        let hasher = Hasher::default();
+        let protection = Protection::Plain;
+        Rc::new(Reception::new(lobby, routes, vec![streams], 0, hasher, limits, protection))
     }
 
     struct Client {

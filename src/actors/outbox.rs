@@ -2,13 +2,17 @@
 //!
 //! Anyone may push, without waiting; the connection's writer alone takes. A reader so slow that the
 //! bound is reached is cut off: what waited is dropped for one goodbye, and nobody else is held up.
+//! Voice has a queue of its own that forgets what is stale. The writer takes a piece of each in turn:
+//! a long list does not hold up voice, and voice does not hold up the list.
 
-use crate::net::frame;
-use crate::net::limits::{OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, STREAM_VOICE_PACKETS_MAX};
+use crate::net::limits::{OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, WRITE_PIECE_BYTES};
 use crate::net::message::{Envelope, GoodbyeReason, ServerMessage};
+use crate::net::stream_voice::StreamVoice;
+use crate::net::{clock, frame};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// The sending end of one control connection. Clones push into the same queue.
@@ -27,7 +31,7 @@ struct Shared {
 struct Queue {
     frames: VecDeque<Bytes>,
     bytes: usize,
-    voice: VecDeque<Bytes>,
+    voice: StreamVoice,
     closing: Option<GoodbyeReason>,
     polite: bool,
 }
@@ -35,7 +39,7 @@ struct Queue {
 /// What the writer has to do next.
 #[derive(Debug)]
 pub enum Take {
-    /// Write these frames.
+    /// Write these frames, and see that they are on their way before the next are taken.
     Write(Vec<Bytes>),
     /// Everything is written: close the connection.
     Close,
@@ -100,18 +104,15 @@ impl Outbox {
         self.0.wake.notify_one();
     }
 
-    /// Queues a voice frame; the oldest goes when there are too many.
-    pub fn push_voice(&self, datagram: &[u8]) {
+    /// Queues a voice datagram of `now`. It is dropped when it has waited too long, or when newer ones are too many.
+    pub fn push_voice(&self, datagram: &[u8], now: Instant) {
         let message = Envelope::event(ServerMessage::Voice { packet: datagram.to_vec() });
         let Ok(frame) = frame::encode(&message) else { return };
         let mut queue = self.lock();
         if queue.closing.is_some() {
             return;
         }
-        if queue.voice.len() >= STREAM_VOICE_PACKETS_MAX {
-            queue.voice.pop_front();
-        }
-        queue.voice.push_back(frame);
+        queue.voice.push(frame, now);
         drop(queue);
         self.0.wake.notify_one();
     }
@@ -150,10 +151,8 @@ impl Outbox {
         loop {
             {
                 let mut queue = self.lock();
-                if !queue.frames.is_empty() || !queue.voice.is_empty() {
-                    queue.bytes = 0;
-                    let mut frames: Vec<Bytes> = std::mem::take(&mut queue.frames).into();
-                    frames.extend(queue.voice.drain(..));
+                let frames = queue.piece(clock::now());
+                if !frames.is_empty() {
                     return Take::Write(frames);
                 }
                 if queue.polite {
@@ -166,6 +165,23 @@ impl Outbox {
 }
 
 impl Queue {
+    /// The next frames in order, up to a piece (and one at least), and all voice that is not stale.
+    fn piece(&mut self, now: Instant) -> Vec<Bytes> {
+        let mut piece = Vec::new();
+        let mut length = 0;
+        while let Some(frame) = self.frames.front() {
+            length += frame.len();
+            if length > WRITE_PIECE_BYTES && !piece.is_empty() {
+                break;
+            }
+            piece.extend(self.frames.pop_front());
+        }
+        let taken: usize = piece.iter().map(Bytes::len).sum();
+        self.bytes = self.bytes.saturating_sub(taken);
+        piece.extend(std::iter::from_fn(|| self.voice.pop(now)));
+        piece
+    }
+
     fn close(&mut self, reason: Option<GoodbyeReason>) {
         if self.polite {
             return;
@@ -183,6 +199,8 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::limits::{STREAM_VOICE_AGE_MAX, STREAM_VOICE_PACKETS_MAX};
+    use std::time::Duration;
 
     fn chat(size: usize) -> Bytes {
         Bytes::from(vec![0; size])
@@ -220,13 +238,44 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn stale_voice_goes_first_and_never_counts_against_the_reader() {
+    async fn voice_never_counts_against_the_reader_and_the_oldest_goes_first() {
         let outbox = Outbox::default();
-        for _ in 0..1000 {
-            outbox.push_voice(&[0; 1000]);
+        for k in 0..1000u16 {
+            outbox.push_voice(&k.to_be_bytes(), clock::now());
         }
         assert_eq!(outbox.closing(), None);
         outbox.finish();
-        assert_eq!(drain(&outbox).await.len(), STREAM_VOICE_PACKETS_MAX);
+        let frames = drain(&outbox).await;
+        assert_eq!(frames.len(), STREAM_VOICE_PACKETS_MAX);
+        assert!(frames.last().unwrap().ends_with(&999u16.to_be_bytes()));
+    }
+
+    #[tokio::test]
+    async fn stale_voice_is_dropped_where_the_reader_has_been_slow() {
+        let outbox = Outbox::default();
+        let now = clock::now();
+        let before = now.checked_sub(STREAM_VOICE_AGE_MAX + Duration::from_millis(1)).unwrap();
+        outbox.push_voice(b"stale", before);
+        outbox.push_voice(b"fresh", now);
+        outbox.finish();
+        let frames = drain(&outbox).await;
+        assert_eq!(frames.len(), 1);
+        assert!(frames[0].ends_with(b"fresh"));
+    }
+
+    #[tokio::test]
+    async fn a_long_list_and_voice_take_turns() {
+        let outbox = Outbox::default();
+        for _ in 0..8 {
+            outbox.push(chat(WRITE_PIECE_BYTES / 2));
+        }
+        outbox.push_voice(b"voice", clock::now());
+        let Take::Write(first) = outbox.take().await else { panic!() };
+        assert_eq!(first.len(), 3, "a piece of the list and the voice");
+        assert!(first[2].ends_with(b"voice"));
+        assert_eq!(outbox.queued_bytes(), 3 * WRITE_PIECE_BYTES);
+        outbox.push_voice(b"more voice", clock::now());
+        let Take::Write(second) = outbox.take().await else { panic!() };
+        assert_eq!(second.len(), 3, "the list goes on whatever is said");
     }
 }

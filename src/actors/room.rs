@@ -209,6 +209,7 @@ mod tests {
     use crate::net::codec::Codec;
     use crate::net::ids::Ssrc;
     use crate::net::message::MemberState;
+    use crate::net::message::Protection;
     use crate::net::name::UserName;
     use crate::net::protect::Sealer;
     use crate::net::secret::Secret;
@@ -225,7 +226,7 @@ mod tests {
             silenced: false,
             codecs: vec![Codec::Pcm],
             voice: Arc::new(SessionVoice::new(Ssrc(k * 4))),
-            sealer: Sealer::plain(Secret::new([0; 28])),
+            sealer: Sealer::new(Protection::Plain, &Secret::new([0; 28])).unwrap(),
             path: None,
         }
     }

@@ -14,7 +14,10 @@ use crate::net::clock;
 use crate::net::fingerprint::Fingerprint;
 use crate::net::invite::Issuer;
 use crate::net::limits::{FORWARDERS_MAX, GOODBYE_TIMEOUT, STREAM_DATAGRAMS_MAX};
+use crate::net::message::Protection;
+use crate::net::protect::{KeyError, Opener};
 use crate::net::secret::{NoRandomness, Password, Secret};
+use crate::net::stream_voice;
 use crate::net::udp;
 use actix::prelude::*;
 use std::io;
@@ -47,6 +50,8 @@ pub struct ServerConfig {
     pub keeping: Keeping,
     /// What one client, address or room may ask.
     pub limits: Arc<Limits>,
+    /// How voice is protected: SRTP, unless someone wants it otherwise.
+    pub protection: Protection,
 }
 
 /// What a server knows of people, and where that is kept.
@@ -73,6 +78,7 @@ impl ServerConfig {
             security: Security::Plain,
             keeping: Keeping::default(),
             limits: Arc::default(),
+            protection: Protection::AeadAes128Gcm,
         }
     }
 }
@@ -106,6 +112,9 @@ pub enum StartError {
     /// The store, or what is to be written to it.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// Voice cannot be protected in the way that was asked for.
+    #[error("voice cannot be protected: {0}")]
+    Protection(#[from] KeyError),
 }
 
 /// A running server.
@@ -168,6 +177,7 @@ impl Server {
         let mut gate = Gate::from_store(store, password, issuer).await?;
         let invites = gate.first_invites(clock::unix_ms()).await?;
         let hasher = gate.hasher.clone();
+        Opener::new(config.protection, &Secret::random()?)?;
         let routes = Routes::new(group.sockets.len());
         let died = Arc::new(Notify::new());
         let mut forwarders = Vec::new();
@@ -203,7 +213,9 @@ impl Server {
         )
         .start();
         let udp = group.address;
-        let reception = Rc::new(Reception::new(lobby, routes, streams, udp.port(), hasher, limits));
+        let (port, protection) = (udp.port(), config.protection);
+        let reception = Reception::new(lobby, routes, streams, port, hasher, limits, protection);
+        let reception = Rc::new(reception);
         let door = actix_rt::spawn(accept(listener, Rc::clone(&reception), config.security));
         let note = group.fallback;
         Ok(Self { tcp, udp, note, invites, reception, forwarders, meters, door, died })
@@ -296,7 +308,7 @@ async fn accept(listener: TcpListener, reception: Rc<Reception>, security: Secur
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                let _ = stream.set_nodelay(true);
+                stream_voice::tune(&stream);
                 let address = Some(from.ip().to_canonical());
                 let caller = Caller { address, ..Caller::default() };
                 let (reception, security) = (Rc::clone(&reception), security.clone());

@@ -11,7 +11,7 @@ use super::lobby::{self, Lobby, Placed};
 use super::outbox::Outbox;
 use super::room::core::Change;
 use super::room::{self, Room};
-use super::routes::{Routes, SessionRoute, SessionVoice, StreamDatagram, VoiceNotice, VoicePath};
+use super::routes::{Routes, SessionRoute, SessionVoice, VoiceNotice, VoicePath};
 use crate::net::clock;
 use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, SessionId};
@@ -23,7 +23,6 @@ use crate::net::protect::{Opener, Sealer};
 use crate::net::secret::Password;
 use actix::prelude::*;
 use std::sync::Arc;
-use tokio::sync::mpsc;
 
 /// Connection to session: a message of the client, or `None` for one that could not be read.
 #[derive(Message)]
@@ -69,8 +68,6 @@ pub struct Parts {
     pub secure: bool,
     /// What he may ask of the server.
     pub limits: Arc<Limits>,
-    /// Voice inside the control connection goes here.
-    pub streams: mpsc::Sender<StreamDatagram>,
 }
 
 /// The actor.
@@ -186,10 +183,6 @@ impl Session {
                 });
             }
             Request::Bye => outbox.finish(),
-            Request::Voice(bytes) => {
-                // Full: the forwarder is behind, and voice that waits is stale.
-                let _ = self.parts.streams.try_send(StreamDatagram { session, bytes });
-            }
             Request::Answer(message) => outbox.answer(re, message),
             Request::Ignore => {}
         }

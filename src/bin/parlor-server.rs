@@ -4,6 +4,7 @@ use anyhow::Context;
 use clap::Parser;
 use parlor::actors::server::{Server, ServerConfig, StartError};
 use parlor::net::address::{HostPort, TCP_PORT, UDP_PORT};
+use parlor::net::message::Protection;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -27,6 +28,9 @@ struct Args {
     /// Threads that forward voice [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     forwarders: Option<u16>,
+    /// Do not encrypt: for a network that you trust, or to look at packets. Clients must say it, too
+    #[arg(long)]
+    insecure: bool,
     /// What to log to stderr: error, warn, info, debug, or a filter
     #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG", default_value = "warn")]
     log: EnvFilter,
@@ -69,7 +73,10 @@ async fn run(args: Args) -> ExitCode {
         (Ok(tcp), Ok(udp)) => (tcp, udp),
         (Err(error), _) | (_, Err(error)) => return fail(&format!("{error:#}")),
     };
-    let config = ServerConfig::new(tcp, udp, args.forwarders.map(usize::from));
+    let mut config = ServerConfig::new(tcp, udp, args.forwarders.map(usize::from));
+    if args.insecure {
+        config.protection = Protection::Plain;
+    }
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error @ StartError::Bind { .. }) => return fail(&error.to_string()),
@@ -79,7 +86,11 @@ async fn run(args: Args) -> ExitCode {
         }
     };
     say(&format!("listening on tcp {} and udp {}", server.tcp(), server.udp()));
-    say("voice and text are not encrypted yet: use this server on networks that you trust");
+    if args.insecure {
+        say("nothing is encrypted: use this server on networks that you trust");
+    } else {
+        say("text is not encrypted yet: use this server on networks that you trust");
+    }
     let (forwarders, note) = server.forwarders();
     tracing::info!(forwarders, "started");
     if let Some(note) = note {

@@ -6,5 +6,6 @@ pub mod core;
 pub mod dial;
 pub mod link;
 pub mod port;
+pub mod protection;
 pub mod request;
 pub mod roster;

@@ -277,6 +277,9 @@ pub enum Event {
     Path {
         /// Which.
         path: PathKind,
+        /// It went by UDP before, and UDP was blocked for a while.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        back: bool,
     },
     /// The commands there are.
     Help {
@@ -467,6 +470,8 @@ pub enum LocalError {
     NotParlor,
     /// The server wants a protection that this version does not know.
     Protection,
+    /// The server would not protect voice, and this client was not told to do without.
+    VoiceUnprotected,
     /// Another client has taken this session over.
     TakenOver,
     /// An operator has sent us away; args: `server`, `by`, `why` where there are any.
@@ -788,8 +793,12 @@ mod tests {
         assert_eq!(value(&down)["event"], json!("device_down"));
         assert_eq!(value(&down)["direction"], json!("input"));
         assert_eq!(
-            value(&Event::Path { path: PathKind::Udp }),
+            value(&Event::Path { path: PathKind::Udp, back: false }),
             json!({"event": "path", "path": "udp"})
+        );
+        assert_eq!(
+            value(&Event::Path { path: PathKind::Udp, back: true }),
+            json!({"event": "path", "path": "udp", "back": true})
         );
         let name = UserName::parse("Bob").unwrap();
         let speaking = Event::Speaking { id: MemberId(1), name, on: true, you: false };

@@ -8,14 +8,17 @@ mod capture_actor;
 mod device;
 #[cfg(test)]
 mod handle_tests;
-mod jitter;
+pub(crate) mod jitter;
 mod keeper;
 mod limiter;
-mod link;
+pub(crate) mod link;
 mod link_actor;
 #[cfg(test)]
 mod link_tests;
-mod playback;
+mod path;
+#[cfg(test)]
+mod path_tests;
+pub(crate) mod playback;
 mod playback_actor;
 #[cfg(test)]
 mod playback_tests;
@@ -25,7 +28,7 @@ mod shared;
 #[cfg(test)]
 mod simulation;
 mod source;
-mod speaker;
+pub(crate) mod speaker;
 mod stretch;
 mod system;
 mod tap;
@@ -43,6 +46,7 @@ use shared::{Command, path_name};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 use system::VoiceSystem;
 use tokio::sync::mpsc;
 
@@ -158,7 +162,12 @@ pub enum VoiceEvent {
     /// The way of voice has changed.
     Path(VoicePath),
     /// A sealed datagram that must go through the control connection (`VoicePath::Stream`).
-    ToServer(Vec<u8>),
+    ToServer {
+        /// The datagram.
+        datagram: Vec<u8>,
+        /// When it was made: voice that is late is not worth sending.
+        at: Instant,
+    },
 }
 
 /// Figures for `/stats`. Counters are since the session began.
@@ -311,7 +320,7 @@ impl VoiceHandle {
     }
 
     /// Whether voice may go through the control connection (`VoicePath::Stream`) while datagrams do
-    /// not get through. Off at the start.
+    /// not get through. On at the start.
     pub fn allow_stream(&self, on: bool) {
         self.system.command(Command::AllowStream(on));
     }

@@ -5,11 +5,14 @@
 
 use super::address::HostPort;
 use super::codec::l16_decode;
+use super::device::DeviceProof;
 use super::frame;
 use super::ids::PacketIndex;
-use super::message::{ClientMessage, Envelope, ServerMessage};
+use super::invite::Invite;
+use super::message::{ClientMessage, Envelope, Protection, ServerMessage};
+use super::moderation::{AdminReply, AdminRequest};
 use super::name::{RoomName, UserName, printable};
-use super::protect::Opener;
+use super::protect::{KEY_BYTES, Opener, Sealer};
 use super::rtcp::{self, RtcpPacket};
 use super::rtp::{self, RtpPacket};
 use super::secret::Secret;
@@ -49,12 +52,75 @@ pub fn rtcp_packets(bytes: &[u8]) {
 }
 
 pub fn protected_datagram(bytes: &[u8]) {
-    let opener = Opener::plain(Secret::new([1; 28]));
+    let Ok(opener) = Opener::new(Protection::Plain, &Secret::new([1; 28])) else { return };
     let mut copy = bytes.to_vec();
     if let Ok(packet) = opener.open_rtp(&mut copy, PacketIndex(0)) {
         assert!(packet.len() < bytes.len());
     }
     let _ = opener.open_rtcp(&mut copy);
+}
+
+/// Keys that a fuzzer's seeds may be sealed with.
+pub const SRTP_KEY: [u8; KEY_BYTES] = [1; KEY_BYTES];
+
+pub fn srtp_datagram(bytes: &[u8]) {
+    let key = Secret::new(SRTP_KEY);
+    let made = (
+        Opener::new(Protection::AeadAes128Gcm, &key),
+        Sealer::new(Protection::AeadAes128Gcm, &key),
+    );
+    let (Ok(opener), Ok(sealer)) = made else { return };
+    let index = PacketIndex(u64::from(rtp::peek_seq(bytes).unwrap_or_default()));
+    let mut copy = bytes.to_vec();
+    if let Ok(packet) = opener.open_rtp(&mut copy, index) {
+        // What opens is exactly what the key's owner seals.
+        let mut again = Vec::new();
+        assert_eq!(sealer.seal_rtp(packet, index, &mut again), Ok(()));
+        assert_eq!(again, bytes);
+    }
+    let mut copy = bytes.to_vec();
+    if let Ok((packet, index)) = opener.open_rtcp(&mut copy) {
+        let mut again = Vec::new();
+        assert_eq!(sealer.seal_rtcp(packet, index, &mut again), Ok(()));
+        assert_eq!(again, bytes);
+    }
+    // And whatever can be sealed opens again.
+    let mut sealed = Vec::new();
+    if sealer.seal_rtp(bytes, index, &mut sealed).is_ok() {
+        assert_eq!(opener.open_rtp(&mut sealed, index).as_deref(), Ok(&bytes.to_vec()[..]));
+    }
+    sealed.clear();
+    if sealer.seal_rtcp(bytes, index, &mut sealed).is_ok() {
+        let opened = opener.open_rtcp(&mut sealed);
+        assert!(opened.is_ok_and(|(packet, at)| *packet == *bytes && at == index));
+    }
+}
+
+pub fn invite(bytes: &[u8]) {
+    if let Ok(invite) = String::from_utf8_lossy(bytes).parse::<Invite>() {
+        let line = invite.to_string();
+        assert_eq!(line.parse(), Ok(invite), "an invite reads back as written");
+    }
+}
+
+pub fn device_proof(bytes: &[u8]) {
+    let Some((head, rest)) = bytes.split_first_chunk::<32>() else { return };
+    let Some((signature, binding)) = rest.split_first_chunk::<64>() else { return };
+    let proof = DeviceProof { key: *head, signature: *signature };
+    // Nobody signs by chance.
+    let binding = Secret::new(binding.first_chunk().copied().unwrap_or([0; 32]));
+    let _ = proof.verify(&binding);
+}
+
+/// What reaches a running server over its own socket, and what comes back.
+pub fn admin_frame(bytes: &[u8]) {
+    if let Ok(request) = frame::decode::<AdminRequest>(bytes)
+        && let Ok(written) = frame::encode(&request)
+    {
+        let again = frame::decode::<AdminRequest>(written.get(4..).unwrap_or_default());
+        assert_eq!(again.ok(), Some(request));
+    }
+    let _ = frame::decode::<AdminReply>(bytes);
 }
 
 pub fn names_and_addresses(bytes: &[u8]) {

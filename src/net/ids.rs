@@ -45,6 +45,11 @@ impl fmt::Display for Ssrc {
 pub struct PacketIndex(pub u64);
 
 impl PacketIndex {
+    /// The last index of an RTP packet under one key (RFC 3711, 9.2).
+    pub const RTP_MAX: Self = Self((1 << 48) - 1);
+    /// The last index of an RTCP packet under one key (RFC 3711, 9.2).
+    pub const RTCP_MAX: Self = Self((1 << 31) - 1);
+
     /// Index of sequence number `seq` in roll-over `roc`.
     #[must_use]
     pub fn new(roc: u32, seq: u16) -> Self {

@@ -15,7 +15,12 @@ pub const OUTBOX_BYTES_MAX: usize = 512 * 1024;
 /// Frames queued for one reader before it is cut off as too slow.
 pub const OUTBOX_FRAMES_MAX: usize = 4096;
 /// Voice packets queued for one member whose voice path is the control connection; the oldest go first.
-pub const STREAM_VOICE_PACKETS_MAX: usize = 16;
+pub const STREAM_VOICE_PACKETS_MAX: usize = 64;
+/// Voice that has waited this long for the control connection is stale: it is dropped, not sent late.
+pub const STREAM_VOICE_AGE_MAX: Duration = Duration::from_millis(120);
+/// Bytes of a control connection that the system holds back unsent before it takes no more, where it can be told so.
+/// Voice behind them would be late, and nobody could take it back.
+pub const STREAM_UNSENT_BYTES_MAX: u32 = 2048;
 /// Longest chat or private text, in bytes of UTF-8.
 pub const TEXT_BYTES_MAX: usize = 4096;
 /// Longest name of a user, in characters.
@@ -186,9 +191,11 @@ pub const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 /// Report blocks in one RTCP packet (RFC 3550, 6.4.1: five bits).
 pub const REPORT_BLOCKS_MAX: usize = 31;
 /// How often an unanswered path challenge is sent again, and how often at most.
-pub const CHALLENGE_INTERVAL: Duration = Duration::from_millis(250);
+pub const CHALLENGE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a challenge can be answered.
 pub const CHALLENGE_LIFETIME: Duration = Duration::from_secs(5);
+/// The room is told no more often than this that voice reaches a member on another way.
+pub const PATH_NEWS_INTERVAL: Duration = Duration::from_millis(100);
 /// A voice address that has shown no life for this long is forgotten.
 pub const ADDRESS_LIFETIME: Duration = Duration::from_secs(30);
 
@@ -202,6 +209,10 @@ pub const JITTER_PACKETS_MAX: usize = 64;
 pub const UNKNOWN_STREAM_HOLD: Duration = Duration::from_millis(200);
 /// Packets held for unknown streams, over all of them.
 pub const UNKNOWN_STREAM_PACKETS_MAX: usize = 64;
+/// Roll-over counters, from 0 up, that are tried for a stream that nobody has named yet.
+pub const UNKNOWN_STREAM_ROCS: u32 = 8;
+/// Streams that have left, of which the link remembers how far they were.
+pub const FORMER_STREAMS_MAX: usize = 2048;
 /// Packets on their way from the voice link to playback.
 pub const VOICE_QUEUE_PACKETS_MAX: usize = 512;
 /// Mailbox of every client actor.
@@ -248,5 +259,5 @@ pub const PTT_HOLD_MAX: Duration = Duration::from_secs(180);
 pub const VOICE_COMMANDS_MAX: usize = 16 * CLIENT_MAILBOX;
 /// News of the room that waits for a full ring to playback.
 pub const VOICE_NEWS_MAX: usize = 1024;
-/// Probes remembered to measure round trips with.
-pub const PROBES_REMEMBERED: usize = 8;
+/// Probes of the voice path that may still be answered.
+pub const PROBES_REMEMBERED: usize = 64;

@@ -26,6 +26,12 @@ pub enum ReplayError {
 }
 
 impl ReplayWindow {
+    /// A window that takes only what comes after `index`: everything up to it counts as seen.
+    #[must_use]
+    pub fn after(index: PacketIndex) -> Self {
+        Self { highest: Some(index), seen: [u64::MAX; WORDS] }
+    }
+
     /// The highest index committed so far.
     #[must_use]
     pub fn highest(&self) -> Option<PacketIndex> {
@@ -114,6 +120,30 @@ mod tests {
         assert_eq!(window.check(first), Ok(()));
         assert!(window.commit(first));
         assert_eq!(window.check(first), Err(ReplayError::Seen));
+    }
+
+    #[test]
+    fn it_reaches_back_at_least_as_far_as_the_rfc_and_the_field_want() {
+        let mut window = ReplayWindow::default();
+        window.commit(PacketIndex(70_000));
+        assert_eq!(window.check(PacketIndex(70_000 - 1023)), Ok(()));
+        assert_eq!(window.check(PacketIndex(70_000 - 1024)), Err(ReplayError::TooOld));
+    }
+
+    #[test]
+    fn a_window_begun_after_an_index_takes_nothing_up_to_it() {
+        let mark = PacketIndex::new(2, 0xfffe);
+        let mut window = ReplayWindow::after(mark);
+        for back in 0..2000 {
+            assert!(window.check(PacketIndex(mark.0 - back)).is_err());
+        }
+        let next = window.estimate(1);
+        assert_eq!(next, PacketIndex::new(3, 1));
+        assert_eq!(window.check(next), Ok(()));
+        assert!(window.commit(next));
+        // Overtaken, and not seen yet.
+        assert_eq!(window.check(PacketIndex(mark.0 + 1)), Ok(()));
+        assert_eq!(window.check(mark), Err(ReplayError::Seen));
     }
 
     proptest! {

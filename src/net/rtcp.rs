@@ -79,6 +79,11 @@ pub enum App {
         /// Receivers that reported, at most 255.
         receivers: u8,
     },
+    /// Client to server: send me voice this way from now on. Said again and again; the newest counts.
+    Path {
+        /// Inside the control connection; by datagrams otherwise.
+        stream: bool,
+    },
 }
 
 /// One RTCP packet.
@@ -221,6 +226,10 @@ fn read_app(subtype: u8, data: &[u8]) -> Option<App> {
             }
             _ => return None,
         },
+        5 => match data {
+            [way @ (0 | 1), ..] => App::Path { stream: *way == 1 },
+            _ => return None,
+        },
         _ => return None,
     })
 }
@@ -284,6 +293,7 @@ pub fn write_app(out: &mut Vec<u8>, ssrc: Ssrc, app: App) {
         App::Challenge(probe) => (2, put(&mut data, &probe)),
         App::ChallengeAnswer(probe) => (3, put(&mut data, &probe)),
         App::Downlink { loss_p90, receivers } => (4, put(&mut data, &[loss_p90, receivers, 0, 0])),
+        App::Path { stream } => (5, put(&mut data, &[u8::from(stream), 0, 0, 0])),
     };
     write_header(out, subtype, PT_APP, ssrc, 4 + length);
     out.extend(APP_NAME);
@@ -340,10 +350,12 @@ mod tests {
             App::Challenge(probe),
             App::ChallengeAnswer(probe),
             App::Downlink { loss_p90: 25, receivers: 9 },
+            App::Path { stream: false },
+            App::Path { stream: true },
         ] {
             let mut bytes = Vec::new();
             write_app(&mut bytes, Ssrc(3), app);
-            if !matches!(app, App::Downlink { .. }) {
+            if !matches!(app, App::Downlink { .. } | App::Path { .. }) {
                 assert_eq!(bytes.len(), APP_PROBE_BYTES);
             }
             let read: Vec<_> = packets(&bytes).collect();

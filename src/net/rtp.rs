@@ -85,6 +85,25 @@ pub fn peek_ssrc(bytes: &[u8]) -> Option<Ssrc> {
     Some(Ssrc(u32::from_be_bytes(*word)))
 }
 
+/// The SSRC of an RTP packet, whatever its second byte says.
+#[must_use]
+pub fn ssrc_at_8(bytes: &[u8]) -> Option<Ssrc> {
+    Some(Ssrc(u32::from_be_bytes(*bytes.get(8..)?.first_chunk::<4>()?)))
+}
+
+/// Bytes of an RTP packet's header with its CSRCs and extension: what SRTP leaves readable. None if the
+/// packet ends before.
+#[must_use]
+pub fn header_bytes(bytes: &[u8]) -> Option<usize> {
+    let first = *bytes.first()?;
+    let mut length = HEADER_BYTES + usize::from(first & 0x0f) * 4;
+    if first & 0x10 != 0 {
+        let [_, _, l0, l1] = *bytes.get(length..)?.first_chunk::<4>()?;
+        length += 4 + usize::from(u16::from_be_bytes([l0, l1])) * 4;
+    }
+    (length <= bytes.len()).then_some(length)
+}
+
 /// The sequence number of an RTP packet without reading the rest.
 #[must_use]
 pub fn peek_seq(bytes: &[u8]) -> Option<u16> {
@@ -290,6 +309,8 @@ mod tests {
         let packet = RtpPacket::parse(&bytes).unwrap();
         assert_eq!(packet.payload, [42, 43]);
         assert_eq!(packet.header.audio_level, None);
+        assert_eq!(header_bytes(&bytes), Some(28));
+        assert_eq!(header_bytes(&bytes[..27]), None);
         *bytes.last_mut().unwrap() = 200;
         assert_eq!(RtpPacket::parse(&bytes), Err(RtpError::Padding));
     }

@@ -160,11 +160,15 @@ pub struct SendQueue {
 }
 
 impl SendQueue {
-    /// Adds a datagram: `write` appends its bytes.
-    pub fn push(&mut self, to: SocketAddr, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds a datagram: `write` appends its bytes. If it appends none, there is none to send. Whether it did.
+    pub fn push(&mut self, to: SocketAddr, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let start = self.bytes.len();
         write(&mut self.bytes);
-        self.entries.push((to, start..self.bytes.len()));
+        let written = self.bytes.len() > start;
+        if written {
+            self.entries.push((to, start..self.bytes.len()));
+        }
+        written
     }
 
     /// How many datagrams wait.

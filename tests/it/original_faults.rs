@@ -4,7 +4,7 @@ use parlor::actors::server::{Server, ServerConfig};
 use parlor::net::ids::PacketIndex;
 use parlor::net::limits::TEXT_BYTES_MAX;
 use parlor::net::message::{ClientMessage, Envelope, ServerMessage};
-use parlor::net::protect::{Sealer, plain_tag};
+use parlor::net::protect::Sealer;
 use parlor::net::rtcp::App;
 use parlor::net::secret::Secret;
 use parlor::net::{frame, rtp};
@@ -37,11 +37,20 @@ async fn knowing_a_name_an_ssrc_and_an_address_is_not_enough_to_speak_as_its_own
     let voice = anna.seal_voice(b"honest");
     anna.send_datagram(&voice);
     anna.settle_voice();
+    let index = anna.index;
     let mut forged = anna.seal_voice(b"forged");
     let length = forged.len();
-    let guesses = [[0; 16], plain_tag(&eve.welcome.up_key), plain_tag(&eve.welcome.down_key)];
-    for guess in guesses {
-        forged[length - 16..].copy_from_slice(&guess);
+    // With her own keys, with a tag that she makes up, and with one that she has seen.
+    let mut packet = forged[..rtp::HEADER_BYTES].to_vec();
+    packet.extend(b"forged");
+    for key in [&eve.welcome.up_key, &eve.welcome.down_key] {
+        let mut sealed = Vec::new();
+        let sealer = Sealer::new(eve.welcome.protection, key).unwrap();
+        sealer.seal_rtp(&packet, index, &mut sealed).unwrap();
+        eve.send_datagram(&sealed);
+    }
+    for guess in [&[0; 16], &voice[voice.len() - 16..]] {
+        forged[length - 16..].copy_from_slice(guess);
         eve.send_datagram(&forged);
     }
     let mut named = forged.clone();
@@ -70,7 +79,8 @@ async fn knowing_a_name_an_ssrc_and_an_address_is_not_enough_to_be_sent_voice_as
     let mut packet = Vec::new();
     parlor::net::rtcp::write_app(&mut packet, bert.ssrc(), App::Keepalive([6; 8]));
     let mut forged = Vec::new();
-    Sealer::plain(Secret::new([9; 28])).seal_rtcp(&packet, PacketIndex(1 << 20), &mut forged);
+    let stranger_s = Sealer::new(bert.welcome.protection, &Secret::new([9; 28])).unwrap();
+    stranger_s.seal_rtcp(&packet, PacketIndex(1 << 20), &mut forged).unwrap();
     stranger.send_to(&forged, server.udp()).unwrap();
     stranger.send_to(b"bert", server.udp()).unwrap();
     bert.settle_voice();

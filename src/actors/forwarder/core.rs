@@ -4,14 +4,13 @@
 //! is stored for a datagram before it authenticates.
 
 use super::reception::Reception;
-use crate::actors::bucket::Bucket;
-use crate::actors::limits::VoiceRates;
+use crate::actors::allowance::Allowance;
 use crate::actors::routes::{RoomRoutes, SessionRoute, VoiceNotice, VoicePath};
 use crate::net::codec::CLOCKS;
 use crate::net::ids::{PacketIndex, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{
-    ADDRESS_LIFETIME, CHALLENGE_INTERVAL, CHALLENGE_LIFETIME, DATAGRAM_BYTES_MAX, REPORT_INTERVAL,
-    TALKSPURT_NEWS_INTERVAL, TALKSPURT_TIMEOUT,
+    ADDRESS_LIFETIME, CHALLENGE_INTERVAL, CHALLENGE_LIFETIME, DATAGRAM_BYTES_MAX,
+    PATH_NEWS_INTERVAL, REPORT_INTERVAL, TALKSPURT_NEWS_INTERVAL, TALKSPURT_TIMEOUT,
 };
 use crate::net::protect::RTCP_OVERHEAD;
 use crate::net::replay::ReplayWindow;
@@ -65,7 +64,12 @@ struct Owned {
     rtcp_seen: ReplayWindow,
     rtcp_sent: u64,
     address: Option<SocketAddr>,
+    /// Something authentic has come inside the control connection.
     by_stream: bool,
+    /// Whether the client wants voice inside the control connection, and the packet that said so last.
+    wish: Option<(PacketIndex, bool)>,
+    /// Last told to the session: the way of its voice, and when.
+    told_way: (Way, Option<Instant>),
     challenge: Option<Challenge>,
     last_seen: Instant,
     last_voice: Option<Instant>,
@@ -76,27 +80,12 @@ struct Owned {
     allowance: Allowance,
 }
 
-/// What a session may still send: packets and bytes, filled up as time passes.
-struct Allowance {
-    packets: Bucket,
-    bytes: Bucket,
-}
-
-impl Allowance {
-    fn full(rates: VoiceRates, at: Instant) -> Self {
-        Self { packets: Bucket::full(rates.packets, at), bytes: Bucket::full(rates.bytes, at) }
-    }
-
-    /// Takes one packet of `length` bytes, if there is enough left for it.
-    fn take(&mut self, length: usize, now: Instant) -> bool {
-        let length = length as f64;
-        let enough = self.packets.has(1.0, now) & self.bytes.has(length, now);
-        if enough {
-            self.packets.spend(1.0);
-            self.bytes.spend(length);
-        }
-        enough
-    }
+/// How voice reaches a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    None,
+    Udp(SocketAddr),
+    Stream,
 }
 
 #[derive(Default)]
@@ -117,6 +106,8 @@ pub struct ForwarderCore {
     sessions: HashMap<u32, Owned>,
     rooms: HashMap<RoomId, Arc<RoomRoutes>>,
     talking: BTreeSet<u32>,
+    /// Whose way of voice has changed so soon after the last time that it is told later.
+    turning: BTreeSet<u32>,
     probes: ProbeSource,
     counters: Counters,
     scratch: Vec<u8>,
@@ -134,6 +125,7 @@ impl ForwarderCore {
             sessions: HashMap::new(),
             rooms: HashMap::new(),
             talking: BTreeSet::new(),
+            turning: BTreeSet::new(),
             probes,
             counters: Counters::default(),
             scratch: Vec::with_capacity(DATAGRAM_BYTES_MAX),
@@ -152,6 +144,16 @@ impl ForwarderCore {
         (self.sessions.len(), self.rooms.len())
     }
 
+    /// As if a session's first stream and the server's packets to it had come this far.
+    #[cfg(test)]
+    pub(super) fn wind_forward(&mut self, base: Ssrc, rtp: PacketIndex, rtcp_sent: u64) {
+        if let Some(owned) = self.sessions.get_mut(&group(base)) {
+            let [first, ..] = &mut owned.streams;
+            first.replay = ReplayWindow::after(rtp);
+            owned.rtcp_sent = rtcp_sent;
+        }
+    }
+
     /// Owns the streams of one more session.
     pub fn add_session(&mut self, route: SessionRoute, now: Instant) {
         self.sessions.insert(group(route.voice.base()), Owned::new(route, now));
@@ -161,6 +163,7 @@ impl ForwarderCore {
     pub fn remove_session(&mut self, base: Ssrc) {
         self.sessions.remove(&group(base));
         self.talking.remove(&group(base));
+        self.turning.remove(&group(base));
     }
 
     /// Puts a room's members in force as they are now; `None` when the room is gone.
@@ -228,6 +231,9 @@ impl ForwarderCore {
         if newest {
             owned.route.voice.advance(k, index, parsed.header.payload_type);
             owned.consider(origin, length, now, &mut self.probes, out);
+            if owned.tell_way(now, out) {
+                self.turning.insert(group(ssrc));
+            }
             // A packet that was overtaken says nothing of now.
             owned.last_voice = (!parsed.payload.is_empty()).then_some(now);
             if owned.tell_speaking(now, out) {
@@ -241,17 +247,21 @@ impl ForwarderCore {
         self.counters.accepted += 1;
         for member in room.members.iter().filter(|m| m.session != owned.route.session) {
             let Some(path) = &member.path else { continue };
-            self.counters.forwarded += 1;
-            match path {
+            // The window lets an index pass once, so no receiver's key seals it twice.
+            let sent = match path {
                 VoicePath::Udp(to) => out.queue.push(*to, |bytes| {
-                    member.sealer.seal_rtp(packet, index, bytes);
+                    let _ = member.sealer.seal_rtp(packet, index, bytes);
                 }),
                 VoicePath::Stream(outbox) => {
                     self.scratch.clear();
-                    member.sealer.seal_rtp(packet, index, &mut self.scratch);
-                    outbox.push_voice(&self.scratch);
+                    let sealed = member.sealer.seal_rtp(packet, index, &mut self.scratch);
+                    if sealed.is_ok() {
+                        outbox.push_voice(&self.scratch, now);
+                    }
+                    sealed.is_ok()
                 }
-            }
+            };
+            self.counters.forwarded += u64::from(sent);
         }
         Some(())
     }
@@ -293,12 +303,21 @@ impl ForwarderCore {
                 }
                 RtcpPacket::App { app: App::Keepalive(probe), .. } => probed = Some(probe),
                 RtcpPacket::App { app: App::ChallengeAnswer(probe), .. } => {
-                    if owned.prove(origin, probe, now, out) {
+                    if owned.prove(origin, probe, now) {
                         probed = Some(probe);
+                    }
+                }
+                RtcpPacket::App { app: App::Path { stream }, .. } => {
+                    // One that was overtaken says nothing of now.
+                    if owned.wish.is_none_or(|(last, _)| index > last) {
+                        owned.wish = Some((index, stream));
                     }
                 }
                 RtcpPacket::App { .. } | RtcpPacket::Other => {}
             }
+        }
+        if owned.tell_way(now, out) {
+            self.turning.insert(group(ssrc));
         }
         if let Some(probe) = probed {
             let app = App::KeepaliveAnswer(probe);
@@ -310,14 +329,15 @@ impl ForwarderCore {
             owned.report(&mut answer, now);
         }
         if !answer.is_empty() && owned.proven(origin) {
-            owned.send(origin, &answer, out);
+            owned.send(origin, &answer, now, out);
         }
         Some(())
     }
 
     /// Ends talkspurts that were never closed, and tells of those whose news had to wait.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut Outputs) {
-        let Self { talking, sessions, .. } = self;
+        let Self { talking, turning, sessions, .. } = self;
+        turning.retain(|group| sessions.get_mut(group).is_some_and(|s| s.tell_way(now, out)));
         talking.retain(|group| {
             let Some(owned) = sessions.get_mut(group) else { return false };
             if owned.last_voice.is_some_and(|last| now >= last + TALKSPURT_TIMEOUT) {
@@ -332,7 +352,9 @@ impl ForwarderCore {
         for owned in self.sessions.values_mut() {
             if owned.address.is_some() && now.duration_since(owned.last_seen) >= ADDRESS_LIFETIME {
                 owned.address = None;
-                out.notices.push((owned.route.session, VoiceNotice::Path(None)));
+                if owned.tell_way(now, out) {
+                    self.turning.insert(group(owned.route.voice.base()));
+                }
             }
         }
     }
@@ -369,6 +391,8 @@ impl Owned {
             rtcp_sent: 0,
             address: None,
             by_stream: false,
+            wish: None,
+            told_way: (Way::None, None),
             challenge: None,
             last_seen: now,
             last_voice: None,
@@ -424,11 +448,7 @@ impl Owned {
         let from = match origin {
             Origin::Udp(from) => from,
             Origin::Stream(_) => {
-                if self.address.is_none() && !self.by_stream {
-                    self.by_stream = true;
-                    let path = VoicePath::Stream(self.route.outbox.clone());
-                    out.notices.push((self.route.session, VoiceNotice::Path(Some(path))));
-                }
+                self.by_stream = true;
                 return;
             }
         };
@@ -456,23 +476,51 @@ impl Owned {
         self.challenge = Some(Challenge { to: from, probe, begun, sent: now });
         let mut packet = Vec::with_capacity(APP_PROBE_BYTES);
         rtcp::write_app(&mut packet, self.route.voice.control(), App::Challenge(probe));
-        self.send(Origin::Udp(from), &packet, out);
+        self.send(Origin::Udp(from), &packet, now, out);
     }
 
     /// A challenge has come back: the address is believed if it is the one that was asked.
-    fn prove(&mut self, origin: Origin, probe: Probe, now: Instant, out: &mut Outputs) -> bool {
+    fn prove(&mut self, origin: Origin, probe: Probe, now: Instant) -> bool {
         let Origin::Udp(from) = origin else { return false };
         let good = matches!(&self.challenge, Some(open) if open.to == from && open.probe == probe
             && now < open.begun + CHALLENGE_LIFETIME);
         if good {
             self.challenge = None;
             self.address = Some(from);
-            self.by_stream = false;
             self.last_seen = now;
-            let path = VoicePath::Udp(from);
-            out.notices.push((self.route.session, VoiceNotice::Path(Some(path))));
         }
         good
+    }
+
+    /// The way of voice to this session: as the client wishes, as far as it can be had.
+    fn way(&self) -> Way {
+        match (self.wish, self.address) {
+            (Some((_, true)), _) => Way::Stream,
+            (_, Some(address)) => Way::Udp(address),
+            (_, None) if self.by_stream => Way::Stream,
+            (_, None) => Way::None,
+        }
+    }
+
+    /// Tells the session of the way of its voice, if that is news and not too soon after the last;
+    /// whether there is anything to come back to.
+    fn tell_way(&mut self, now: Instant, out: &mut Outputs) -> bool {
+        let way = self.way();
+        let (told, at) = self.told_way;
+        if way == told {
+            return false;
+        }
+        if at.is_some_and(|at| now < at + PATH_NEWS_INTERVAL) {
+            return true;
+        }
+        self.told_way = (way, Some(now));
+        let path = match way {
+            Way::None => None,
+            Way::Udp(address) => Some(VoicePath::Udp(address)),
+            Way::Stream => Some(VoicePath::Stream(self.route.outbox.clone())),
+        };
+        out.notices.push((self.route.session, VoiceNotice::Path(path)));
+        false
     }
 
     /// Appends our report on what comes up, and what the room's receivers report of it.
@@ -490,17 +538,21 @@ impl Owned {
         }
     }
 
-    fn send(&mut self, to: Origin, packet: &[u8], out: &mut Outputs) {
+    fn send(&mut self, to: Origin, packet: &[u8], now: Instant, out: &mut Outputs) {
         let index = PacketIndex(self.rtcp_sent);
         self.rtcp_sent += 1;
         match to {
-            Origin::Udp(to) => out.queue.push(to, |bytes| {
-                self.route.sealer.seal_rtcp(packet, index, bytes);
-            }),
+            Origin::Udp(to) => {
+                // No index left: the server says nothing more under this key. A new session brings another.
+                out.queue.push(to, |bytes| {
+                    let _ = self.route.sealer.seal_rtcp(packet, index, bytes);
+                });
+            }
             Origin::Stream(_) => {
                 let mut sealed = Vec::with_capacity(packet.len() + RTCP_OVERHEAD);
-                self.route.sealer.seal_rtcp(packet, index, &mut sealed);
-                self.route.outbox.push_voice(&sealed);
+                if self.route.sealer.seal_rtcp(packet, index, &mut sealed).is_ok() {
+                    self.route.outbox.push_voice(&sealed, now);
+                }
             }
         }
     }

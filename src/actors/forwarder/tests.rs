@@ -1,5 +1,8 @@
 //! What a forwarder decides, in virtual time and without a socket.
 
+mod forged;
+mod nonces;
+
 use super::core::{ForwarderCore, Origin, Outputs};
 use crate::actors::outbox::{Outbox, Take};
 use crate::actors::routes::{
@@ -9,11 +12,13 @@ use crate::net::clock;
 use crate::net::codec::PT_L16;
 use crate::net::ids::{PacketIndex, RoomId, SessionId, Ssrc};
 use crate::net::limits::{
-    ADDRESS_LIFETIME, CHALLENGE_LIFETIME, TALKSPURT_NEWS_INTERVAL, TALKSPURT_TIMEOUT,
+    ADDRESS_LIFETIME, CHALLENGE_LIFETIME, PATH_NEWS_INTERVAL, TALKSPURT_NEWS_INTERVAL,
+    TALKSPURT_TIMEOUT,
 };
-use crate::net::protect::{Opener, Sealer};
+use crate::net::message::Protection;
+use crate::net::protect::{DirectionKey, Opener, Sealer};
 use crate::net::rtcp::{self, App, RtcpPacket};
-use crate::net::rtp::RtpHeader;
+use crate::net::rtp::{RtpHeader, peek_seq};
 use crate::net::secret::Secret;
 use proptest::prelude::*;
 use std::net::SocketAddr;
@@ -29,8 +34,16 @@ struct Client {
     sealer: Sealer,
     outbox: Outbox,
     address: SocketAddr,
-    seq: u16,
+    index: PacketIndex,
     rtcp: u64,
+}
+
+fn sealer(key: &DirectionKey) -> Sealer {
+    Sealer::new(Protection::AeadAes128Gcm, key).unwrap()
+}
+
+fn opener(key: &DirectionKey) -> Opener {
+    Opener::new(Protection::AeadAes128Gcm, key).unwrap()
 }
 
 struct Bench {
@@ -55,17 +68,17 @@ impl Bench {
         let client = Client {
             session: SessionId(u64::from(k)),
             voice: Arc::clone(&voice),
-            up: Sealer::plain(up.clone()),
-            down: Opener::plain(down.clone()),
-            sealer: Sealer::plain(down),
+            up: sealer(&up),
+            down: opener(&down),
+            sealer: sealer(&down),
             outbox: Outbox::default(),
             address: SocketAddr::from(([127, 0, 0, k], 5000)),
-            seq: 100,
+            index: PacketIndex(100),
             rtcp: 1,
         };
         let route = SessionRoute {
             session: client.session,
-            opener: Opener::plain(up),
+            opener: opener(&up),
             sealer: client.sealer.clone(),
             voice,
             outbox: client.outbox.clone(),
@@ -129,7 +142,7 @@ impl Client {
 
     fn rtcp(&mut self, packet: &[u8]) -> Vec<u8> {
         let mut sealed = Vec::new();
-        self.up.seal_rtcp(packet, PacketIndex(self.rtcp), &mut sealed);
+        self.up.seal_rtcp(packet, PacketIndex(self.rtcp), &mut sealed).unwrap();
         self.rtcp += 1;
         sealed
     }
@@ -138,8 +151,8 @@ impl Client {
         let header = RtpHeader {
             marker: false,
             payload_type: PT_L16,
-            seq: self.seq,
-            timestamp: u32::from(self.seq) * 320,
+            seq: self.index.seq(),
+            timestamp: (self.index.0 * 320) as u32,
             ssrc: self.voice.stream(0),
             audio_level: None,
         };
@@ -147,8 +160,8 @@ impl Client {
         header.write(&mut packet);
         packet.extend(payload);
         let mut sealed = Vec::new();
-        self.up.seal_rtp(&packet, PacketIndex::new(0, self.seq), &mut sealed);
-        self.seq += 1;
+        self.up.seal_rtp(&packet, self.index, &mut sealed).unwrap();
+        self.index.0 += 1;
         sealed
     }
 
@@ -245,13 +258,9 @@ fn what_does_not_authenticate_is_dropped_without_an_answer_or_a_trace() {
     let keepalive = a.app(App::Keepalive([0; 8]));
     for good in [&voice, &keepalive] {
         for position in 0..good.len() {
-            // Every bit of the tag counts; other bits are the protection's to cover.
-            let tag = good.len() - if good == &voice { 16 } else { 20 };
-            if (tag..tag + 16).contains(&position) {
-                let mut bad = good.clone();
-                bad[position] ^= 1;
-                assert_eq!(bench.from(address(5, 5), &bad), []);
-            }
+            let mut bad = good.clone();
+            bad[position] ^= 1;
+            assert_eq!(bench.from(address(5, 5), &bad), []);
             assert_eq!(bench.from(address(5, 5), &good[..position]), []);
         }
     }
@@ -429,6 +438,147 @@ async fn where_udp_does_not_get_through_voice_goes_inside_the_control_connection
     assert_eq!(frames.len(), 1);
 }
 
+/// The ways that a session was told of, as far as they can be compared.
+fn ways(bench: &mut Bench) -> Vec<Option<Option<SocketAddr>>> {
+    let notices = bench.notices().into_iter().filter_map(|(_, notice)| match notice {
+        VoiceNotice::Path(path) => Some(path),
+        VoiceNotice::Speaking(_) => None,
+    });
+    let way = |path: Option<VoicePath>| {
+        path.map(|path| match path {
+            VoicePath::Udp(to) => Some(to),
+            VoicePath::Stream(_) => None,
+        })
+    };
+    notices.map(way).collect()
+}
+
+const STREAM: Option<Option<SocketAddr>> = Some(None);
+
+impl Bench {
+    fn inside(&mut self, client: &Client, bytes: &[u8]) {
+        let mut copy = bytes.to_vec();
+        let origin = Origin::Stream(client.session);
+        self.core.handle_datagram(origin, &mut copy, self.now, &mut self.out);
+    }
+}
+
+#[test]
+fn voice_goes_the_way_that_the_client_wishes_and_the_last_wish_counts() {
+    let mut bench = Bench::new();
+    let mut a = bench.client(1);
+    bench.prove(&mut a);
+    bench.now += PATH_NEWS_INTERVAL;
+    let stream = a.app(App::Path { stream: true });
+    bench.inside(&a, &stream);
+    assert_eq!(ways(&mut bench), [STREAM]);
+    // Said again, by any way: no news.
+    let again = a.app(App::Path { stream: true });
+    bench.from(a.address, &again);
+    // Held back on the way: another wish has come since.
+    let old = a.app(App::Path { stream: false });
+    let new = a.app(App::Path { stream: true });
+    bench.inside(&a, &new);
+    bench.inside(&a, &old);
+    bench.now += PATH_NEWS_INTERVAL;
+    bench.core.handle_timeout(bench.now, &mut bench.out);
+    assert_eq!(ways(&mut bench), []);
+    let back = a.app(App::Path { stream: false });
+    bench.from(a.address, &back);
+    assert_eq!(ways(&mut bench), [Some(Some(a.address))]);
+}
+
+#[test]
+fn a_wish_from_anyone_else_or_a_replayed_one_changes_nothing() {
+    let mut bench = Bench::new();
+    let (mut a, mut b) = (bench.client(1), bench.client(2));
+    bench.prove(&mut a);
+    bench.prove(&mut b);
+    bench.now += PATH_NEWS_INTERVAL;
+    // B seals a wish in A's name with his own key.
+    let mut packet = Vec::new();
+    rtcp::write_app(&mut packet, a.voice.stream(0), App::Path { stream: true });
+    let forged = b.rtcp(&packet);
+    bench.from(a.address, &forged);
+    bench.inside(&b, &forged);
+    assert_eq!(ways(&mut bench), []);
+    let stream = a.app(App::Path { stream: true });
+    bench.inside(&a, &stream);
+    bench.now += PATH_NEWS_INTERVAL;
+    let back = a.app(App::Path { stream: false });
+    bench.inside(&a, &back);
+    assert_eq!(ways(&mut bench), [STREAM, Some(Some(a.address))]);
+    bench.now += PATH_NEWS_INTERVAL;
+    bench.inside(&a, &stream);
+    bench.from(address(6, 6), &stream);
+    assert_eq!(ways(&mut bench), []);
+}
+
+#[test]
+fn a_client_that_flaps_makes_the_room_change_its_routes_ten_times_a_second_at_most() {
+    let mut bench = Bench::new();
+    let mut a = bench.client(1);
+    bench.prove(&mut a);
+    let mut told = 0;
+    for k in 0..1000 {
+        let wish = a.app(App::Path { stream: k % 2 == 0 });
+        bench.inside(&a, &wish);
+        bench.now += Duration::from_millis(1);
+        bench.core.handle_timeout(bench.now, &mut bench.out);
+        told += ways(&mut bench).len();
+    }
+    assert!((2..=10).contains(&told), "{told} in a second");
+    // What it wished last is in force in the end.
+    bench.now += PATH_NEWS_INTERVAL;
+    let last = a.app(App::Path { stream: true });
+    bench.inside(&a, &last);
+    bench.now += PATH_NEWS_INTERVAL;
+    bench.core.handle_timeout(bench.now, &mut bench.out);
+    assert_eq!(ways(&mut bench).last(), Some(&STREAM));
+}
+
+#[test]
+fn a_new_address_is_followed_while_voice_goes_by_datagrams_and_only_noted_while_it_does_not() {
+    let mut bench = Bench::new();
+    let mut a = bench.client(1);
+    bench.prove(&mut a);
+    bench.now += PATH_NEWS_INTERVAL;
+    let stream = a.app(App::Path { stream: true });
+    bench.inside(&a, &stream);
+    assert_eq!(ways(&mut bench), [STREAM]);
+    let roamed = address(7, 7000);
+    let keepalive = a.app(App::Keepalive([0; 8]));
+    let challenge = bench.from(roamed, &keepalive);
+    let App::Challenge(probe) = a.read_app(&challenge[0].1) else { panic!() };
+    let answer = a.app(App::ChallengeAnswer(probe));
+    bench.from(roamed, &answer);
+    bench.now += PATH_NEWS_INTERVAL;
+    assert_eq!(ways(&mut bench), [], "the stream is still what it wishes");
+    let back = a.app(App::Path { stream: false });
+    bench.from(roamed, &back);
+    assert_eq!(ways(&mut bench), [Some(Some(roamed))]);
+}
+
+#[test]
+fn voice_inside_the_control_connection_has_the_same_allowance() {
+    let mut bench = Bench::new();
+    let (mut a, b) = (bench.client(1), bench.client(2));
+    bench.room(&[(&a, None), (&b, b.udp())]);
+    let mut passed = 0;
+    for k in 0..10_000 {
+        let voice = a.voice(b"far too much");
+        if k % 2 == 0 {
+            bench.inside(&a, &voice);
+            passed += bench.sent().len();
+        } else {
+            let sent = bench.from(a.address, &voice);
+            passed += sent.iter().filter(|(to, _)| *to == b.address).count();
+        }
+        bench.now += Duration::from_millis(1);
+    }
+    assert!((2000..=2301).contains(&passed), "{passed}");
+}
+
 proptest! {
     #[test]
     fn any_bytes_from_anywhere_are_dropped_quietly(
@@ -450,7 +600,7 @@ proptest! {
     #[test]
     fn authentic_nonsense_never_panics(payload in prop::collection::vec(any::<u8>(), 0..200), rtcp in any::<bool>()) {
         let mut bench = Bench::new();
-        let (mut a, b) = (bench.client(1), bench.client(2));
+        let (a, b) = (bench.client(1), bench.client(2));
         bench.room(&[(&a, a.udp()), (&b, b.udp())]);
         let mut packet = payload;
         if let Some(word) = packet.get_mut(if rtcp { 4..8 } else { 8..12 }) {
@@ -460,11 +610,13 @@ proptest! {
             *kind = if rtcp { 200 + *kind % 6 } else { *kind & 0x7f };
         }
         let mut sealed = Vec::new();
-        if rtcp {
-            sealed = a.rtcp(&packet);
-        } else {
-            a.up.seal_rtp(&packet, PacketIndex(0), &mut sealed);
+        let index = PacketIndex(u64::from(peek_seq(&packet).unwrap_or_default()));
+        let done = match rtcp {
+            true => a.up.seal_rtcp(&packet, PacketIndex(1), &mut sealed),
+            false => a.up.seal_rtp(&packet, index, &mut sealed),
+        };
+        if done.is_ok() {
+            bench.from(address(1, 1), &sealed);
         }
-        bench.from(address(1, 1), &sealed);
     }
 }

@@ -3,8 +3,8 @@
 use crate::actors::bucket::Bucket;
 use crate::actors::limits::Limits;
 use crate::net::limits::{
-    DATAGRAM_BYTES_MAX, REQUEST_BURST, REQUEST_COST_PASSWORD, REQUEST_COST_TEXT_BYTES,
-    REQUEST_COST_WIDE, TEXT_BYTES_MAX,
+    REQUEST_BURST, REQUEST_COST_PASSWORD, REQUEST_COST_TEXT_BYTES, REQUEST_COST_WIDE,
+    TEXT_BYTES_MAX,
 };
 use crate::net::message::{ClientMessage, ErrorCode, MemberState, ServerMessage};
 use crate::net::moderation::Moderation;
@@ -44,8 +44,6 @@ pub enum Request {
     State(MemberState),
     /// The connection is about to end on purpose.
     Bye,
-    /// A sealed voice datagram.
-    Voice(Vec<u8>),
     /// Answer with this at once.
     Answer(ServerMessage),
     /// Nothing at all: it came too often to deserve an answer.
@@ -79,11 +77,6 @@ impl SessionCore {
 
     /// What a message means. `None` for one that could not be read.
     pub fn handle(&mut self, message: Option<ClientMessage>, now: Instant) -> Request {
-        if let Some(ClientMessage::Voice { packet }) = message {
-            // What no datagram could be is not kept for the forwarder to find out.
-            let fits = packet.len() <= DATAGRAM_BYTES_MAX;
-            return if fits { Request::Voice(packet) } else { Request::Ignore };
-        }
         let cost = f64::from(message.as_ref().map_or(1, cost));
         if let Err(wait) = self.pay(cost, message.as_ref(), now) {
             // One answer for a flood, not one for each of its messages.
@@ -180,7 +173,8 @@ fn read(message: ClientMessage) -> Request {
         ClientMessage::State(state) => Request::State(state),
         ClientMessage::Ping { token } => Request::Answer(ServerMessage::Pong { token }),
         ClientMessage::Bye => Request::Bye,
-        ClientMessage::Voice { packet } => Request::Voice(packet),
+        // The connection hands it to the forwarder itself.
+        ClientMessage::Voice { .. } => Request::Ignore,
         ClientMessage::Register { password } => Request::Register(Some(password)),
         ClientMessage::Unregister => Request::Register(None),
         ClientMessage::Moderate { .. } | ClientMessage::Unknown => {

@@ -52,6 +52,9 @@ pub struct Args {
     /// Idle sessions to connect first, for the memory that each takes
     #[arg(long, default_value_t = 0, value_name = "N")]
     idle: u16,
+    /// Without encryption: the server that is started runs with --insecure
+    #[arg(long, conflicts_with = "server")]
+    insecure: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -70,7 +73,7 @@ fn main() -> anyhow::Result<()> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let own = match args.server {
         Some(_) => None,
-        None => Some(ServerProcess::start(args.forwarders)?),
+        None => Some(ServerProcess::start(args.forwarders, args.insecure)?),
     };
     let tcp = match (&args.server, &own) {
         (Some(server), _) => runtime.block_on(resolve(server))?,
@@ -100,8 +103,15 @@ fn print(args: &Args, figures: &Figures) -> anyhow::Result<()> {
         return Ok(());
     }
     println!(
-        "{} room(s) of {} members, {} speaking in each, {} packets/s of {} bytes, {} x {} s, plain",
-        args.rooms, args.members, args.speakers, args.pps, args.payload, args.repeat, args.seconds
+        "{} room(s) of {} members, {} speaking in each, {} packets/s of {} bytes, {} x {} s, {}",
+        args.rooms,
+        args.members,
+        args.speakers,
+        args.pps,
+        args.payload,
+        args.repeat,
+        args.seconds,
+        figures.protection
     );
     let shown = |value: Option<f64>, unit: &str| match value {
         Some(value) => format!("{value:.2} {unit}"),

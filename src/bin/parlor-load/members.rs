@@ -1,19 +1,20 @@
 //! Simulated members: real sessions over TCP, one UDP socket for the voice of all of them.
 //!
 //! One socket keeps the receivers' share of the kernel's work, which a server on the same machine
-//! is billed for, the same whatever the number of members.
+//! is billed for, the same whatever the number of members. Whose a datagram is, only its keys can
+//! tell: control packets name their receiver, and copies of voice come in the order of the room.
 
 use anyhow::{Context, bail};
 use parlor::net::frame;
 use parlor::net::ids::{PacketIndex, Ssrc};
-use parlor::net::limits::PING_INTERVAL;
-use parlor::net::message::{ClientMessage, Envelope, Hello, ServerMessage, Welcome};
-use parlor::net::protect::{Opener, Sealer, TAG_BYTES, plain_tag};
+use parlor::net::limits::{DATAGRAM_BYTES_MAX, PING_INTERVAL};
+use parlor::net::message::{ClientMessage, Envelope, Hello, Protection, ServerMessage, Welcome};
+use parlor::net::protect::{Opener, Sealer};
 use parlor::net::rtcp::{self, App, RtcpPacket};
-use parlor::net::rtp::{RtpHeader, is_rtcp};
+use parlor::net::rtp::{RtpHeader, is_rtcp, peek_seq, peek_ssrc};
 use parlor::net::udp::{Receiver, SendQueue, Transmitter};
 use parlor::net::{clock, codec};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -31,7 +32,9 @@ pub struct Member {
     sealer: Sealer,
     opener: Opener,
     ssrc: Ssrc,
-    tag: [u8; TAG_BYTES],
+    room: Option<String>,
+    /// Which member of the room the next copy of his voice is expected for.
+    next_copy: usize,
     seq: u64,
     timestamp: u32,
     rtcp: u64,
@@ -43,7 +46,13 @@ pub struct Member {
 pub struct Members {
     /// The members, room by room.
     pub all: Vec<Member>,
-    by_tag: HashMap<[u8; TAG_BYTES], usize>,
+    /// Members by their streams, and by the server's own packets to them.
+    by_stream: HashMap<Ssrc, usize>,
+    by_control: HashMap<Ssrc, usize>,
+    /// Members of each room, in the order in which they came.
+    rooms: BTreeMap<String, Vec<usize>>,
+    protection: Option<Protection>,
+    scratch: Vec<u8>,
     socket: UdpSocket,
     receiver: Receiver,
     transmitter: Transmitter,
@@ -68,7 +77,11 @@ impl Members {
         let receiver = Receiver::timed(&socket).context("no times of arrival")?;
         Ok(Self {
             all: Vec::new(),
-            by_tag: HashMap::new(),
+            by_stream: HashMap::new(),
+            by_control: HashMap::new(),
+            rooms: BTreeMap::new(),
+            protection: None,
+            scratch: Vec::with_capacity(DATAGRAM_BYTES_MAX),
             socket,
             receiver,
             transmitter: Transmitter::default(),
@@ -110,7 +123,7 @@ impl Members {
             }
         }
         let udp_port = welcome.udp_port;
-        self.add(*welcome);
+        self.add(&welcome, room)?;
         let mut stop = self.stop.subscribe();
         tokio::spawn(async move {
             let ping = frame::encode(&Envelope::event(ClientMessage::Ping { token: 0 }));
@@ -127,20 +140,36 @@ impl Members {
         Ok(udp_port)
     }
 
-    fn add(&mut self, welcome: Welcome) {
-        let tag = plain_tag(&welcome.down_key);
+    fn add(&mut self, welcome: &Welcome, room: Option<&str>) -> anyhow::Result<()> {
         let ssrc = welcome.streams.first().map_or(Ssrc(0), |stream| stream.ssrc);
-        self.by_tag.insert(tag, self.all.len());
+        let k = self.all.len();
+        self.by_stream.insert(ssrc, k);
+        self.by_control.insert(welcome.control_ssrc, k);
+        if let Some(room) = room {
+            self.rooms.entry(room.to_owned()).or_default().push(k);
+        }
+        self.protection = Some(welcome.protection);
         self.all.push(Member {
-            sealer: Sealer::plain(welcome.up_key),
-            opener: Opener::plain(welcome.down_key),
+            sealer: Sealer::new(welcome.protection, &welcome.up_key)?,
+            opener: Opener::new(welcome.protection, &welcome.down_key)?,
             ssrc,
-            tag,
+            room: room.map(str::to_owned),
+            next_copy: 0,
             seq: 1,
             timestamp: 0,
             rtcp: 1,
             received: 0,
         });
+        Ok(())
+    }
+
+    /// How the server protects voice.
+    pub fn protection(&self) -> &'static str {
+        match self.protection {
+            Some(Protection::Plain) => "plain",
+            Some(Protection::AeadAes128Gcm) => "AEAD_AES_128_GCM",
+            Some(Protection::Unknown) | None => "unknown",
+        }
     }
 
     /// Sets where voice goes, once the server has said its port.
@@ -179,7 +208,7 @@ impl Members {
         let index = PacketIndex(member.rtcp);
         member.rtcp += 1;
         self.queue.push(voice, |bytes| {
-            member.sealer.seal_rtcp(&packet, index, bytes);
+            let _ = member.sealer.seal_rtcp(&packet, index, bytes);
         });
     }
 
@@ -187,11 +216,10 @@ impl Members {
     fn drain_apps(&mut self, proven: &mut Vec<usize>) {
         let mut answers = Vec::new();
         while let Ok(count) = self.receiver.receive_from(&self.socket) {
-            let (by_tag, all) = (&self.by_tag, &self.all);
+            let (by_control, all) = (&self.by_control, &self.all);
             self.receiver.for_each_timed(count, |_, datagram| {
-                let at = datagram.len().saturating_sub(TAG_BYTES + 4);
-                let tag = datagram.get(at..).and_then(|t| t.first_chunk::<TAG_BYTES>());
-                let Some(k) = tag.and_then(|tag| by_tag.get(tag)).copied() else { return };
+                let control = peek_ssrc(datagram).filter(|_| is_rtcp(datagram));
+                let Some(k) = control.and_then(|c| by_control.get(&c)).copied() else { return };
                 let Some(Ok((packet, _))) = all.get(k).map(|m| m.opener.open_rtcp(datagram)) else {
                     return;
                 };
@@ -231,7 +259,7 @@ impl Members {
         member.seq += 1;
         member.timestamp = member.timestamp.wrapping_add(320);
         self.queue.push(voice, |bytes| {
-            member.sealer.seal_rtp(&packet, index, bytes);
+            let _ = member.sealer.seal_rtp(&packet, index, bytes);
         });
     }
 
@@ -246,23 +274,16 @@ impl Members {
         loop {
             match self.receiver.receive_from(&self.socket) {
                 Ok(count) => {
-                    let (by_tag, all) = (&self.by_tag, &mut self.all);
+                    let Self { by_stream, rooms, all, scratch, .. } = self;
                     self.receiver.for_each_timed(count, |arrival, datagram| {
-                        let at = datagram.len().saturating_sub(TAG_BYTES);
-                        let tag = datagram.get(at..).and_then(|t| t.first_chunk::<TAG_BYTES>());
-                        let member = tag.and_then(|tag| by_tag.get(tag)).copied();
-                        let Some(member) = member.and_then(|k| all.get_mut(k)) else { return };
-                        if is_rtcp(datagram) {
+                        let speaker = peek_ssrc(datagram).filter(|_| !is_rtcp(datagram));
+                        let speaker = speaker.and_then(|ssrc| by_stream.get(&ssrc)).copied();
+                        let Some(k) = speaker else { return };
+                        let Some(sent) = open_copy(k, datagram, rooms, all, scratch) else {
                             return;
-                        }
-                        debug_assert!(
-                            member.tag.iter().zip(datagram.iter().skip(at)).all(|(a, b)| a == b)
-                        );
-                        member.received += 1;
+                        };
                         total += 1;
-                        if let Some(sent) = datagram.get(12..).and_then(|p| p.first_chunk::<8>()) {
-                            latencies.push(arrival.saturating_sub(u64::from_be_bytes(*sent)));
-                        }
+                        latencies.push(arrival.saturating_sub(sent));
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -270,6 +291,41 @@ impl Members {
             }
         }
     }
+}
+
+/// Opens a copy of speaker `k`'s voice with the keys of whoever it was for, and counts it for him: when it was said.
+///
+/// The server sends the copies of a packet in one order; so whose the next one is, is known unless one is
+/// lost, and then the others' keys are tried.
+fn open_copy(
+    k: usize,
+    datagram: &[u8],
+    rooms: &BTreeMap<String, Vec<usize>>,
+    all: &mut [Member],
+    scratch: &mut Vec<u8>,
+) -> Option<u64> {
+    let speaker = all.get(k)?;
+    let members = rooms.get(speaker.room.as_deref()?)?;
+    // Never far from what he has said last.
+    let index = PacketIndex(speaker.seq).nearest(peek_seq(datagram)?);
+    let first = speaker.next_copy;
+    for step in 0..members.len() {
+        let place = (first + step) % members.len();
+        let to = *members.get(place)?;
+        if to == k {
+            continue;
+        }
+        scratch.clear();
+        scratch.extend_from_slice(datagram);
+        let receiver = all.get_mut(to)?;
+        let Ok(packet) = receiver.opener.open_rtp(scratch, index) else { continue };
+        receiver.received += 1;
+        let sent = packet.get(12..).and_then(|payload| payload.first_chunk::<8>());
+        let sent = sent.map(|bytes| u64::from_be_bytes(*bytes));
+        all.get_mut(k)?.next_copy = place + 1;
+        return sent;
+    }
+    None
 }
 
 async fn read_message(

@@ -17,12 +17,13 @@ pub struct ServerProcess {
 impl ServerProcess {
     /// Starts the `parlor-server` that lies beside this program; the server gets the first core and
     /// this program the second, where there are two.
-    pub fn start(forwarders: u16) -> anyhow::Result<Self> {
+    pub fn start(forwarders: u16, insecure: bool) -> anyhow::Result<Self> {
         let beside = std::env::current_exe()?.with_file_name("parlor-server");
         pin(0);
         let mut child = Command::new(&beside)
             .args(["--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--forwarders"])
             .arg(forwarders.to_string())
+            .args(insecure.then_some("--insecure"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

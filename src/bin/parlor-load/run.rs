@@ -16,6 +16,8 @@ const SETTLE: Duration = Duration::from_millis(300);
 
 /// What was measured; medians over the runs.
 pub struct Figures {
+    /// How voice was protected.
+    pub protection: &'static str,
     /// Copies that arrived, per second.
     pub forwarded_per_s: f64,
     /// Share of copies that did not arrive.
@@ -40,7 +42,7 @@ impl Figures {
         json!({
             "members": args.members, "speakers": args.speakers, "rooms": args.rooms,
             "payload": args.payload, "pps": args.pps, "seconds": args.seconds,
-            "repeat": args.repeat, "protection": "plain",
+            "repeat": args.repeat, "protection": self.protection,
             "forwarded_per_s": self.forwarded_per_s,
             "loss": self.loss,
             "cpu_s_per_million": self.cpu_s_per_million,
@@ -118,6 +120,7 @@ pub fn run(
         values.get(values.len() / 2).copied()
     };
     Ok(Figures {
+        protection: members.protection(),
         forwarded_per_s: median(&|r| Some(r.forwarded_per_s)).unwrap_or(0.0),
         loss: median(&|r| Some(r.loss)).unwrap_or(0.0),
         cpu_s_per_million: median(&|r| r.cpu_s_per_million),

@@ -11,7 +11,7 @@
 
 use super::core::{Action, ControlCore, Input, VoiceCommand};
 use super::dial::{Dialed, Dialer};
-use super::link::{Deliver, Link};
+use super::link::{Deliver, Link, VoiceLane};
 use super::request::Request;
 use crate::client::event::{Event, LossCause};
 use crate::client::voice::{VoiceEvent, VoiceHandle, VoiceStats};
@@ -19,7 +19,6 @@ use crate::net::limits::CLIENT_MAILBOX;
 use crate::net::message::{ClientMessage, Envelope};
 use crate::net::{clock, frame};
 use actix::prelude::*;
-use bytes::Bytes;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -60,7 +59,7 @@ struct FromVoice(VoiceEvent);
 struct Figures(Box<VoiceStats>);
 
 /// Where voice for the server goes, if there is a connection.
-type VoiceOut = Rc<RefCell<Option<mpsc::Sender<Bytes>>>>;
+type VoiceOut = Rc<RefCell<Option<VoiceLane>>>;
 
 /// The actor.
 pub struct ControlActor<D: Dialer> {
@@ -236,11 +235,10 @@ async fn pump_voice<D: Dialer>(
 ) {
     while let Some(event) = events.recv().await {
         match event {
-            VoiceEvent::ToServer(packet) => {
-                let message = Envelope::event(ClientMessage::Voice { packet });
+            VoiceEvent::ToServer { datagram, at } => {
+                let message = Envelope::event(ClientMessage::Voice { packet: datagram });
                 if let (Some(out), Ok(frame)) = (out.borrow().as_ref(), frame::encode(&message)) {
-                    // Full: voice that has to wait is stale.
-                    let _ = out.try_send(frame);
+                    out.push(frame, at);
                 }
             }
             event => {

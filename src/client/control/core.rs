@@ -7,6 +7,7 @@
 use super::backoff::Backoff;
 use super::dial::{DialError, Trust};
 pub use super::port::{Action, Input, Settings, VoiceCommand};
+use super::protection;
 use super::request::{Asked, Pace, Pending, Request};
 use super::roster::Roster;
 use crate::client::event::{ErrorKind, Event, LocalError, LossCause, NoticeCode, SessionNumber};
@@ -16,7 +17,7 @@ use crate::net::limits::{
     ANSWER_TIMEOUT, CONTROL_SILENCE_MAX, PING_INTERVAL, REQUEST_QUEUE_MAX, REQUESTS_OPEN_MAX,
 };
 use crate::net::message::{
-    ClientMessage, Envelope, ErrorCode, GoodbyeReason, MemberState, Protection, Standing, Welcome,
+    ClientMessage, Envelope, ErrorCode, GoodbyeReason, MemberState, Standing, Welcome,
 };
 use crate::net::name::{RoomName, UserName};
 use crate::net::secret::ResumeSecret;
@@ -52,6 +53,7 @@ pub struct ControlCore {
     settings: Settings,
     link: Link,
     peer: Option<SocketAddr>,
+    /// Why the server at the other end is believed.
     trust: Trust,
     door: Door,
     session: SessionNumber,
@@ -77,6 +79,8 @@ pub struct ControlCore {
     open: BTreeMap<u32, Pending>,
     next_re: u32,
     stats_asked: usize,
+    /// Voice goes through the control connection.
+    voice_by_stream: bool,
     pace: Pace,
     heard_at: Instant,
     pinged_at: Instant,
@@ -121,6 +125,7 @@ impl ControlCore {
             open: BTreeMap::new(),
             next_re: 1,
             stats_asked: 0,
+            voice_by_stream: false,
             pace: Pace::new(now),
             heard_at: now,
             pinged_at: now,
@@ -190,8 +195,8 @@ impl ControlCore {
 
     fn welcome(&mut self, welcome: Welcome, now: Instant) {
         let Some(peer) = self.peer.filter(|_| self.link == Link::Greeting) else { return };
-        if welcome.protection != Protection::Plain {
-            return self.fail(ErrorKind::Local(LocalError::Protection), BTreeMap::new());
+        if let Err(error) = protection::accept(self.trust, welcome.protection) {
+            return self.fail(ErrorKind::Local(error), BTreeMap::new());
         }
         let again = self.session.0 > 0 && !self.door.on_the_way();
         self.door.passed();

@@ -5,6 +5,7 @@ use crate::net::address::HostPort;
 use crate::net::device::ChannelBinding;
 use crate::net::fingerprint::Fingerprint;
 use crate::net::limits::{ADDRESSES_TRIED_MAX, CONNECT_TIMEOUT};
+use crate::net::stream_voice;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -169,7 +170,7 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<(TcpStream, SocketAddr), Str
         match timeout(HEAD_START, running.join_next()).await {
             Ok(Some(Ok((address, Ok(stream))))) => {
                 // Control messages are small and wanted at once.
-                let _ = stream.set_nodelay(true);
+                stream_voice::tune(&stream);
                 return Ok((stream, address));
             }
             Ok(Some(Ok((_, Err(error))))) => last = plain(&error),

@@ -1,22 +1,26 @@
 //! One control connection: its bytes to messages, messages to bytes. Owned by the control actor.
 //!
 //! Messages go into the actor's mailbox one at a time, each awaited, so that a server cannot fill
-//! it. Voice goes past the actor, both ways.
+//! it. Voice goes past the actor, both ways, and past messages that wait: each has its turn, and
+//! voice that has waited too long is dropped.
 
 use super::core::Input;
 use super::dial::plain;
 use crate::client::event::{Event, LossCause};
 use crate::client::voice::VoiceHandle;
-use crate::net::frame;
 use crate::net::limits::{
-    BYE_TIMEOUT, CLIENT_EVENTS_SPARE, OUTBOX_FRAMES_MAX, STREAM_VOICE_PACKETS_MAX, WRITE_STALL_MAX,
+    BYE_TIMEOUT, CLIENT_EVENTS_SPARE, OUTBOX_FRAMES_MAX, WRITE_PIECE_BYTES, WRITE_STALL_MAX,
 };
 use crate::net::message::{Envelope, ServerMessage};
+use crate::net::stream_voice::StreamVoice;
+use crate::net::{clock, frame};
 use bytes::Bytes;
+use std::cell::RefCell;
 use std::io;
-use std::time::Duration;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::codec::FramedRead;
@@ -30,11 +34,44 @@ pub trait Deliver: Clone + 'static {
     fn deliver(&self, input: Input) -> impl Future<Output = bool>;
 }
 
+/// Voice on its way to the writer of one connection. Clones lead to the same queue.
+#[derive(Debug, Clone, Default)]
+pub struct VoiceLane(Rc<Lane>);
+
+#[derive(Debug, Default)]
+struct Lane {
+    queue: RefCell<StreamVoice>,
+    wake: Notify,
+}
+
+impl VoiceLane {
+    /// Queues a frame whose voice is from `at`.
+    pub fn push(&self, frame: Bytes, at: Instant) {
+        self.0.queue.borrow_mut().push(frame, at);
+        self.0.wake.notify_one();
+    }
+
+    /// Frames dropped because they were stale or too many.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.0.queue.borrow().dropped()
+    }
+
+    fn pop(&self) -> Option<Bytes> {
+        self.0.queue.borrow_mut().pop(clock::now())
+    }
+
+    /// Returns when something may have been pushed.
+    async fn pushed(&self) {
+        self.0.wake.notified().await;
+    }
+}
+
 /// A running connection. Dropping it ends the reader; what was queued is still written.
 #[derive(Debug)]
 pub struct Link {
     frames: mpsc::Sender<Bytes>,
-    voice: mpsc::Sender<Bytes>,
+    voice: VoiceLane,
     reader: JoinHandle<()>,
     writer: Option<JoinHandle<()>>,
 }
@@ -53,7 +90,8 @@ impl Link {
     {
         let (read, write) = tokio::io::split(stream);
         let (frames, queued_frames) = mpsc::channel(OUTBOX_FRAMES_MAX);
-        let (voice_out, queued_voice) = mpsc::channel(STREAM_VOICE_PACKETS_MAX);
+        let lane = VoiceLane::default();
+        let queued_voice = lane.clone();
         let reader = actix_rt::spawn(read_all(read, deliver.clone(), events, voice));
         let writer = actix_rt::spawn(async move {
             if let Err(error) = write_all(write, queued_frames, queued_voice).await {
@@ -61,7 +99,7 @@ impl Link {
                 deliver.deliver(Input::Ended { cause: LossCause::Failed, detail }).await;
             }
         });
-        Self { frames, voice: voice_out, reader, writer: Some(writer) }
+        Self { frames, voice: lane, reader, writer: Some(writer) }
     }
 
     /// Queues a frame. False: the connection takes nothing any more.
@@ -70,9 +108,9 @@ impl Link {
         self.frames.try_send(frame).is_ok()
     }
 
-    /// Where voice for the server goes; what finds the queue full is stale and dropped.
+    /// Where voice for the server goes.
     #[must_use]
-    pub fn voice(&self) -> mpsc::Sender<Bytes> {
+    pub fn voice(&self) -> VoiceLane {
         self.voice.clone()
     }
 
@@ -136,20 +174,29 @@ async fn read_all<S, D>(
 async fn write_all<S: AsyncWrite>(
     mut write: WriteHalf<S>,
     mut frames: mpsc::Receiver<Bytes>,
-    mut voice: mpsc::Receiver<Bytes>,
+    voice: VoiceLane,
 ) -> io::Result<()> {
     loop {
-        let bytes = tokio::select! {
+        let first = tokio::select! {
             biased;
             frame = frames.recv() => match frame {
-                Some(frame) => frame,
+                Some(frame) => Some(frame),
                 None => break,
             },
-            Some(packet) = voice.recv() => packet,
+            () = voice.pushed() => None,
         };
+        let mut piece: Vec<u8> = first.map(Vec::from).unwrap_or_default();
+        while piece.len() < WRITE_PIECE_BYTES
+            && let Ok(frame) = frames.try_recv()
+        {
+            piece.extend_from_slice(&frame);
+        }
+        while let Some(packet) = voice.pop() {
+            piece.extend_from_slice(&packet);
+        }
+        // Flushed each time: what waits in a buffer of the encryption is late, and out of our hands.
         let written = async {
-            write.write_all(&bytes).await?;
-            // To the network, and not only into the buffer that TLS writes its records to.
+            write.write_all(&piece).await?;
             write.flush().await
         };
         timeout(WRITE_STALL_MAX, written)

@@ -230,9 +230,12 @@ impl Sender {
     ) {
         let Some(sealer) = &self.sealer else { return };
         self.sealed.clear();
-        sealer.seal_rtp(bytes, index, &mut self.sealed);
+        if sealer.seal_rtp(bytes, index, &mut self.sealed).is_err() {
+            return;
+        }
         if self.stream {
-            self.outbox.push(VoiceEvent::ToServer(self.sealed.clone()));
+            let datagram = self.sealed.clone();
+            self.outbox.push(VoiceEvent::ToServer { datagram, at: now });
         } else if let Some(socket) = &self.socket
             && let Err(error) = socket.send(&self.sealed)
         {

@@ -15,6 +15,7 @@ use std::net::UdpSocket;
 use std::sync::{Mutex, mpsc as blocking};
 use std::time::Duration;
 
+const PROTECTION: Protection = Protection::AeadAes128Gcm;
 /// Longest that any test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -30,7 +31,7 @@ fn session(of: u64, server: SocketAddr) -> VoiceSession {
     VoiceSession {
         id: MemberId(of),
         server,
-        protection: Protection::Plain,
+        protection: PROTECTION,
         up_key: key(of, false),
         down_key: key(of, true),
         streams: vec![StreamGrant { ssrc: ssrc(of), clock_hz: 16_000 }],
@@ -70,7 +71,7 @@ fn serve() -> (SocketAddr, blocking::Receiver<Vec<u8>>) {
             let (length, from) = socket.recv_from(&mut buffer).unwrap();
             let datagram = &mut buffer[..length];
             let of = u64::from(rtp::peek_ssrc(datagram).unwrap().0 / 4);
-            let opener = Opener::plain(key(of, false));
+            let opener = Opener::new(PROTECTION, &key(of, false)).unwrap();
             let mut sealed = Vec::new();
             if rtp::is_rtcp(datagram) {
                 let (packet, _) = opener.open_rtcp(datagram).unwrap();
@@ -79,15 +80,17 @@ fn serve() -> (SocketAddr, blocking::Receiver<Vec<u8>>) {
                         addresses[of as usize] = Some(from);
                         let mut answer = Vec::new();
                         rtcp::write_app(&mut answer, ssrc, App::KeepaliveAnswer(probe));
-                        let sealer = Sealer::plain(key(of, true));
-                        sealer.seal_rtcp(&answer, PacketIndex(index), &mut sealed);
+                        let sealer = Sealer::new(PROTECTION, &key(of, true)).unwrap();
+                        sealer.seal_rtcp(&answer, PacketIndex(index), &mut sealed).unwrap();
                         index += 1;
                         socket.send_to(&sealed, from).unwrap();
                     }
                 }
             } else {
-                let packet = opener.open_rtp(datagram, PacketIndex(0)).unwrap();
-                Sealer::plain(key(3 - of, true)).seal_rtp(packet, PacketIndex(0), &mut sealed);
+                let index = PacketIndex(u64::from(rtp::peek_seq(datagram).unwrap()));
+                let packet = opener.open_rtp(datagram, index).unwrap();
+                let sealer = Sealer::new(PROTECTION, &key(3 - of, true)).unwrap();
+                sealer.seal_rtp(packet, index, &mut sealed).unwrap();
                 if let Some(to) = addresses[3 - of as usize] {
                     socket.send_to(&sealed, to).unwrap();
                 }
@@ -237,18 +240,22 @@ async fn a_talkspurt_on_the_wire_is_marked_and_ended_and_a_closed_microphone_sen
 }
 
 #[tokio::test]
-async fn without_datagrams_voice_goes_where_it_is_allowed_to_go() {
+async fn without_datagrams_voice_goes_through_the_control_connection() {
     // A port on which nobody answers.
     let nobody = UdpSocket::bind("127.0.0.1:0").unwrap();
     let (speaker, mut events) = side(InputChoice::Tone(440.0), OutputChoice::Null);
-    speaker.allow_stream(true);
     speaker.connect(session(1, nobody.local_addr().unwrap()));
     wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::Stream)).await;
     speaker.set_transmit(true);
-    let event = wait_for(&mut events, |e| matches!(e, VoiceEvent::ToServer(_))).await;
-    let VoiceEvent::ToServer(mut datagram) = event else { panic!("{event:?}") };
-    let opener = Opener::plain(key(1, false));
-    let packet = opener.open_rtp(&mut datagram, PacketIndex(0)).unwrap();
+    let event = wait_for(
+        &mut events,
+        |e| matches!(e, VoiceEvent::ToServer { datagram, .. } if !rtp::is_rtcp(datagram)),
+    )
+    .await;
+    let VoiceEvent::ToServer { mut datagram, .. } = event else { panic!("{event:?}") };
+    let opener = Opener::new(PROTECTION, &key(1, false)).unwrap();
+    let index = PacketIndex(u64::from(rtp::peek_seq(&datagram).unwrap()));
+    let packet = opener.open_rtp(&mut datagram, index).unwrap();
     assert_eq!(RtpPacket::parse(packet).unwrap().header.ssrc, ssrc(1));
     speaker.disconnect();
     wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::None)).await;
@@ -263,10 +270,10 @@ async fn voice_from_the_control_connection_is_heard() {
     listener.enter_room(vec![member(1), member(2)]);
     let mut core = capture::Capture::new().unwrap();
     core.set_stream(ssrc(1), 9, 0);
-    let sealer = Sealer::plain(key(2, true));
+    let sealer = Sealer::new(PROTECTION, &key(2, true)).unwrap();
     core.transmit(&vec![0.1; 16_000], &mut |packet, index, _, _| {
         let mut sealed = Vec::new();
-        sealer.seal_rtp(packet, index, &mut sealed);
+        sealer.seal_rtp(packet, index, &mut sealed).unwrap();
         listener.from_server(sealed);
     });
     let on = VoiceEvent::Speaking { id: MemberId(1), on: true };
@@ -287,6 +294,7 @@ async fn a_server_that_is_not_there_yet_is_found_when_it_comes() {
     let address = placeholder.local_addr().unwrap();
     drop(placeholder);
     let (side, mut events) = side(InputChoice::Silence, OutputChoice::Null);
+    side.allow_stream(false);
     side.connect(session(1, address));
     // Refused meanwhile; then someone answers there.
     let socket = UdpSocket::bind(address).unwrap();
@@ -294,7 +302,7 @@ async fn a_server_that_is_not_there_yet_is_found_when_it_comes() {
     let answer = std::thread::spawn(move || {
         let mut buffer = [0u8; 2048];
         let (length, from) = socket.recv_from(&mut buffer).unwrap();
-        let opener = Opener::plain(key(1, false));
+        let opener = Opener::new(PROTECTION, &key(1, false)).unwrap();
         let (packet, _) = opener.open_rtcp(&mut buffer[..length]).unwrap();
         let Some(Ok(RtcpPacket::App { app: App::Keepalive(probe), ssrc })) =
             rtcp::packets(packet).next()
@@ -303,7 +311,8 @@ async fn a_server_that_is_not_there_yet_is_found_when_it_comes() {
         };
         let (mut answer, mut sealed) = (Vec::new(), Vec::new());
         rtcp::write_app(&mut answer, ssrc, App::KeepaliveAnswer(probe));
-        Sealer::plain(key(1, true)).seal_rtcp(&answer, PacketIndex(0), &mut sealed);
+        let sealer = Sealer::new(PROTECTION, &key(1, true)).unwrap();
+        sealer.seal_rtcp(&answer, PacketIndex(0), &mut sealed).unwrap();
         socket.send_to(&sealed, from).unwrap();
     });
     wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;

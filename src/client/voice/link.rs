@@ -4,6 +4,7 @@
 //! datagram before it authenticates.
 
 use super::jitter::Packet;
+use super::path::{PathRules, Talk};
 use super::playback::ToPlayback;
 use super::reports::{Reception, long_time, middle};
 use super::speaker::{Arrived, duration};
@@ -11,10 +12,10 @@ use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::codec::CLOCKS;
 use crate::net::ids::{MemberId, PacketIndex, Ssrc};
 use crate::net::limits::{
-    CHALLENGE_INTERVAL, KEEPALIVE_INTERVAL, PROBES_REMEMBERED, REPORT_BLOCKS_MAX, REPORT_INTERVAL,
-    ROOM_MEMBERS_MAX, UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX,
+    DATAGRAM_BYTES_MAX, FORMER_STREAMS_MAX, REPORT_BLOCKS_MAX, REPORT_INTERVAL, ROOM_MEMBERS_MAX,
+    UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX, UNKNOWN_STREAM_ROCS,
 };
-use crate::net::message::{MemberInfo, Protection, StreamInfo};
+use crate::net::message::{MemberInfo, StreamInfo};
 use crate::net::protect::{Opener, Sealer};
 use crate::net::replay::ReplayWindow;
 use crate::net::rtcp::{self, App, Probe, ReportBlock, RtcpPacket, SenderInfo};
@@ -22,20 +23,27 @@ use crate::net::rtp::{self, RtpPacket};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// Unanswered probes after which the path is taken for dead.
-const TRIES: u32 = 3;
-/// How soon an unanswered probe of a proven path is repeated.
-const RETRY_INTERVAL: Duration = Duration::from_millis(500);
-/// While we speak, a path on which nothing comes for this long is probed at once.
-const ACTIVE_SILENCE: Duration = Duration::from_millis(750);
-/// After this long without success a path is probed only every second.
-const GIVE_UP_HURRY: Duration = Duration::from_secs(10);
+/// How often the server is told again which way we want voice, while it may not know.
+const WISH_INTERVAL: Duration = Duration::from_millis(500);
+/// A voice is expected for this long after its last packet, ...
+const EXPECTED_AFTER_VOICE: Duration = Duration::from_millis(600);
+/// ... and after the news that its talkspurt has begun.
+const EXPECTED_AFTER_NEWS: Duration = Duration::from_millis(1200);
+
+/// Which way a datagram goes or came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By UDP.
+    Datagram,
+    /// Inside the control connection.
+    Stream,
+}
 
 /// What the shell must do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Send this datagram to the server, by whatever way is in use.
-    Send(Vec<u8>),
+    /// Send this datagram to the server.
+    Send(Way, Vec<u8>),
     /// Hand this to playback, in order.
     Play(ToPlayback),
     /// Tell the rest of the client.
@@ -69,7 +77,7 @@ pub struct LinkFigures {
 }
 
 /// The link, with or without a session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Link {
     session: Option<Session>,
     /// Never goes back, whatever the session: a sealed index is not used twice under one key.
@@ -91,13 +99,18 @@ struct Session {
     began: Instant,
     control_window: ReplayWindow,
     streams: BTreeMap<Ssrc, Stream>,
+    /// How far streams were when their members left: what was heard then is not heard again.
+    former: BTreeMap<Ssrc, PacketIndex>,
     held: VecDeque<Held>,
+    rules: PathRules,
+    /// The way of voice as it was told last.
     path: VoicePath,
-    proven: bool,
-    last_heard: Instant,
-    next_probe: Instant,
-    tries: u32,
-    probes: VecDeque<(Probe, Instant)>,
+    /// When the server is told again which way we want voice.
+    next_wish: Instant,
+    /// Voice has come inside the control connection since then.
+    by_stream: bool,
+    /// Whose voice should be reaching us, until when.
+    expected: BTreeMap<MemberId, Instant>,
     next_report: Instant,
     reported_packets: u64,
     /// Last sender report of each source: middle of its NTP time, and when it came.
@@ -115,8 +128,23 @@ struct Stream {
 #[derive(Debug)]
 struct Held {
     ssrc: Ssrc,
+    /// The index that it opened with; a guess where opening does not prove it.
+    index: PacketIndex,
     packet: Vec<u8>,
     at: Instant,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self {
+            session: None,
+            rtcp_index: 0,
+            stream_allowed: true,
+            actions: Vec::new(),
+            scratch: Vec::new(),
+            figures: LinkFigures::default(),
+        }
+    }
 }
 
 impl Link {
@@ -137,11 +165,10 @@ impl Link {
         self.session.as_ref().map_or(VoicePath::None, |session| session.path)
     }
 
-    /// How long the path has been without proof, if it is.
+    /// How long no datagram has come, where datagrams are not in use.
     #[must_use]
     pub fn unproven_for(&self, now: Instant) -> Option<Duration> {
-        let session = self.session.as_ref().filter(|session| !session.proven)?;
-        Some(now.saturating_duration_since(session.last_heard))
+        self.session.as_ref().and_then(|session| session.rules.unproven_for(now))
     }
 
     /// Interarrival jitter in ms of each member heard.
@@ -159,12 +186,13 @@ impl Link {
     pub fn connect(&mut self, session: &VoiceSession, now: Instant) -> bool {
         self.disconnect();
         self.figures = LinkFigures::default();
-        let (opener, sealer) = match session.protection {
-            Protection::Plain => {
-                (Opener::plain(session.down_key.clone()), Sealer::plain(session.up_key.clone()))
-            }
-            Protection::AeadAes128Gcm | Protection::Unknown => return false,
+        let (Ok(opener), Ok(sealer)) = (
+            Opener::new(session.protection, &session.down_key),
+            Sealer::new(session.protection, &session.up_key),
+        ) else {
+            return false;
         };
+        self.scratch.reserve(DATAGRAM_BYTES_MAX);
         let Some(first) = session.streams.first() else { return false };
         self.session = Some(Session {
             id: session.id,
@@ -176,18 +204,17 @@ impl Link {
             began: now,
             control_window: ReplayWindow::default(),
             streams: BTreeMap::new(),
+            former: BTreeMap::new(),
             held: VecDeque::new(),
+            rules: PathRules::new(self.stream_allowed, now),
             path: VoicePath::None,
-            proven: false,
-            last_heard: now,
-            next_probe: now,
-            tries: 0,
-            probes: VecDeque::new(),
+            next_wish: now,
+            by_stream: false,
+            expected: BTreeMap::new(),
             next_report: now + REPORT_INTERVAL,
             reported_packets: 0,
             sender_reports: BTreeMap::new(),
         });
-        self.set_path();
         true
     }
 
@@ -202,16 +229,20 @@ impl Link {
     }
 
     /// Whether voice may go through the control connection while datagrams do not get through.
-    pub fn allow_stream(&mut self, on: bool) {
+    pub fn allow_stream(&mut self, on: bool, now: Instant) {
         self.stream_allowed = on;
-        self.set_path();
+        if let Some(session) = &mut self.session {
+            session.rules.allow_stream(on, now);
+        }
+        self.follow_path(now);
     }
 
     /// These members, and no others, are in the room.
     pub fn enter_room(&mut self, members: &[MemberInfo], now: Instant) {
         let Some(session) = &mut self.session else { return };
         let ids: Vec<MemberId> = members.iter().map(|member| member.id).collect();
-        session.streams.retain(|_, stream| ids.contains(&stream.member));
+        session.keep(|_, stream| ids.contains(&stream.member));
+        session.expected.clear();
         self.actions.push(Action::Play(ToPlayback::Room(ids)));
         for member in members {
             self.member(member, now);
@@ -221,8 +252,9 @@ impl Link {
     /// We are in no room.
     pub fn leave_room(&mut self) {
         if let Some(session) = &mut self.session {
-            session.streams.clear();
+            session.keep(|_, _| false);
             session.held.clear();
+            session.expected.clear();
         }
         self.actions.push(Action::Play(ToPlayback::Room(Vec::new())));
     }
@@ -230,18 +262,25 @@ impl Link {
     /// A member has left.
     pub fn member_left(&mut self, id: MemberId) {
         if let Some(session) = &mut self.session {
-            session.streams.retain(|_, stream| stream.member != id);
+            session.keep(|_, stream| stream.member != id);
+            session.expected.remove(&id);
         }
         self.actions.push(Action::Play(ToPlayback::Gone(id)));
     }
 
-    /// A member has come, or has other streams.
+    /// A member has come, or has other streams, or has started or stopped to speak.
     pub fn member(&mut self, member: &MemberInfo, now: Instant) {
         let Some(session) = &mut self.session else { return };
         if member.id == session.id {
             return;
         }
-        session.streams.retain(|ssrc, stream| {
+        if member.speaking {
+            let until = session.expected.entry(member.id).or_insert(now);
+            *until = (*until).max(now + EXPECTED_AFTER_NEWS);
+        } else {
+            session.expected.remove(&member.id);
+        }
+        session.keep(|ssrc, stream| {
             stream.member != member.id || member.streams.iter().any(|info| info.ssrc == *ssrc)
         });
         for info in member.streams.iter().take(CLOCKS.len()) {
@@ -250,9 +289,10 @@ impl Link {
             {
                 break;
             }
+            let former = &mut session.former;
             let stream = session.streams.entry(info.ssrc).or_insert_with(|| Stream {
                 member: member.id,
-                window: ReplayWindow::default(),
+                window: begin(info, former.remove(&info.ssrc)),
                 reception: Reception::new(info.clock_hz),
             });
             stream.member = member.id;
@@ -263,10 +303,13 @@ impl Link {
         }
     }
 
-    /// A datagram has come.
-    pub fn datagram(&mut self, bytes: &mut [u8], now: Instant) {
-        let known =
-            if rtp::is_rtcp(bytes) { self.control(bytes, now) } else { self.voice(bytes, now) };
+    /// A datagram has come, this way.
+    pub fn datagram(&mut self, way: Way, bytes: &mut [u8], now: Instant) {
+        let known = if rtp::is_rtcp(bytes) {
+            self.control(way, bytes, now)
+        } else {
+            self.voice(way, bytes, now)
+        };
         if known.is_none() {
             self.figures.dropped += 1;
         }
@@ -283,28 +326,34 @@ impl Link {
             session.held.pop_front();
             self.figures.dropped += 1;
         }
+        session.expected.retain(|_, until| *until > now);
         let speaking =
             sent.last.is_some_and(|(_, at)| now.saturating_duration_since(at) < REPORT_INTERVAL);
-        let quiet = now.saturating_duration_since(session.last_heard);
-        if session.proven && session.tries == 0 && speaking && quiet > ACTIVE_SILENCE {
-            session.next_probe = session.next_probe.min(now);
+        let talk = Talk { speaking, expecting: !session.expected.is_empty() };
+        let probe = session.rules.tick(talk, now).then(fresh);
+        if let Some(probe) = probe {
+            session.rules.sent(probe, now);
         }
-        if now >= session.next_probe {
-            self.probe(now, fresh());
+        self.follow_path(now);
+        if let Some(probe) = probe {
+            self.probe(probe);
         }
+        self.repeat_wish(now);
         self.report(sent, now);
     }
 
     /// Opens and reads a control packet. None: dropped.
-    fn control(&mut self, bytes: &mut [u8], now: Instant) -> Option<()> {
+    fn control(&mut self, way: Way, bytes: &mut [u8], now: Instant) -> Option<()> {
         let session = self.session.as_mut()?;
         let (packet, index) = session.opener.open_rtcp(bytes).ok()?;
         session.control_window.check(index).ok()?;
         session.control_window.commit(index);
-        session.last_heard = now;
+        if way == Way::Datagram {
+            session.rules.heard_control(now);
+        }
         for packet in rtcp::packets(packet) {
             match packet {
-                Ok(RtcpPacket::App { app, .. }) => self.app(app, now),
+                Ok(RtcpPacket::App { app, .. }) => self.app(way, app, now),
                 Ok(RtcpPacket::Sender { ssrc, info, blocks }) => {
                     if let Some(session) = &mut self.session
                         && (ssrc == session.control_ssrc || session.streams.contains_key(&ssrc))
@@ -320,29 +369,29 @@ impl Link {
                 Err(_) => break,
             }
         }
-        self.alive(now);
         Some(())
     }
 
-    fn app(&mut self, app: App, now: Instant) {
+    fn app(&mut self, way: Way, app: App, now: Instant) {
         let Some(session) = &mut self.session else { return };
-        match app {
-            App::Challenge(probe) => {
-                // The proof of it is a keepalive that is answered: ask at once.
-                session.next_probe = now;
-                self.send_app(App::ChallengeAnswer(probe));
+        match (app, way) {
+            (App::Challenge(probe), Way::Datagram) => {
+                session.rules.challenged();
+                self.send_apps(Way::Datagram, &[App::ChallengeAnswer(probe)]);
             }
-            App::KeepaliveAnswer(probe) => {
-                let asked = session.probes.iter().position(|(asked, _)| *asked == probe);
-                let Some((_, at)) = asked.and_then(|k| session.probes.remove(k)) else { return };
-                session.proven = true;
-                self.round_trip(now.saturating_duration_since(at));
-                self.set_path();
+            (App::KeepaliveAnswer(probe), Way::Datagram) => {
+                if let Some(trip) = session.rules.answered(probe, now) {
+                    self.follow_path(now);
+                    if self.path() == VoicePath::Udp {
+                        self.round_trip(trip);
+                    }
+                }
             }
-            App::Downlink { loss_p90, .. } => {
+            (App::Downlink { loss_p90, .. }, _) => {
                 self.figures.room_loss = f32::from(loss_p90) / 256.0;
             }
-            App::Keepalive(_) | App::ChallengeAnswer(_) => {}
+            (App::Challenge(_) | App::KeepaliveAnswer(_), Way::Stream)
+            | (App::Keepalive(_) | App::ChallengeAnswer(_) | App::Path { .. }, _) => {}
         }
     }
 
@@ -366,32 +415,52 @@ impl Link {
     }
 
     /// Opens a voice packet and hands it on, or holds it. None: dropped.
-    fn voice(&mut self, bytes: &mut [u8], now: Instant) -> Option<()> {
+    fn voice(&mut self, way: Way, bytes: &mut [u8], now: Instant) -> Option<()> {
         let session = self.session.as_mut()?;
         let ssrc = rtp::peek_ssrc(bytes)?;
         let seq = rtp::peek_seq(bytes)?;
         let Some(stream) = session.streams.get_mut(&ssrc) else {
-            let packet = session.opener.open_rtp(bytes, PacketIndex::new(0, seq)).ok()?;
-            if session.own_ssrcs.contains(&ssrc) {
-                return None;
-            }
-            session.held.push_back(Held { ssrc, packet: packet.to_vec(), at: now });
-            session.last_heard = now;
-            if session.held.len() > UNKNOWN_STREAM_PACKETS_MAX {
-                session.held.pop_front();
-                self.figures.dropped += 1;
-            }
-            self.alive(now);
-            return Some(());
+            return self.hold(ssrc, seq, bytes, way, now);
         };
         let index = stream.window.estimate(seq);
         stream.window.check(index).ok()?;
         let packet = session.opener.open_rtp(bytes, index).ok()?;
-        stream.window.commit(index);
-        session.last_heard = now;
+        let newest = stream.window.commit(index);
+        let (member, arrived) = (stream.member, stream.receive(ssrc, packet, index, now));
+        session.came(way, now);
+        if let (true, Some(arrived)) = (newest, &arrived) {
+            session.expect(member, arrived, now);
+        }
         self.figures.received += 1;
-        self.actions.extend(stream.receive(ssrc, packet, index, now).map(Action::Play));
-        self.alive(now);
+        self.actions.extend(arrived.map(Action::Play));
+        Some(())
+    }
+
+    /// Keeps an authentic packet of a stream that nobody has named yet. None: dropped.
+    ///
+    /// How often its sequence number has rolled over is not known: the first few counters are tried.
+    fn hold(&mut self, ssrc: Ssrc, seq: u16, bytes: &[u8], way: Way, now: Instant) -> Option<()> {
+        let session = self.session.as_mut()?;
+        if session.own_ssrcs.contains(&ssrc) || bytes.len() > DATAGRAM_BYTES_MAX {
+            return None;
+        }
+        let (index, packet) = (0..UNKNOWN_STREAM_ROCS).find_map(|roc| {
+            let index = PacketIndex::new(roc, seq);
+            self.scratch.clear();
+            self.scratch.extend_from_slice(bytes);
+            let packet = session.opener.open_rtp(&mut self.scratch, index).ok()?;
+            Some((index, packet.to_vec()))
+        })?;
+        let again = session.held.iter().any(|held| (held.ssrc, held.index) == (ssrc, index));
+        if again || session.former.get(&ssrc).is_some_and(|highest| index <= *highest) {
+            return None;
+        }
+        session.held.push_back(Held { ssrc, index, packet, at: now });
+        session.came(way, now);
+        if session.held.len() > UNKNOWN_STREAM_PACKETS_MAX {
+            session.held.pop_front();
+            self.figures.dropped += 1;
+        }
         Some(())
     }
 
@@ -404,8 +473,11 @@ impl Link {
         session.held = rest;
         for held in ready {
             let fresh = now.saturating_duration_since(held.at) <= UNKNOWN_STREAM_HOLD;
-            let index = rtp::peek_seq(&held.packet).map(|seq| stream.window.estimate(seq));
-            match index.filter(|index| fresh && stream.window.check(*index).is_ok()) {
+            let index = match session.opener.proves_index() {
+                true => held.index,
+                false => stream.window.estimate(held.index.seq()),
+            };
+            match Some(index).filter(|index| fresh && stream.window.check(*index).is_ok()) {
                 Some(index) => {
                     stream.window.commit(index);
                     self.figures.received += 1;
@@ -417,38 +489,46 @@ impl Link {
         }
     }
 
-    /// Something authentic has come.
-    fn alive(&mut self, now: Instant) {
-        if let Some(session) = &mut self.session
-            && session.proven
-            && session.tries > 0
-        {
-            session.tries = 0;
-            session.next_probe = now + KEEPALIVE_INTERVAL;
+    fn probe(&mut self, probe: Probe) {
+        let stream = self.path() == VoicePath::Stream;
+        self.send_apps(Way::Datagram, &[App::Keepalive(probe), App::Path { stream }]);
+    }
+
+    /// Tells the rest of the client and the server if voice goes another way now.
+    fn follow_path(&mut self, now: Instant) {
+        let Some(session) = &mut self.session else { return };
+        let path = session.rules.path();
+        if path == session.path {
+            return;
+        }
+        let before = std::mem::replace(&mut session.path, path);
+        self.actions.push(Action::Tell(VoiceEvent::Path(path)));
+        if path == VoicePath::Stream || before == VoicePath::Stream {
+            self.wish(now);
         }
     }
 
-    fn probe(&mut self, now: Instant, probe: Probe) {
+    /// Says again which way we want voice, while the server may not have heard it.
+    fn repeat_wish(&mut self, now: Instant) {
         let Some(session) = &mut self.session else { return };
-        if session.proven && session.tries >= TRIES {
-            session.proven = false;
-            session.tries = 0;
-            self.set_path();
+        let unheard = match session.path {
+            VoicePath::Stream => true,
+            VoicePath::Udp => std::mem::take(&mut session.by_stream),
+            VoicePath::None => false,
+        };
+        if unheard && now >= session.next_wish {
+            self.wish(now);
         }
+    }
+
+    /// Tells the server which way we want voice: both ways, as either may be the one that works.
+    fn wish(&mut self, now: Instant) {
         let Some(session) = &mut self.session else { return };
-        session.tries += 1;
-        let hurry = now.saturating_duration_since(session.last_heard) < GIVE_UP_HURRY;
-        session.next_probe = now
-            + match (session.proven, hurry) {
-                (true, _) => RETRY_INTERVAL,
-                (false, true) => CHALLENGE_INTERVAL,
-                (false, false) => Duration::from_secs(1),
-            };
-        session.probes.push_back((probe, now));
-        if session.probes.len() > PROBES_REMEMBERED {
-            session.probes.pop_front();
+        session.next_wish = now + WISH_INTERVAL;
+        let stream = session.path == VoicePath::Stream;
+        for way in [Way::Datagram, Way::Stream] {
+            self.send_apps(way, &[App::Path { stream }]);
         }
-        self.send_app(App::Keepalive(probe));
     }
 
     fn report(&mut self, sent: Sent, now: Instant) {
@@ -466,7 +546,7 @@ impl Link {
         }
         let we_spoke = sent.packets != session.reported_packets;
         session.reported_packets = sent.packets;
-        let ours = session.ours;
+        let (ours, way) = (session.ours, session.way());
         let (first, rest) = blocks.split_at_checked(REPORT_BLOCKS_MAX).unwrap_or((&blocks, &[]));
         let mut packet = std::mem::take(&mut self.scratch);
         packet.clear();
@@ -483,29 +563,33 @@ impl Link {
             rtcp::write_receiver_report(&mut packet, ours, first);
         }
         if !packet.is_empty() {
-            self.send_control(&packet);
+            self.send_control(way, &packet);
         }
         for chunk in rest.chunks(REPORT_BLOCKS_MAX) {
             packet.clear();
             rtcp::write_receiver_report(&mut packet, ours, chunk);
-            self.send_control(&packet);
+            self.send_control(way, &packet);
         }
         self.scratch = packet;
     }
 
-    fn send_app(&mut self, app: App) {
+    fn send_apps(&mut self, way: Way, apps: &[App]) {
         let Some(session) = &self.session else { return };
-        let mut packet = Vec::with_capacity(rtcp::APP_PROBE_BYTES);
-        rtcp::write_app(&mut packet, session.ours, app);
-        self.send_control(&packet);
+        let mut packet = Vec::with_capacity(rtcp::APP_PROBE_BYTES * apps.len());
+        for app in apps {
+            rtcp::write_app(&mut packet, session.ours, *app);
+        }
+        self.send_control(way, &packet);
     }
 
-    fn send_control(&mut self, packet: &[u8]) {
+    fn send_control(&mut self, way: Way, packet: &[u8]) {
         let Some(session) = &self.session else { return };
         let mut sealed = Vec::with_capacity(packet.len() + 32);
-        session.sealer.seal_rtcp(packet, PacketIndex(self.rtcp_index), &mut sealed);
+        let done = session.sealer.seal_rtcp(packet, PacketIndex(self.rtcp_index), &mut sealed);
         self.rtcp_index += 1;
-        self.actions.push(Action::Send(sealed));
+        if done.is_ok() {
+            self.actions.push(Action::Send(way, sealed));
+        }
     }
 
     fn round_trip(&mut self, time: Duration) {
@@ -513,23 +597,64 @@ impl Link {
         let smooth = self.figures.round_trip_ms.map_or(ms, |before| before + (ms - before) / 4.0);
         self.figures.round_trip_ms = Some(smooth);
     }
+}
 
-    fn set_path(&mut self) {
-        let Some(session) = &mut self.session else { return };
-        let path = match (session.proven, self.stream_allowed) {
-            (true, _) => VoicePath::Udp,
-            (false, true) => VoicePath::Stream,
-            (false, false) => VoicePath::None,
-        };
-        if path != session.path {
-            session.path = path;
-            self.actions.push(Action::Tell(VoiceEvent::Path(path)));
+impl Session {
+    /// Voice has come, this way.
+    fn came(&mut self, way: Way, now: Instant) {
+        match way {
+            Way::Datagram => self.rules.heard_voice(now),
+            Way::Stream => self.by_stream = true,
+        }
+    }
+
+    /// More of this voice is to follow, unless its talkspurt has ended.
+    fn expect(&mut self, member: MemberId, arrived: &ToPlayback, now: Instant) {
+        let ToPlayback::Packet(arrived) = arrived else { return };
+        if arrived.packet.duration == 0 {
+            self.expected.remove(&member);
+        } else {
+            let until = self.expected.entry(member).or_insert(now);
+            *until = now + EXPECTED_AFTER_VOICE;
+        }
+    }
+
+    /// The way of reports: that of voice.
+    fn way(&self) -> Way {
+        match self.path {
+            VoicePath::Stream => Way::Stream,
+            VoicePath::Udp | VoicePath::None => Way::Datagram,
         }
     }
 }
 
+impl Session {
+    /// Keeps these streams and lets go of the others, but remembers how far they were.
+    fn keep(&mut self, keep: impl Fn(&Ssrc, &Stream) -> bool) {
+        let former = &mut self.former;
+        self.streams.retain(|ssrc, stream| {
+            let keeps = keep(ssrc, stream);
+            if !keeps && let Some(highest) = stream.window.highest() {
+                former.insert(*ssrc, highest);
+            }
+            keeps
+        });
+        while self.former.len() > FORMER_STREAMS_MAX {
+            // SSRCs are given in rising order: the oldest session goes first.
+            self.former.pop_first();
+        }
+    }
+}
+
+/// The window of a stream that is new to us, or comes back. What it has sent so far was never for us, or was
+/// heard before it left: all of that counts as seen, so that nobody can play it to us again.
+fn begin(info: &StreamInfo, former: Option<PacketIndex>) -> ReplayWindow {
+    let told = info.seq.map(|seq| PacketIndex::new(info.roc, seq));
+    told.max(former).map_or_else(ReplayWindow::default, ReplayWindow::after)
+}
+
 impl Stream {
-    /// Takes over how far the server says the stream is, where that is ahead of what we know.
+    /// Takes over how far the server says the stream is, where that is far ahead of what we know.
     fn learn(&mut self, info: &StreamInfo) {
         let Some(seq) = info.seq else { return };
         // The packet of this very index may still be on its way: the one before it is the mark.

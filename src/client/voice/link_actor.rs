@@ -4,14 +4,13 @@
 //! carries `Wake` (commands wait in the shared queue; a full mailbox means that one is already on its way).
 
 use super::capture_actor::Stop;
-use super::link::{Action, Link, LinkFigures};
+use super::link::{Action, Link, LinkFigures, Way};
 use super::playback::ToPlayback;
 use super::shared::{Command, Outbox, Shared};
 use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::clock;
 use crate::net::ids::MemberId;
 use crate::net::limits::{CLIENT_MAILBOX, DATAGRAM_BYTES_MAX, RECEIVE_LOOP_MAX, VOICE_NEWS_MAX};
-use crate::net::message::Protection;
 use crate::net::protect::Sealer;
 use crate::net::rtcp::Probe;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
@@ -132,8 +131,10 @@ impl LinkActor {
                 Command::LeaveRoom => shell.core.leave_room(),
                 Command::Member(member) => shell.core.member(&member, now),
                 Command::MemberLeft(id) => shell.core.member_left(id),
-                Command::FromServer(mut datagram) => shell.core.datagram(&mut datagram, now),
-                Command::AllowStream(on) => shell.core.allow_stream(on),
+                Command::FromServer(mut datagram) => {
+                    shell.core.datagram(Way::Stream, &mut datagram, now);
+                }
+                Command::AllowStream(on) => shell.core.allow_stream(on, now),
             }
             shell.act();
         }
@@ -174,12 +175,9 @@ impl Shell {
         *self.shared.sent() = super::link::Sent::default();
         let mut uplink = self.shared.uplink();
         uplink.generation += 1;
-        uplink.session = match (session.protection, session.streams.first()) {
-            (Protection::Plain, Some(grant)) => {
-                Some((grant.ssrc, Sealer::plain(session.up_key.clone())))
-            }
-            _ => None,
-        };
+        let sealer = Sealer::new(session.protection, &session.up_key).ok();
+        let grant = session.streams.first().filter(|_| known);
+        uplink.session = grant.map(|grant| grant.ssrc).zip(sealer);
     }
 
     fn disconnect(&mut self) {
@@ -203,7 +201,10 @@ impl Shell {
     fn act(&mut self) {
         for action in self.core.take_actions() {
             match action {
-                Action::Send(datagram) => self.send(datagram),
+                Action::Send(Way::Datagram, datagram) => self.send(&datagram),
+                Action::Send(Way::Stream, datagram) => {
+                    self.outbox.push(VoiceEvent::ToServer { datagram, at: clock::now() });
+                }
                 Action::Play(item) => self.play(item),
                 Action::Tell(event) => {
                     if let VoiceEvent::Path(path) = event {
@@ -217,10 +218,9 @@ impl Shell {
         self.outbox.flush();
     }
 
-    /// Control packets go by datagram always: they are what proves that datagrams get through.
-    fn send(&mut self, datagram: Vec<u8>) {
+    fn send(&mut self, datagram: &[u8]) {
         if let Some(socket) = &self.socket
-            && socket.send(&datagram).is_err()
+            && socket.send(datagram).is_err()
         {
             self.errors += 1;
         }
@@ -265,7 +265,8 @@ async fn receive(shell: Rc<RefCell<Shell>>, socket: tokio::net::UdpSocket) {
                 Ok(length) => {
                     let Some(datagram) = buffer.get_mut(..length) else { continue };
                     if length <= DATAGRAM_BYTES_MAX {
-                        shell.borrow_mut().core.datagram(datagram, clock::now());
+                        let mut shell = shell.borrow_mut();
+                        shell.core.datagram(Way::Datagram, datagram, clock::now());
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

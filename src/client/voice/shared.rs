@@ -131,11 +131,11 @@ impl Outbox {
     /// Sends an event, or keeps it until `flush`. Voice that has to wait too long is dropped.
     pub fn push(&mut self, event: VoiceEvent) {
         let most = match event {
-            VoiceEvent::ToServer(_) => STREAM_VOICE_PACKETS_MAX,
+            VoiceEvent::ToServer { .. } => STREAM_VOICE_PACKETS_MAX,
             _ => CLIENT_MAILBOX,
         };
         if self.waiting.len() >= most {
-            if let VoiceEvent::ToServer(_) = event {
+            if let VoiceEvent::ToServer { .. } = event {
                 return;
             }
             self.waiting.pop_front();

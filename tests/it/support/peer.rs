@@ -42,7 +42,8 @@ pub struct Peer {
     pub events: VecDeque<ServerMessage>,
     next_request: u32,
     next_rtcp: u64,
-    seq: u16,
+    /// The index of the next packet of speech.
+    pub index: PacketIndex,
     timestamp: u32,
 }
 
@@ -103,15 +104,15 @@ impl Peer {
             write,
             socket,
             server,
-            opener: Opener::plain(welcome.down_key.clone()),
-            sealer: Sealer::plain(welcome.up_key.clone()),
+            opener: Opener::new(welcome.protection, &welcome.down_key).unwrap(),
+            sealer: Sealer::new(welcome.protection, &welcome.up_key).unwrap(),
             welcome: *welcome,
             room: None,
             members: BTreeMap::new(),
             events: VecDeque::new(),
             next_request: 1,
             next_rtcp: 1,
-            seq: 1000,
+            index: PacketIndex(1000),
             timestamp: 0,
         })
     }
@@ -226,7 +227,7 @@ impl Peer {
         let mut packet = Vec::new();
         rtcp::write_app(&mut packet, self.ssrc(), app);
         let mut sealed = Vec::new();
-        self.sealer.seal_rtcp(&packet, PacketIndex(self.next_rtcp), &mut sealed);
+        self.sealer.seal_rtcp(&packet, PacketIndex(self.next_rtcp), &mut sealed).unwrap();
         self.next_rtcp += 1;
         sealed
     }
@@ -236,7 +237,7 @@ impl Peer {
         let header = RtpHeader {
             marker: false,
             payload_type: PT_L16,
-            seq: self.seq,
+            seq: self.index.seq(),
             timestamp: self.timestamp,
             ssrc: self.ssrc(),
             audio_level: None,
@@ -245,8 +246,8 @@ impl Peer {
         header.write(&mut packet);
         packet.extend(payload);
         let mut sealed = Vec::new();
-        self.sealer.seal_rtp(&packet, PacketIndex::new(0, self.seq), &mut sealed);
-        self.seq = self.seq.wrapping_add(1);
+        self.sealer.seal_rtp(&packet, self.index, &mut sealed).unwrap();
+        self.index.0 += 1;
         self.timestamp = self.timestamp.wrapping_add(320);
         sealed
     }

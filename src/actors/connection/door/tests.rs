@@ -6,6 +6,7 @@ use crate::actors::access::password::Hasher;
 use crate::actors::lobby::Lobby;
 use crate::actors::routes::Routes;
 use crate::net::limits::{HALF_OPEN_MAX, HELLO_TIMEOUT};
+use crate::net::message::Protection;
 use crate::net::message::{GoodbyeReason, Hello};
 use crate::net::tls::test_support::{Anyone, self_signed, server};
 use actix::Actor;
@@ -21,7 +22,15 @@ fn reception() -> Rc<Reception> {
     routes.feeds()[0].retire();
     let lobby = Lobby::new(0, routes.clone(), Gate::open(), Arc::default()).start();
     let (streams, _) = mpsc::channel(1);
-    Rc::new(Reception::new(lobby, routes, vec![streams], 0, Hasher::default(), Arc::default()))
+    Rc::new(Reception::new(
+        lobby,
+        routes,
+        vec![streams],
+        0,
+        Hasher::default(),
+        Arc::default(),
+        Protection::Plain,
+    ))
 }
 
 struct House {

@@ -4,7 +4,7 @@ use super::{ControlCore, Link, door};
 use crate::client::control::port::VoiceCommand;
 use crate::client::control::request::{Asked, Pending, Request};
 use crate::client::event::{ErrorKind, Event, LocalError, Room, Stats};
-use crate::client::voice::{VoiceEvent, VoiceStats};
+use crate::client::voice::{VoiceEvent, VoicePath, VoiceStats};
 use crate::net::limits::{ROOM_MEMBERS_MAX, ROOMS_MAX};
 use crate::net::message::{
     Envelope, ErrorCode, GoodbyeReason, LeaveReason, MemberInfo, MemberState, RoomInfo,
@@ -287,9 +287,14 @@ impl ControlCore {
                 let event = self.roster.heard(id, on);
                 self.tell_all(event);
             }
-            VoiceEvent::Path(path) => self.tell(Event::Path { path: path.into() }),
+            VoiceEvent::Path(path) => {
+                let by_stream = path == VoicePath::Stream;
+                let before = std::mem::replace(&mut self.voice_by_stream, by_stream);
+                let back = before && path == VoicePath::Udp;
+                self.tell(Event::Path { path: path.into(), back });
+            }
             // Voice never comes this way: the shell hands it to the connection itself.
-            VoiceEvent::ToServer(_) => {}
+            VoiceEvent::ToServer { .. } => {}
         }
     }
 

@@ -3,13 +3,14 @@
 use super::*;
 use crate::client::control::dial::{DialError, Target, Trust};
 use crate::client::control::port::Keys;
-use crate::client::voice::{Direction, VoiceEvent};
+use crate::client::texts;
+use crate::client::voice::{Direction, VoiceEvent, VoicePath};
 use crate::net::clock;
 use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::message::{
-    Hello, LeaveReason, MemberInfo, PROTOCOL_VERSION, RoomInfo, ServerMessage, Standing,
-    StreamGrant, StreamInfo,
+    Hello, LeaveReason, MemberInfo, PROTOCOL_VERSION, Protection, RoomInfo, ServerMessage,
+    Standing, StreamGrant, StreamInfo,
 };
 use crate::net::secret::Secret;
 
@@ -282,6 +283,23 @@ fn a_protection_that_we_do_not_know_ends_the_client() {
     assert!(bench.has(&Action::End(1)));
 }
 
+#[test]
+fn a_server_that_is_trusted_by_its_key_cannot_talk_the_client_out_of_encrypting_voice() {
+    let mut bench = Bench::new(settings());
+    bench.give(Input::Connected {
+        server: "10.0.0.9:8888".parse().unwrap(),
+        binding: None,
+        trust: Trust::Known,
+    });
+    let ServerMessage::Welcome(mut message) = welcome("Ann", false) else { panic!() };
+    message.protection = Protection::Plain;
+    bench.answer(ServerMessage::Welcome(message));
+    assert_eq!(bench.errors(), [ErrorKind::Local(LocalError::VoiceUnprotected)]);
+    assert!(bench.has(&Action::End(1)));
+    let connects = |action: &Action| matches!(action, Action::Voice(VoiceCommand::Connect(_)));
+    assert!(!bench.actions.iter().any(connects));
+}
+
 // ---- in the room -------------------------------------------------------------------------------
 
 #[test]
@@ -420,7 +438,7 @@ fn requests_go_no_faster_than_a_server_allows() {
     }
     assert_eq!(bench.sent().len(), 60);
     bench.pass(1000);
-    assert!((85..=95).contains(&bench.sent().len()), "{}", bench.sent().len());
+    assert!((68..=72).contains(&bench.sent().len()), "{}", bench.sent().len());
     for k in 0..300 {
         bench.ask(Request::Chat(k.to_string()));
     }
@@ -437,6 +455,21 @@ fn who_speaks_is_told_from_the_stream() {
     let direction = Direction::Input;
     bench.give(Input::Voice(VoiceEvent::DeviceDown { direction, name, error: "gone".into() }));
     assert!(matches!(bench.told()[1], Event::DeviceDown { .. }));
+}
+
+#[test]
+fn voice_that_goes_another_way_is_told_and_so_is_its_return() {
+    let mut bench = Bench::in_room();
+    for path in [VoicePath::Udp, VoicePath::Stream, VoicePath::Udp] {
+        bench.give(Input::Voice(VoiceEvent::Path(path)));
+    }
+    let lines: Vec<_> = bench.told().into_iter().flat_map(texts::words).collect();
+    let expected = [
+        "* Voice goes by UDP.",
+        "* Voice now goes through the control connection: UDP is blocked.",
+        "* Voice is back on UDP.",
+    ];
+    assert_eq!(lines, expected);
 }
 
 // ---- signs of life -----------------------------------------------------------------------------
