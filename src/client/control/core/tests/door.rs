@@ -9,15 +9,6 @@ use crate::net::invite::Invite;
 use crate::net::moderation::{Moderation, Report, Role, Target as Whom};
 use crate::net::secret::Password;
 
-/// A welcome inside TLS: voice is encrypted too.
-fn let_in(name: &str, resumed: bool) -> ServerMessage {
-    let mut message = welcome(name, resumed);
-    if let ServerMessage::Welcome(welcome) = &mut message {
-        welcome.protection = Protection::AeadAes128Gcm;
-    }
-    message
-}
-
 fn pw(text: &str) -> Password {
     Password::new(text.to_owned()).unwrap()
 }
@@ -46,21 +37,6 @@ fn invited() -> Settings {
 }
 
 impl Bench {
-    fn connect_by(&mut self, trust: Trust) {
-        let server = "10.0.0.9:8888".parse().unwrap();
-        self.give(Input::Connected { server, binding: None, trust });
-    }
-
-    /// In `general`, over TLS.
-    fn inside(settings: Settings) -> Self {
-        let mut bench = Self::new(settings);
-        bench.connect_by(Trust::Known);
-        bench.answer(let_in("Ann", false));
-        bench.answer(joined("general", vec![member(1, "Ann")], false));
-        bench.actions.clear();
-        bench
-    }
-
     fn hello(&self) -> Hello {
         let hello = self.sent().into_iter().rev().find_map(|message| match &message.body {
             ClientMessage::Hello(hello) => Some(hello.as_ref().clone()),
