@@ -14,5 +14,7 @@ pub mod event;
 pub mod options;
 pub mod ptt;
 pub mod run;
+pub mod state;
 pub mod texts;
+pub mod trust;
 pub mod voice;

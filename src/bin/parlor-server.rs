@@ -2,18 +2,42 @@
 
 use anyhow::Context;
 use clap::Parser;
-use parlor::actors::server::{Server, ServerConfig, StartError};
+use parlor::actors::access::gate::FirstInvites;
+use parlor::actors::connection::door::Security;
+use parlor::actors::identity::{Identity, Source, default_state_directory};
+use parlor::actors::limits::Limits;
+use parlor::actors::public::{self, Reach};
+use parlor::actors::server::{Keeping, Server, ServerConfig, StartError};
 use parlor::net::address::{HostPort, TCP_PORT, UDP_PORT};
+use parlor::net::fingerprint::Fingerprint;
 use parlor::net::message::Protection;
+use parlor::net::secret::Password;
+use parlor::net::{private, process, tls};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
 
 /// Exit code for what the one who started the server can mend: a flag, a port in use.
 const EXIT_USAGE: u8 = 2;
 /// Exit code for a fault inside (as sysexits' EX_SOFTWARE).
 const EXIT_FAULT: u8 = 70;
+
+const INSECURE: &str = "INSECURE: nothing is encrypted. Whoever is on the way between this server and its clients hears and \
+    reads everything, passwords too, and can pretend to be any of them. Only for networks that you trust; clients must say \
+    --insecure, too.";
+const NO_HOME: &str = "there is no home directory to keep the server's key in; choose a place with --state-dir DIR, or keep \
+    nothing with --ephemeral";
+
+/// The store's file in the state directory.
+const STORE_FILE: &str = "parlor.db";
+/// Where the server's password may stand.
+const PASSWORD_VARIABLE: &str = "PARLOR_SERVER_PASSWORD";
+const PASSWORD_IN_THE_OPEN: &str =
+    "with --insecure a password would be shown to everyone on the way; leave one of them out";
 
 /// Parlor's server: rooms in which people talk.
 #[derive(Parser)]
@@ -28,8 +52,29 @@ struct Args {
     /// Threads that forward voice [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     forwarders: Option<u16>,
-    /// Do not encrypt: for a network that you trust, or to look at packets. Clients must say it, too
+    /// Where the server's key is kept [default: the system's place]
+    #[arg(long, value_name = "DIR", env = "PARLOR_SERVER_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// Keep nothing: a new key at each start, in memory only
     #[arg(long)]
+    ephemeral: bool,
+    /// Certificate of your own instead of that key: PEM, with its chain; read again when it changes
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// How friends outside reach this server, for its invites: HOST or HOST:PORT
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = HostPort::parse)]
+    public_address: Option<HostPort>,
+    /// A file whose first line is the password to come in without an invite [or: PARLOR_SERVER_PASSWORD]
+    #[arg(long, value_name = "FILE")]
+    server_password_file: Option<PathBuf>,
+    /// Configuration with the server's limits, TOML
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Without any encryption, for clients that say --insecure, too; only for networks that you trust
+    #[arg(long, conflicts_with_all = ["cert", "key"])]
     insecure: bool,
     /// What to log to stderr: error, warn, info, debug, or a filter
     #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG", default_value = "warn")]
@@ -64,6 +109,7 @@ fn main() -> ExitCode {
     };
     tracing_subscriber::fmt().with_env_filter(args.log.clone()).with_writer(std::io::stderr).init();
     raise_file_limit();
+    process::keep_memory_private();
     actix::System::new().block_on(run(args))
 }
 
@@ -73,24 +119,41 @@ async fn run(args: Args) -> ExitCode {
         (Ok(tcp), Ok(udp)) => (tcp, udp),
         (Err(error), _) | (_, Err(error)) => return fail(&format!("{error:#}")),
     };
-    let mut config = ServerConfig::new(tcp, udp, args.forwarders.map(usize::from));
-    if args.insecure {
-        config.protection = Protection::Plain;
-    }
+    let (security, identity) = match secure(&args) {
+        Ok(secured) => secured,
+        Err(error) => return fail(&format!("{error:#}")),
+    };
+    let forwarders = args.forwarders.map(usize::from);
+    let protection = if args.insecure { Protection::Plain } else { Protection::AeadAes128Gcm };
+    let keeping = match keeping(&args, identity.as_ref()) {
+        Ok(keeping) => keeping,
+        Err(error) => return fail(&format!("{error:#}")),
+    };
+    let limits = match limits(&args) {
+        Ok(limits) => Arc::new(limits),
+        Err(error) => return fail(&format!("{error:#}")),
+    };
+    let base = ServerConfig::new(tcp, udp, forwarders);
+    let config = ServerConfig { security, protection, keeping, limits, ..base };
     let server = match Server::start(config).await {
         Ok(server) => server,
-        Err(error @ StartError::Bind { .. }) => return fail(&error.to_string()),
+        Err(error @ (StartError::Bind { .. } | StartError::Gate(_))) => {
+            return fail(&error.to_string());
+        }
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "parlor-server: {error}");
             return ExitCode::from(EXIT_FAULT);
         }
     };
     say(&format!("listening on tcp {} and udp {}", server.tcp(), server.udp()));
-    if args.insecure {
-        say("nothing is encrypted: use this server on networks that you trust");
-    } else {
-        say("text is not encrypted yet: use this server on networks that you trust");
+    match identity {
+        Some((identity, fingerprint)) => {
+            say(&format!("fingerprint {fingerprint}"));
+            actix::spawn(identity.follow());
+        }
+        None => warn(INSECURE),
     }
+    show_invites(&server, args.public_address.is_some());
     let (forwarders, note) = server.forwarders();
     tracing::info!(forwarders, "started");
     if let Some(note) = note {
@@ -113,6 +176,101 @@ async fn run(args: Args) -> ExitCode {
     code
 }
 
+/// How connections are secured, and the identity behind it with its fingerprint.
+fn secure(args: &Args) -> anyhow::Result<(Security, Option<(Identity, Fingerprint)>)> {
+    if args.insecure {
+        return Ok((Security::Plain, None));
+    }
+    let source = match (&args.cert, &args.key) {
+        (Some(chain), Some(key)) => Source::Files { chain: chain.clone(), key: key.clone() },
+        _ if args.ephemeral => Source::Memory,
+        _ => {
+            let directory = args.state_dir.clone().or_else(default_state_directory);
+            Source::State(directory.context(NO_HOME)?)
+        }
+    };
+    let from_state = matches!(source, Source::State(_));
+    let identity = Identity::load(source).map_err(|error| match from_state {
+        true => anyhow::anyhow!("{error} (--state-dir DIR chooses another place)"),
+        false => error.into(),
+    })?;
+    let fingerprint = identity.fingerprint()?;
+    let config = tls::server_config(identity.certificates())?;
+    Ok((Security::Tls(Arc::new(config)), Some((identity, fingerprint))))
+}
+
+/// What the server keeps, and where.
+fn keeping(args: &Args, identity: Option<&(Identity, Fingerprint)>) -> anyhow::Result<Keeping> {
+    let password = match (&args.server_password_file, std::env::var(PASSWORD_VARIABLE)) {
+        (Some(path), _) => Some(password_in(path)?),
+        (None, Ok(text)) => Some(
+            Password::new(text).with_context(|| format!("the password in {PASSWORD_VARIABLE}"))?,
+        ),
+        (None, Err(_)) => None,
+    };
+    anyhow::ensure!(password.is_none() || !args.insecure, PASSWORD_IN_THE_OPEN);
+    let store = if args.ephemeral || args.insecure {
+        None
+    } else {
+        let directory = args.state_dir.clone().or_else(default_state_directory);
+        let directory = directory.context(NO_HOME)?;
+        private::make_directory(&directory)?;
+        Some(directory.join(STORE_FILE))
+    };
+    let own_certificate = args.cert.is_some();
+    let fingerprint = identity.map(|(_, fingerprint)| *fingerprint).filter(|_| !own_certificate);
+    Ok(Keeping { store, password, public: args.public_address.clone(), fingerprint })
+}
+
+/// The first line of a file.
+fn password_in(path: &Path) -> anyhow::Result<Password> {
+    let shown = path.display();
+    let text = Zeroizing::new(
+        std::fs::read_to_string(path).with_context(|| format!("the password file {shown}"))?,
+    );
+    let line = text.lines().next().unwrap_or_default().to_owned();
+    Password::new(line).with_context(|| format!("the password in {shown}"))
+}
+
+/// What the configuration file sets.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct File {
+    limits: Limits,
+}
+
+fn limits(args: &Args) -> anyhow::Result<Limits> {
+    let Some(path) = &args.config else { return Ok(Limits::default()) };
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("the configuration {shown} cannot be read"))?;
+    let file: File =
+        toml::from_str(&text).with_context(|| format!("the configuration {shown} is not right"))?;
+    file.limits.check().with_context(|| format!("the configuration {shown}"))?;
+    Ok(file.limits)
+}
+
+/// Shows the invites of a start to whoever sits before it.
+fn show_invites(server: &Server, named: bool) {
+    let FirstInvites { owner, guest } = server.invites();
+    if let Some(owner) = owner {
+        say(&format!("to become this server's operator (once): parlor '{owner}'"));
+    }
+    if let Some(guest) = guest {
+        say(&format!("to invite your friends: parlor '{guest}'"));
+    }
+    let shown = owner.as_ref().or(guest.as_ref());
+    if let Some(invite) = shown.filter(|_| !named)
+        && let Ok(address) = invite.server.host.parse()
+        && public::reach(address) != Reach::World
+    {
+        say(&format!(
+            "friends outside your network cannot reach {address}: \
+             --public-address HOST says how they get here"
+        ));
+    }
+}
+
 /// As many file descriptors as the system lets us have: each client takes one.
 fn raise_file_limit() {
     #[cfg(unix)]
@@ -129,8 +287,13 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// A line on stderr.
+fn warn(line: &str) {
+    let _ = writeln!(std::io::stderr(), "parlor-server: {line}");
+}
+
 fn fail(what: &str) -> ExitCode {
-    let _ = writeln!(std::io::stderr(), "parlor-server: {what}");
+    warn(what);
     ExitCode::from(EXIT_USAGE)
 }
 

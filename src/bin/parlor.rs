@@ -4,6 +4,7 @@ use clap::Parser;
 use parlor::client::options::Options;
 use parlor::client::run::{self, EXIT_FAILED, EXIT_USAGE};
 use parlor::client::{texts, voice};
+use parlor::net::process;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         eprintln!("parlor: {why}");
         return ExitCode::from(EXIT_USAGE);
     }
+    process::keep_memory_private();
     let code = actix_rt::System::new().block_on(run::run(options));
     ExitCode::from(code)
 }

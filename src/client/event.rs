@@ -3,6 +3,7 @@
 //! The text console words events (`texts`), `--json` writes them as they are: the names of events
 //! and fields are stable, scripts rely on them. No field holds a secret.
 
+use super::control::dial::Trust;
 use super::voice::{Direction, VoicePath, VoiceStats};
 use crate::net::ids::MemberId;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason, MemberInfo, Standing};
@@ -30,6 +31,22 @@ pub enum Event {
     Connected {
         /// The address that answered.
         server: SocketAddr,
+        /// Why the server is believed.
+        trust: TrustKind,
+    },
+    /// A server that was never seen before: its key is remembered from now on.
+    NewServer {
+        /// As the user wrote it, with its port.
+        server: String,
+        /// The fingerprint of its key.
+        fingerprint: String,
+    },
+    /// An authority vouches for a server that was known by its key before.
+    NewCertificate {
+        /// As the user wrote it, with its port.
+        server: String,
+        /// The fingerprint that it was known by.
+        before: String,
     },
     /// The server knows us.
     Welcome {
@@ -478,6 +495,48 @@ pub enum LocalError {
     Kicked,
     /// We were banned while we were here; args: `server`, `by`, `why`, `until_ms` where there are any.
     Banned,
+    /// The server has another key than it had; args: `server`, `old`, `new`, `file`, `line`.
+    KeyChanged,
+    /// The server has not the key that was named; args: `server`, `expected`, `new`.
+    OtherKey,
+    /// No authority vouches any more for a server that was known by its certificate; args: `server`, `why`,
+    /// `new`, `file`, `line`.
+    CertificateLost,
+    /// The server's certificate is for other hosts; args: `server`, `names`.
+    CertificateForOthers,
+    /// Nobody vouches for a server that must be vouched for; args: `server`, `why`, `new`.
+    NotVouched,
+    /// What is remembered of the server cannot be read; args: `server`, `file`, `line`.
+    KnownServersDamaged,
+    /// What answers does not speak TLS; args: `server`.
+    NoTls,
+    /// The client's own files cannot be used; args: `why`, perhaps `server`.
+    State,
+}
+
+/// Why a server is believed, for scripts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrustKind {
+    /// It is not: nothing is encrypted.
+    Plain,
+    /// Its key is known.
+    Known,
+    /// Its key is remembered from now on.
+    FirstUse,
+    /// An authority vouches for it.
+    Certificate,
+}
+
+impl From<Trust> for TrustKind {
+    fn from(trust: Trust) -> Self {
+        match trust {
+            Trust::Plain => Self::Plain,
+            Trust::Known => Self::Known,
+            Trust::FirstUse(_) => Self::FirstUse,
+            Trust::Certificate | Trust::NewCertificate(_) => Self::Certificate,
+        }
+    }
 }
 
 /// Things worth a line.
@@ -504,6 +563,8 @@ pub enum NoticeCode {
     NothingChanged,
     /// The screen could not keep up and lines were left out.
     LinesSkipped,
+    /// Nothing is encrypted, because the user wants it so.
+    Unencrypted,
 }
 
 /// Why a connection is lost.
@@ -675,6 +736,8 @@ impl Event {
                 | Self::Retrying { .. }
                 | Self::Goodbye { .. }
                 | Self::DeviceDown { .. }
+                | Self::NewServer { .. }
+                | Self::NewCertificate { .. }
                 | Self::Help { .. }
         );
         let line = if worded {

@@ -5,6 +5,7 @@ use super::control::port::Keys;
 use super::texts::arguments;
 use super::voice::{InputChoice, OutputChoice};
 use crate::net::address::{AddressError, HostPort, TCP_PORT};
+use crate::net::fingerprint::Fingerprint;
 use crate::net::invite::{Invite, InviteError, SCHEME};
 use crate::net::limits::INVITE_BYTES_MAX;
 use crate::net::name::{RoomName, UserName};
@@ -55,6 +56,15 @@ pub struct Options {
     /// The server's UDP port [default: what the server says]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub udp_port: Option<u16>,
+    /// The server's key, as its operator sees it: SHA256:...; remembered from now on
+    #[arg(long, value_name = "SHA256:...")]
+    pub fingerprint: Option<Fingerprint>,
+    /// Without any encryption, to a server that has none; only for networks that you trust
+    #[arg(long, conflicts_with = "fingerprint")]
+    pub insecure: bool,
+    /// Where this device's key and the known servers are kept [default: the system's place]
+    #[arg(long, value_name = "DIR", env = "PARLOR_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
     /// Microphone: a device's name, wav:FILE, tone:HZ, silence, or echo (says back what it hears)
     #[arg(long, value_name = "SOURCE", value_parser = input)]
     pub input: Option<InputChoice>,
@@ -145,7 +155,8 @@ impl Options {
             }
             None => self.target(),
         };
-        let fingerprint = invite.as_ref().and_then(|invite| invite.fingerprint);
+        let invited = invite.as_ref().and_then(|invite| invite.fingerprint);
+        let fingerprint = self.fingerprint.or(invited);
         let there = invite.as_ref().and_then(|invite| invite.room.clone());
         let general = || RoomName::parse(ROOM).map_err(|error| error.to_string());
         Ok(Destination {

@@ -9,16 +9,20 @@ use super::console::terminal::TerminalConsole;
 use super::console::{Asker, Wires, echo, tty};
 use super::control::actor::{Ask, ControlActor, Parts};
 use super::control::core::{ControlCore, Settings};
-use super::control::dial::{Dialer, TcpDialer};
+use super::control::dial::{Authorities, ServerDialer, Target, TcpDialer, TlsDialer};
 use super::control::request::Request;
 use super::options::Options;
 use super::ptt::{Mode, Release};
+use super::state::{ClientState, StateError};
 use super::texts;
+use super::trust::Expect;
 use super::voice::{VoiceConfig, VoiceError, VoiceHandle};
 use crate::net::clock;
+use crate::net::device::DeviceKey;
 use crate::net::limits::{BYE_TIMEOUT, CLIENT_EVENTS_MAX, CLIENT_MAILBOX};
 use crate::net::message::MemberState;
 use actix::prelude::*;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -50,15 +54,16 @@ pub async fn run(options: Options) -> u8 {
         Ok(there) => there,
         Err(why) => return refuse(&why, EXIT_USAGE),
     };
+    let (dialer, device) = match dialer(&options, &there.target) {
+        Ok(ready) => ready,
+        Err(error) => return refuse(&texts::state::unusable(&error.to_string()), EXIT_USAGE),
+    };
     let (voice_events_in, voice_events) = mpsc::channel(CLIENT_MAILBOX);
     let voice = match VoiceHandle::start(VoiceConfig { input, output }, voice_events_in) {
         Ok(voice) => voice,
         Err(error @ VoiceError::File { .. }) => return refuse(&error.to_string(), EXIT_USAGE),
         Err(error) => return refuse(&error.to_string(), EXIT_FAILED),
     };
-    let (host, port) = (there.target.host.clone(), there.target.port);
-    let mut dialer = TcpDialer { host, port };
-    dialer.retarget(there.target.clone());
     let settings = Settings {
         server: there.target.label(),
         name,
@@ -66,6 +71,7 @@ pub async fn run(options: Options) -> u8 {
         udp_port: options.udp_port,
         state: MemberState { muted: !options.unmute, deafened: options.deafen },
         agent: concat!("parlor/", env!("CARGO_PKG_VERSION")).to_owned(),
+        device,
         target: there.target,
         keys: there.keys,
         asks: options.asks(),
@@ -103,6 +109,27 @@ pub async fn run(options: Options) -> u8 {
     code
 }
 
+/// What makes the connection, and the key that this device shows on it. Without TLS there is neither
+/// a key to show nor a server to know.
+fn dialer(
+    options: &Options,
+    there: &Target,
+) -> Result<(ServerDialer, Option<DeviceKey>), StateError> {
+    let target = TcpDialer { host: there.host.clone(), port: there.port };
+    if options.insecure {
+        return Ok((ServerDialer::Plain(target), None));
+    }
+    let state = ClientState::open(options.state_dir.clone())?;
+    let device = state.device_key()?;
+    let expect = match (options.fingerprint, there.fingerprint) {
+        (Some(fingerprint), _) => Expect::Key { fingerprint, from_now_on: true },
+        (None, Some(fingerprint)) => Expect::Key { fingerprint, from_now_on: false },
+        (None, None) => Expect::Nothing,
+    };
+    let authorities = Arc::new(Authorities::default());
+    Ok((ServerDialer::Tls(TlsDialer { target, expect, state, authorities }), Some(device)))
+}
+
 fn start_console(options: &Options, keys: Option<Release>, arbiter: &Arbiter, wires: Wires) {
     let mode = if options.unmute { Mode::Open } else { Mode::PushToTalk };
     let app = App::new(keys, mode, options.deafen).asking_passwords(options.asks());
@@ -122,7 +149,7 @@ fn start_console(options: &Options, keys: Option<Release>, arbiter: &Arbiter, wi
 
 /// Waits for the end: of the connection's own accord, by a signal, or by a fault.
 async fn wait(
-    control: &Addr<ControlActor<TcpDialer>>,
+    control: &Addr<ControlActor<ServerDialer>>,
     ended: oneshot::Receiver<u8>,
     mut done: oneshot::Receiver<()>,
 ) -> u8 {
@@ -155,7 +182,7 @@ async fn wait(
     code
 }
 
-fn quit(control: &Addr<ControlActor<TcpDialer>>) {
+fn quit(control: &Addr<ControlActor<ServerDialer>>) {
     // Full: it is busy with what will end anyway, and the bound of the wait ends us.
     let _ = control.try_send(Ask { request: Request::Quit, permit: None });
 }

@@ -24,7 +24,17 @@ type Args = BTreeMap<String, String>;
 pub fn words(event: &Event) -> Vec<String> {
     let line = match event {
         Event::Connecting { server } => format!("* Connecting to {} ...", shown(server)),
-        Event::Connected { server } => format!("* Connected to {server}."),
+        Event::Connected { server, .. } => format!("* Connected to {server}."),
+        Event::NewServer { server, fingerprint } => format!(
+            "* New server {}: fingerprint {fingerprint} - remembered from now on. To be sure that it is the right one, \
+             compare it with what its operator sees.",
+            shown(server)
+        ),
+        Event::NewCertificate { server, before } => format!(
+            "* A certificate authority vouches for {} now. It was known by the key {before} before; \
+             from now on it is known by its certificate.",
+            shown(server)
+        ),
         Event::Welcome { name, .. } => format!("* You are {}.", shown(name)),
         Event::Joined { room, members } => joined(&shown(room), members),
         Event::Left { room, reason: None, .. } => {
@@ -111,6 +121,7 @@ pub fn words(event: &Event) -> Vec<String> {
         }
         Event::Deafened { on: false } => "* You hear the others again.".to_owned(),
         Event::Error { code, args, .. } => format!("! {}", error(*code, args)),
+        Event::Notice { code: code @ NoticeCode::Unencrypted } => format!("! {}", notice(*code)),
         Event::Notice { code } => format!("* {}", notice(*code)),
         Event::Stats(stats) => return stats_lines(stats),
         Event::Lost { why, detail, retry_ms } => format!(
@@ -348,6 +359,10 @@ fn notice(code: NoticeCode) -> &'static str {
         NoticeCode::NotEntered => "No password was given: you stay where you are.",
         NoticeCode::NothingChanged => "No password was given: nothing has changed.",
         NoticeCode::LinesSkipped => "Lines were left out.",
+        NoticeCode::Unencrypted => {
+            "NOT ENCRYPTED (--insecure): whoever is on the way to the server hears and reads everything, and can pretend to \
+             be the server, or you. Only for networks that you trust."
+        }
     }
 }
 
@@ -471,7 +486,79 @@ fn local_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
         LocalError::TakenOver => {
             "This session was taken over from elsewhere; this client ends.".to_owned()
         }
+        LocalError::KeyChanged
+        | LocalError::OtherKey
+        | LocalError::CertificateLost
+        | LocalError::CertificateForOthers
+        | LocalError::NotVouched
+        | LocalError::KnownServersDamaged
+        | LocalError::NoTls => trust_error(code, arg),
+        LocalError::State => format!(
+            "the client's own files cannot be used: {}. Mend that, or choose another place with --state-dir DIR.",
+            arg("why")
+        ),
     }
+}
+
+/// Why a server is not believed. Nothing was sent to it.
+fn trust_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
+    let what = match code {
+        LocalError::KeyChanged => format!(
+            "THE KEY OF {} HAS CHANGED. It was {}, and now it is {}. Either the server was set up anew, or \
+             somebody between you and it pretends to be it. Ask its operator for the fingerprint. If the new one is right, \
+             remove line {} of {}, or start once with --fingerprint {}.",
+            arg("server"),
+            arg("old"),
+            arg("new"),
+            arg("line"),
+            arg("file"),
+            arg("new")
+        ),
+        LocalError::OtherKey => format!(
+            "{} is not the server that was meant: its fingerprint is {}, and it should be {}. Somebody between you and \
+             it may pretend to be it. Ask its operator which is right.",
+            arg("server"),
+            arg("new"),
+            arg("expected")
+        ),
+        LocalError::CertificateLost => format!(
+            "the certificate of {} is no longer good: {}. It was known by its certificate until now; somebody between you \
+             and it may pretend to be it, or its operator must renew the certificate. If he has given it up on purpose and \
+             tells you that the fingerprint {} is right, remove line {} of {}, or start once with --fingerprint {}.",
+            arg("server"),
+            arg("why"),
+            arg("new"),
+            arg("line"),
+            arg("file"),
+            arg("new")
+        ),
+        LocalError::CertificateForOthers => format!(
+            "the certificate of {} is for other hosts ({}). Use the name that it is for, or ask the operator for the \
+             fingerprint and start with --fingerprint.",
+            arg("server"),
+            arg("names")
+        ),
+        LocalError::NotVouched => format!(
+            "nothing says that {} is the server that was meant: {}. Ask its operator for the fingerprint; if it is {}, start \
+             with --fingerprint {}.",
+            arg("server"),
+            arg("why"),
+            arg("new"),
+            arg("new")
+        ),
+        LocalError::KnownServersDamaged => format!(
+            "line {} of {} should say what {} is known by, and cannot be read. Correct or remove it.",
+            arg("line"),
+            arg("file"),
+            arg("server")
+        ),
+        _ => format!(
+            "what answers at {} does not speak TLS. Is the port right? If it is a Parlor server that was started with \
+             --insecure, and you trust the network, start the client with --insecure, too.",
+            arg("server")
+        ),
+    };
+    format!("{what} Nothing was sent to it.")
 }
 
 fn server_error(code: ErrorCode, arg: &dyn Fn(&str) -> String) -> String {
@@ -823,6 +910,33 @@ pub mod requests {
     #[must_use]
     pub fn private(to: &str, what: &str) -> String {
         format!("{} to {}", text(what), shown(to))
+    }
+}
+
+/// Problems with the client's own files.
+pub mod state {
+    /// They cannot be used.
+    #[must_use]
+    pub fn unusable(why: &str) -> String {
+        format!("{why} (--state-dir DIR chooses another place)")
+    }
+
+    /// There is no home directory.
+    pub const NO_HOME: &str = "there is no home directory to keep the client's files in";
+
+    /// The device's key is damaged.
+    #[must_use]
+    pub fn damaged_key(path: &str) -> String {
+        format!(
+            "{path} should hold this device's key and does not. Put the right file back; without it remove the file, and a \
+             new key is made, which servers do not know yet"
+        )
+    }
+
+    /// The file of known servers is no text.
+    #[must_use]
+    pub fn no_text(path: &str) -> String {
+        format!("{path} is no text file; correct or remove it")
     }
 }
 

@@ -27,7 +27,7 @@ impl Fingerprint {
 
     /// A fingerprint of known bytes.
     #[must_use]
-    pub fn new(bytes: [u8; 32]) -> Self {
+    pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

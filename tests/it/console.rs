@@ -1,13 +1,14 @@
 //! The two programs as a user or a script drives them: line mode, JSON events, exit codes, lost connections, a terminal.
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::process::{Running, command};
-use crate::support::tools;
+use crate::support::{state, tools};
 
 /// How long anything may take on a loaded machine.
 const SOON: Duration = Duration::from_secs(30);
@@ -16,22 +17,23 @@ struct Server {
     running: Running,
     tcp: String,
     udp: String,
+    state: PathBuf,
 }
 
 impl Server {
     fn start() -> Self {
-        Self::at("127.0.0.1:0", "127.0.0.1:0")
+        Self::at("127.0.0.1:0", "127.0.0.1:0", state::fresh())
     }
 
-    fn at(tcp: &str, udp: &str) -> Self {
+    fn at(tcp: &str, udp: &str, state: PathBuf) -> Self {
         let mut program = command(env!("CARGO_BIN_EXE_parlor-server"));
-        program.args(["--tcp", tcp, "--udp", udp]);
+        program.args(["--tcp", tcp, "--udp", udp]).env(state::SERVER, &state);
         let mut running = Running::start("parlor-server", program);
         let (tcp, udp) = running.wait_for("start line", SOON, |line| {
             let (tcp, udp) = line.strip_prefix("listening on tcp ")?.split_once(" and udp ")?;
             Some((tcp.to_owned(), udp.to_owned()))
         });
-        Self { running, tcp, udp }
+        Self { running, tcp, udp, state }
     }
 }
 
@@ -109,11 +111,11 @@ fn a_lost_connection_comes_back_to_the_same_room_and_name_with_the_microphone_of
     let server = Server::start();
     let mut anna = json(&server.tcp, "Anna", &["--room", "attic", "--unmute"]);
     event(&mut anna, "joined", &[("room", "attic".into())], 1);
-    let (tcp, udp) = (server.tcp.clone(), server.udp.clone());
+    let (tcp, udp, state) = (server.tcp.clone(), server.udp.clone(), server.state.clone());
     // Dies without a word.
     drop(server);
     event(&mut anna, "lost", &[], 1);
-    let again = Server::at(&tcp, &udp);
+    let again = Server::at(&tcp, &udp, state);
     event(&mut anna, "joined", &[("room", "attic".into())], 2);
     let mut watcher = json(&again.tcp, "watcher", &["--room", "attic"]);
     let joined = event(&mut watcher, "joined", &[], 1);
@@ -192,7 +194,7 @@ fn what_the_user_can_mend_is_one_clear_line_and_exit_code_2() {
 
 #[test]
 fn servers_are_found_by_name_and_by_both_families_of_addresses() {
-    let server = Server::at("[::]:0", "[::]:0");
+    let server = Server::at("[::]:0", "[::]:0", state::fresh());
     let port = server.tcp.rsplit_once(':').unwrap().1;
     for (k, host) in ["localhost", "127.0.0.1", "[::1]"].into_iter().enumerate() {
         let mut anna = json(&format!("{host}:{port}"), &format!("anna {k}"), &[]);
@@ -204,7 +206,7 @@ fn servers_are_found_by_name_and_by_both_families_of_addresses() {
 #[test]
 fn a_server_whose_output_nobody_reads_goes_on() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_parlor-server"));
-    program.args(["--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0"]);
+    program.args(["--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--ephemeral"]);
     let mut child = program.stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -274,8 +276,10 @@ fn typing_in_a_terminal_is_never_torn_and_the_key_talks() {
     let parlor = env!("CARGO_BIN_EXE_parlor");
     let udp_port = server.udp.rsplit_once(':').unwrap().1;
     let terminal = Terminal::open(&format!(
-        "'{parlor}' --name anna --server {} --udp-port {udp_port} --input tone:440 --output null",
-        server.tcp
+        "'{parlor}' --name anna --server {} --udp-port {udp_port} --input tone:440 --output null \
+         --state-dir '{}'",
+        server.tcp,
+        state::fresh().display()
     ));
     event(&mut bert, "member_joined", &[("name", "anna".into())], 1);
     terminal.press(&["-l", "half a sen"]);

@@ -18,6 +18,9 @@ mod original_faults;
 #[cfg(feature = "server")]
 mod rooms;
 #[cfg(test)]
+#[cfg(all(feature = "server", feature = "client", unix))]
+mod security_tls;
+#[cfg(test)]
 #[cfg(all(feature = "server", feature = "client", target_os = "linux"))]
 mod sound_card;
 #[cfg(test)]

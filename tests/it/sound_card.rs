@@ -154,6 +154,9 @@ impl Server {
         program
             .args(["--name", name, "--room", "general", "--json", "--server", &self.tcp])
             .args(["--udp-port", &self.udp_port])
+            // On the command line, where the mark can be seen: the memory and environment of the
+            // programs cannot be read from outside.
+            .args(["--state-dir", &format!("{}/state-of-{name}", card.mark())])
             .args(more);
         isolate(&mut program, &card.mark());
         card.plug_in(side, &mut program);

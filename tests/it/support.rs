@@ -14,4 +14,6 @@ pub mod relay;
 #[cfg(all(feature = "server", feature = "client", target_os = "linux"))]
 pub mod sound;
 #[cfg(all(feature = "server", feature = "client", unix))]
+pub mod state;
+#[cfg(all(feature = "server", feature = "client", unix))]
 pub mod tools;

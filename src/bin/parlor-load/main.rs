@@ -4,12 +4,15 @@
 //! forwarded packets per second, server CPU per million of them, loss, latency and memory. It sends to
 //! that server only, and stops by itself.
 
+mod connect;
+mod handshakes;
 mod members;
 mod process;
 mod run;
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use connect::Connector;
 use parlor::net::address::{HostPort, TCP_PORT};
 use process::ServerProcess;
 use run::Figures;
@@ -52,8 +55,11 @@ pub struct Args {
     /// Idle sessions to connect first, for the memory that each takes
     #[arg(long, default_value_t = 0, value_name = "N")]
     idle: u16,
-    /// Without encryption: the server that is started runs with --insecure
-    #[arg(long, conflicts_with = "server")]
+    /// Measure N connections with TLS handshake and Hello instead, and nothing of voice
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    handshakes: Option<u32>,
+    /// Without encryption; a server that is named must be without it, too
+    #[arg(long)]
     insecure: bool,
     /// Print one JSON object
     #[arg(long)]
@@ -84,7 +90,13 @@ fn main() -> anyhow::Result<()> {
         bail!("{tcp} is another machine; parlor-load loads servers on this machine only");
     }
     let pid = args.pid.or(own.as_ref().map(ServerProcess::pid));
-    let figures = run::run(&args, &runtime, tcp, pid)?;
+    let connector = Connector::new(tcp, args.insecure)?;
+    if let Some(count) = args.handshakes {
+        let measured = runtime.block_on(handshakes::measure(&connector, count, pid))?;
+        println!("{}", measured.shown(args.json)?);
+        return Ok(());
+    }
+    let figures = run::run(&args, &runtime, &connector, pid)?;
     print(&args, &figures)
 }
 

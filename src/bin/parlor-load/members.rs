@@ -4,6 +4,7 @@
 //! is billed for, the same whatever the number of members. Whose a datagram is, only its keys can
 //! tell: control packets name their receiver, and copies of voice come in the order of the room.
 
+use crate::connect::{Connector, Stream};
 use anyhow::{Context, bail};
 use parlor::net::frame;
 use parlor::net::ids::{PacketIndex, Ssrc};
@@ -18,9 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::{AsyncWriteExt, ReadHalf};
 use tokio::sync::watch;
 use tokio_util::codec::FramedRead;
 
@@ -94,24 +93,14 @@ impl Members {
     /// Connects one more session, into a room if one is named, and keeps it alive in the background.
     pub async fn connect(
         &mut self,
-        tcp: SocketAddr,
+        connector: &Connector,
         name: &str,
         room: Option<&str>,
     ) -> anyhow::Result<u16> {
-        let mut stream = TcpStream::connect(tcp).await.context("cannot connect")?;
-        stream.set_nodelay(true)?;
-        let hello = Hello {
-            agent: concat!("parlor-load/", env!("CARGO_PKG_VERSION")).to_owned(),
-            ..Hello::new(name)
-        };
-        let mut bytes =
-            frame::encode(&Envelope::event(ClientMessage::Hello(Box::new(hello))))?.to_vec();
-        if let Some(room) = room {
-            let join = ClientMessage::join(room);
-            bytes.extend(frame::encode(&Envelope::event(join))?);
-        }
-        stream.write_all(&bytes).await?;
-        let (read, mut write) = stream.into_split();
+        let stream = connector.connect().await?;
+        let (read, mut write) = tokio::io::split(stream);
+        write.write_all(&greet(name, room)?).await?;
+        write.flush().await?;
         let mut frames = FramedRead::with_capacity(read, frame::codec(), 1024);
         let ServerMessage::Welcome(welcome) = read_message(&mut frames).await? else {
             bail!("the server refused a session");
@@ -132,7 +121,15 @@ impl Members {
             loop {
                 tokio::select! {
                     _ = stop.changed() => return,
-                    _ = interval.tick() => if write.write_all(&ping).await.is_err() { return },
+                    _ = interval.tick() => {
+                        let written = async {
+                            write.write_all(&ping).await?;
+                            write.flush().await
+                        };
+                        if written.await.is_err() {
+                            return;
+                        }
+                    }
                     frame = frame::next(&mut frames) => if !matches!(frame, Some(Ok(_))) { return },
                 }
             }
@@ -328,8 +325,23 @@ fn open_copy(
     None
 }
 
-async fn read_message(
-    frames: &mut FramedRead<OwnedReadHalf, tokio_util::codec::LengthDelimitedCodec>,
+/// The first words of a session, and of its way into a room if one is named.
+pub fn greet(name: &str, room: Option<&str>) -> anyhow::Result<Vec<u8>> {
+    let hello = Hello {
+        agent: concat!("parlor-load/", env!("CARGO_PKG_VERSION")).to_owned(),
+        ..Hello::new(name)
+    };
+    let mut bytes =
+        frame::encode(&Envelope::event(ClientMessage::Hello(Box::new(hello))))?.to_vec();
+    if let Some(room) = room {
+        bytes.extend(frame::encode(&Envelope::event(ClientMessage::join(room)))?);
+    }
+    Ok(bytes)
+}
+
+/// The next message of a connection.
+pub async fn read_message(
+    frames: &mut FramedRead<ReadHalf<Stream>, tokio_util::codec::LengthDelimitedCodec>,
 ) -> anyhow::Result<ServerMessage> {
     let frame = frame::next(frames).await.context("the server closed the connection")??;
     Ok(frame::decode::<Envelope<ServerMessage>>(&frame)?.body)

@@ -23,7 +23,7 @@ impl ServerProcess {
         let mut child = Command::new(&beside)
             .args(["--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--forwarders"])
             .arg(forwarders.to_string())
-            .args(insecure.then_some("--insecure"))
+            .arg(if insecure { "--insecure" } else { "--ephemeral" })
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,6 +1,7 @@
 //! The measurement: connect, let speakers speak in turn, count what arrives and what it costs.
 
 use crate::Args;
+use crate::connect::Connector;
 use crate::members::Members;
 use crate::process::{cpu_seconds, resident_kib};
 use parlor::net::clock;
@@ -42,7 +43,7 @@ impl Figures {
         json!({
             "members": args.members, "speakers": args.speakers, "rooms": args.rooms,
             "payload": args.payload, "pps": args.pps, "seconds": args.seconds,
-            "repeat": args.repeat, "protection": self.protection,
+            "repeat": args.repeat, "protection": self.protection, "tls": !args.insecure,
             "forwarded_per_s": self.forwarded_per_s,
             "loss": self.loss,
             "cpu_s_per_million": self.cpu_s_per_million,
@@ -67,16 +68,17 @@ struct Round {
 pub fn run(
     args: &Args,
     runtime: &Runtime,
-    tcp: SocketAddr,
+    connector: &Connector,
     pid: Option<u32>,
 ) -> anyhow::Result<Figures> {
+    let tcp = connector.server;
     let mut members = Members::new(tcp)?;
     let mut idle_session_kib = None;
     if args.idle > 0 {
         let before = pid.and_then(resident_kib);
         runtime.block_on(async {
             for k in 0..args.idle {
-                members.connect(tcp, &format!("idle {k}"), None).await?;
+                members.connect(connector, &format!("idle {k}"), None).await?;
             }
             anyhow::Ok(())
         })?;
@@ -91,7 +93,7 @@ pub fn run(
         for room in 0..args.rooms {
             for k in 0..args.members {
                 let (name, room) = (format!("load {room} {k}"), format!("room {room}"));
-                port = members.connect(tcp, &name, Some(&room)).await?;
+                port = members.connect(connector, &name, Some(&room)).await?;
             }
         }
         anyhow::Ok(())

@@ -13,6 +13,7 @@ use super::roster::Roster;
 use crate::client::event::{ErrorKind, Event, LocalError, LossCause, NoticeCode, SessionNumber};
 use crate::client::texts;
 use crate::client::voice::VoiceSession;
+use crate::net::device::{ChannelBinding, DeviceProof};
 use crate::net::limits::{
     ANSWER_TIMEOUT, CONTROL_SILENCE_MAX, PING_INTERVAL, REQUEST_QUEUE_MAX, REQUESTS_OPEN_MAX,
 };
@@ -56,6 +57,8 @@ pub struct ControlCore {
     /// Why the server at the other end is believed.
     trust: Trust,
     door: Door,
+    /// That this device is there, for the present connection.
+    proof: Option<DeviceProof>,
     session: SessionNumber,
     resume: Option<ResumeSecret>,
     state: MemberState,
@@ -109,6 +112,7 @@ impl ControlCore {
             peer: None,
             trust: Trust::Plain,
             door: Door::new(std::mem::take(&mut settings.keys)),
+            proof: None,
             session: SessionNumber(0),
             resume: None,
             state: settings.state,
@@ -154,7 +158,9 @@ impl ControlCore {
                     self.voice(VoiceCommand::Deafened(self.state.deafened));
                     self.dial();
                 }
-                Input::Connected { server, trust, .. } => self.connected(server, trust, now),
+                Input::Connected { server, binding, trust } => {
+                    self.connected(server, binding.as_ref(), trust, now);
+                }
                 Input::NotConnected(DialError::Unreachable(why)) => {
                     self.lost(LossCause::Unreachable, why, now);
                 }
@@ -181,7 +187,13 @@ impl ControlCore {
         self.act(Action::Dial);
     }
 
-    fn connected(&mut self, peer: SocketAddr, trust: Trust, now: Instant) {
+    fn connected(
+        &mut self,
+        peer: SocketAddr,
+        binding: Option<&ChannelBinding>,
+        trust: Trust,
+        now: Instant,
+    ) {
         if self.link != Link::Dialing {
             return;
         }
@@ -189,8 +201,29 @@ impl ControlCore {
         (self.peer, self.trust, self.heard_at, self.pinged_at) = (Some(peer), trust, now, now);
         self.goodbye = None;
         self.state_untold = false;
-        self.tell(Event::Connected { server: peer });
+        self.tell(Event::Connected { server: peer, trust: trust.into() });
+        self.tell_trust(trust);
+        // The proof is good on this connection only: whoever is shown it cannot pass it on.
+        let device = self.settings.device.as_ref().zip(binding);
+        self.proof = device.map(|(key, binding)| key.prove(binding));
         self.knock(now);
+    }
+
+    /// What the user should know of the server's identity.
+    fn tell_trust(&mut self, trust: Trust) {
+        let server = self.settings.server.clone();
+        match trust {
+            Trust::Plain if self.session.0 == 0 => {
+                self.tell(Event::Notice { code: NoticeCode::Unencrypted });
+            }
+            Trust::FirstUse(fingerprint) => {
+                self.tell(Event::NewServer { server, fingerprint: fingerprint.to_string() });
+            }
+            Trust::NewCertificate(before) => {
+                self.tell(Event::NewCertificate { server, before: before.to_string() });
+            }
+            Trust::Plain | Trust::Known | Trust::Certificate => {}
+        }
     }
 
     fn welcome(&mut self, welcome: Welcome, now: Instant) {

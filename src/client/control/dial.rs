@@ -1,4 +1,5 @@
-//! Making the connection: names resolved, every address tried, IPv6 and IPv4.
+//! Making the connection: names resolved, every address tried, IPv6 and IPv4; then TLS, unless it
+//! is to be plain.
 
 use crate::client::event::LocalError;
 use crate::net::address::HostPort;
@@ -14,6 +15,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
+
+pub use tls::{Authorities, TlsDialer};
 
 /// Head start of one address before the next is tried beside it (RFC 8305, section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -73,6 +78,8 @@ pub enum Trust {
     FirstUse(Fingerprint),
     /// A certificate authority vouches for its name.
     Certificate,
+    /// The same, for the first time: before, it was known by this key.
+    NewCertificate(Fingerprint),
 }
 
 /// Why there is no connection.
@@ -112,13 +119,7 @@ impl Dialer for TcpDialer {
     fn dial(&self) -> impl Future<Output = Result<Dialed<TcpStream>, DialError>> + 'static {
         let (host, port) = (self.host.clone(), self.port);
         async move {
-            let (stream, address) = match timeout(CONNECT_TIMEOUT, connect(host, port)).await {
-                Ok(result) => result.map_err(DialError::Unreachable)?,
-                Err(_) => {
-                    let why = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
-                    return Err(DialError::Unreachable(why));
-                }
-            };
+            let (stream, address) = connect_in_time(host, port).await?;
             Ok(Dialed { stream, address, binding: None, trust: Trust::Plain })
         }
     }
@@ -126,6 +127,64 @@ impl Dialer for TcpDialer {
     /// A key cannot be asked of a plain connection: [`Trust::Plain`] says so, and no secret is sent.
     fn retarget(&mut self, target: Target) {
         (self.host, self.port) = (target.host, target.port);
+    }
+}
+
+/// Plain or with TLS, as the user wants it. Neither ever takes the place of the other.
+#[derive(Debug, Clone)]
+pub enum ServerDialer {
+    /// Plain TCP.
+    Plain(TcpDialer),
+    /// With TLS.
+    Tls(TlsDialer),
+}
+
+impl ServerDialer {
+    /// The server as people write it.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match self {
+            Self::Plain(dialer) => dialer.label(),
+            Self::Tls(dialer) => dialer.target.label(),
+        }
+    }
+}
+
+impl Dialer for ServerDialer {
+    type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+
+    fn dial(&self) -> impl Future<Output = Result<Dialed<Self::Stream>, DialError>> + 'static {
+        let dialer = self.clone();
+        async move {
+            Ok(match dialer {
+                Self::Plain(dialer) => dialer.dial().await?.map(Either::Left),
+                Self::Tls(dialer) => dialer.dial().await?.map(Either::Right),
+            })
+        }
+    }
+
+    fn retarget(&mut self, target: Target) {
+        match self {
+            Self::Plain(dialer) => dialer.retarget(target),
+            Self::Tls(dialer) => dialer.retarget(target),
+        }
+    }
+}
+
+impl<S> Dialed<S> {
+    fn map<T>(self, wrap: impl FnOnce(S) -> T) -> Dialed<T> {
+        let Self { stream, address, binding, trust } = self;
+        Dialed { stream: wrap(stream), address, binding, trust }
+    }
+}
+
+async fn connect_in_time(host: String, port: u16) -> Result<(TcpStream, SocketAddr), DialError> {
+    match timeout(CONNECT_TIMEOUT, connect(host, port)).await {
+        Ok(result) => result.map_err(DialError::Unreachable),
+        Err(_) => {
+            let why = format!("no answer within {} s", CONNECT_TIMEOUT.as_secs());
+            Err(DialError::Unreachable(why))
+        }
     }
 }
 
@@ -201,6 +260,8 @@ pub fn plain(error: &io::Error) -> String {
         }
     }
 }
+
+mod tls;
 
 #[cfg(test)]
 mod tests {

@@ -206,3 +206,37 @@ async fn write_all<S: AsyncWrite>(
     let _ = timeout(BYE_TIMEOUT, write.shutdown()).await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::tls;
+    use crate::net::tls::test_support::{Anyone, self_signed, server};
+    use std::sync::Arc;
+    use tokio::io::AsyncReadExt;
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_client_says_does_not_wait_in_a_buffer_of_tls() {
+        // The line holds less than the frame: most of it cannot be written at once.
+        let (near, far) = tokio::io::duplex(64);
+        let config = Arc::new(tls::client_config(Arc::new(Anyone)).unwrap());
+        let name = rustls::pki_types::ServerName::try_from("any").unwrap();
+        let (near, far) = tokio::join!(
+            TlsConnector::from(config).connect(name, near),
+            TlsAcceptor::from(server(&self_signed("any"))).accept(far)
+        );
+        let (_read, write) = tokio::io::split(near.unwrap());
+        let (frames, queued_frames) = mpsc::channel(1);
+        frames.try_send(Bytes::from_static(&[7; 4000])).unwrap();
+        let mut heard = vec![0; 4000];
+        let mut far = far.unwrap();
+        tokio::select! {
+            ended = write_all(write, queued_frames, VoiceLane::default()) => panic!("{ended:?}"),
+            read = timeout(BYE_TIMEOUT, far.read_exact(&mut heard)) => {
+                read.expect("it comes").unwrap();
+            }
+        }
+        assert_eq!(heard, [7; 4000]);
+    }
+}

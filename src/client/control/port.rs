@@ -4,7 +4,7 @@ use super::dial::{DialError, Target, Trust};
 use super::request::Request;
 use crate::client::event::{Event, LossCause};
 use crate::client::voice::{VoiceEvent, VoiceSession, VoiceStats};
-use crate::net::device::ChannelBinding;
+use crate::net::device::{ChannelBinding, DeviceKey};
 use crate::net::ids::MemberId;
 use crate::net::invite::Invite;
 use crate::net::message::{ClientMessage, Envelope, MemberInfo, MemberState, ServerMessage};
@@ -27,6 +27,8 @@ pub struct Settings {
     pub state: MemberState,
     /// Client program and version.
     pub agent: String,
+    /// The device's own key; shown inside TLS only.
+    pub device: Option<DeviceKey>,
     /// The first server, to come back to.
     pub target: Target,
     /// What opens the first server and what is in it.

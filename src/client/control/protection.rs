@@ -14,9 +14,7 @@ use crate::net::message::Protection;
 pub fn accept(trust: Trust, protection: Protection) -> Result<(), LocalError> {
     match (protection, trust) {
         (Protection::AeadAes128Gcm, _) | (Protection::Plain, Trust::Plain) => Ok(()),
-        (Protection::Plain, Trust::Known | Trust::FirstUse(_) | Trust::Certificate) => {
-            Err(LocalError::VoiceUnprotected)
-        }
+        (Protection::Plain, _) => Err(LocalError::VoiceUnprotected),
         (Protection::Unknown, _) => Err(LocalError::Protection),
     }
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use parlor::net::clock;
 
+use super::state;
+
 /// What stands before every program: more of the processor where the user may have it (a loaded
 /// machine must not pass for bad sound), and an end with the test even if that is killed.
 static PREFIX: LazyLock<Vec<String>> = LazyLock::new(|| {
@@ -22,11 +24,11 @@ static PREFIX: LazyLock<Vec<String>> = LazyLock::new(|| {
     candidates.into_iter().filter(|line| works(line)).flatten().collect()
 });
 
-/// A command that runs `program` under the common prefix.
+/// A command that runs `program` under the common prefix, with state directories of its own.
 pub fn command(program: &str) -> Command {
     let mut line = PREFIX.iter().map(String::as_str).chain([program]);
     let mut command = Command::new(line.next().unwrap());
-    command.args(line);
+    command.args(line).env(state::CLIENT, state::fresh()).env(state::SERVER, state::fresh());
     command
 }
 
@@ -91,6 +93,11 @@ impl Running {
         if !matches!(written, Some(Ok(()))) {
             self.fail(&format!("takes no input: {line}"));
         }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Asks it to stop, as a service manager does.

@@ -52,17 +52,26 @@ impl House {
 
     /// A caller at the door: his end of the line.
     fn call(&self) -> DuplexStream {
-        let (near, far) = tokio::io::duplex(64 * 1024);
+        self.call_over(64 * 1024)
+    }
+
+    /// The same over a line that holds so many bytes.
+    fn call_over(&self, bytes: usize) -> DuplexStream {
+        let (near, far) = tokio::io::duplex(bytes);
         let (reception, security) = (Rc::clone(&self.reception), self.security.clone());
         actix_rt::spawn(open(reception, security, far, Caller::default()));
         near
     }
 
     async fn call_with_tls(&self) -> client::TlsStream<DuplexStream> {
-        let config = Arc::new(tls::client_config(Arc::new(Anyone)).unwrap());
-        let name = ServerName::try_from("any").unwrap();
-        TlsConnector::from(config).connect(name, self.call()).await.unwrap()
+        secure(self.call()).await
     }
+}
+
+async fn secure(stream: DuplexStream) -> client::TlsStream<DuplexStream> {
+    let config = Arc::new(tls::client_config(Arc::new(Anyone)).unwrap());
+    let name = ServerName::try_from("any").unwrap();
+    TlsConnector::from(config).connect(name, stream).await.unwrap()
 }
 
 fn hello(name: &str) -> Vec<u8> {
@@ -100,6 +109,20 @@ async fn a_greeting_inside_tls_is_let_in() {
     let frame = frame::next(&mut frames).await.unwrap().unwrap();
     let answer: Envelope<ServerMessage> = frame::decode(&frame).unwrap();
     assert!(matches!(answer, Envelope { re: Some(7), body: ServerMessage::Welcome(_) }));
+}
+
+#[actix::test]
+async fn what_the_server_says_does_not_wait_in_a_buffer_of_tls() {
+    tokio::time::pause();
+    let house = House::new();
+    // The line holds less than the welcome: most of it cannot be written at once.
+    let mut stream = secure(house.call_over(64)).await;
+    let begun = Instant::now();
+    stream.write_all(&hello("anna")).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut frames = FramedRead::new(stream, frame::codec());
+    assert!(frame::next(&mut frames).await.unwrap().is_ok());
+    assert_eq!(begun.elapsed(), Duration::ZERO);
 }
 
 #[actix::test]

@@ -80,6 +80,7 @@ impl Bench {
             udp_port: None,
             state: MemberState { muted: true, deafened: false },
             agent: "test".to_owned(),
+            device: None,
             target: Target { host: "memory".to_owned(), port: 1, fingerprint: None },
             keys: Keys::default(),
             asks,

@@ -119,7 +119,9 @@ impl ControlCore {
         if let Some(invite) = &self.door.keys.invite {
             let why = match (self.trust, invite.fingerprint) {
                 (Trust::Plain, _) => Some(LocalError::SecretNeedsTls),
-                (Trust::Certificate, _) | (Trust::Known, Some(_)) => None,
+                (Trust::Certificate | Trust::NewCertificate(_), _) | (Trust::Known, Some(_)) => {
+                    None
+                }
                 (Trust::FirstUse(seen), Some(meant)) if seen == meant => None,
                 _ => Some(LocalError::InviteUnproven),
             };
@@ -140,6 +142,7 @@ impl ControlCore {
             invite: self.door.keys.invite.as_ref().map(|invite| invite.token.clone()),
             server_password,
             password,
+            device: self.proof,
             ..Hello::new(self.settings.name.as_str())
         };
         self.ask(ClientMessage::Hello(Box::new(hello)), Asked::Hello, now);

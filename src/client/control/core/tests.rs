@@ -7,6 +7,8 @@ use crate::client::texts;
 use crate::client::voice::{Direction, VoiceEvent, VoicePath};
 use crate::net::clock;
 use crate::net::codec::Codec;
+use crate::net::device::DeviceKey;
+use crate::net::fingerprint::Fingerprint;
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::message::{
     Hello, LeaveReason, MemberInfo, PROTOCOL_VERSION, Protection, RoomInfo, ServerMessage,
@@ -25,6 +27,7 @@ fn settings() -> Settings {
         udp_port: None,
         state: MemberState { muted: true, deafened: false },
         agent: "test".to_owned(),
+        device: None,
         target: Target { host: "example.org".to_owned(), port: 8888, fingerprint: None },
         keys: Keys::default(),
         asks: false,
@@ -729,4 +732,82 @@ fn nothing_a_server_says_out_of_turn_matters() {
     let room = RoomName::parse("general").unwrap();
     bench.event(ServerMessage::Users { room, members: vec![], total: 0, more: false });
     assert_eq!(bench.actions.len(), count, "{:?}", &bench.actions[count..]);
+}
+
+// ---- the server's identity ----------------------------------------------------------------
+
+fn hello_of(bench: &Bench) -> &Hello {
+    let mut hellos = bench.sent().into_iter().filter_map(|message| match &message.body {
+        ClientMessage::Hello(hello) => Some(&**hello),
+        _ => None,
+    });
+    hellos.next_back().unwrap()
+}
+
+fn meet(trust: Trust, binding: Option<ChannelBinding>) -> Bench {
+    let device = Some(DeviceKey::from_seed(&Secret::new([9; 32])).unwrap());
+    let mut bench = Bench::new(Settings { device, ..settings() });
+    bench.give(Input::Connected { server: "10.0.0.9:8888".parse().unwrap(), binding, trust });
+    bench
+}
+
+fn told(bench: &Bench) -> Vec<&Event> {
+    let told = bench.actions.iter().filter_map(|action| match action {
+        Action::Tell(event) => Some(event),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn the_device_proves_itself_for_each_connection_anew_and_inside_tls_only() {
+    let mut bench = meet(Trust::Known, Some(Secret::new([1; 32])));
+    let id = DeviceKey::from_seed(&Secret::new([9; 32])).unwrap().id();
+    let first = hello_of(&bench).device.unwrap();
+    assert_eq!(first.verify(&Secret::new([1; 32])), Some(id));
+    bench.answer(welcome("Ann", false));
+    bench.lose();
+    bench.pass(20_000);
+    let (server, trust) = ("10.0.0.9:8888".parse().unwrap(), Trust::Known);
+    bench.give(Input::Connected { server, binding: Some(Secret::new([2; 32])), trust });
+    let second = hello_of(&bench).device.unwrap();
+    assert_eq!(second.verify(&Secret::new([2; 32])), Some(id));
+    assert_eq!(second.verify(&Secret::new([1; 32])), None);
+    assert_eq!(hello_of(&meet(Trust::Plain, None)).device, None);
+}
+
+#[test]
+fn a_new_server_a_new_certificate_and_no_encryption_are_told() {
+    let print = Fingerprint::new([4; 32]);
+    let server = settings().server;
+    let bench = meet(Trust::FirstUse(print), None);
+    let fingerprint = print.to_string();
+    let expected = Event::NewServer { server: server.clone(), fingerprint: fingerprint.clone() };
+    assert!(told(&bench).contains(&&expected));
+    let line = texts::words(&expected).concat();
+    assert!(line.contains(&server) && line.contains(&fingerprint), "{line}");
+    let bench = meet(Trust::NewCertificate(print), None);
+    assert!(told(&bench).contains(&&Event::NewCertificate { server, before: fingerprint }));
+    let unencrypted = Event::Notice { code: NoticeCode::Unencrypted };
+    assert!(told(&meet(Trust::Plain, None)).contains(&&unencrypted));
+    for trust in [Trust::Known, Trust::Certificate, Trust::FirstUse(print)] {
+        assert!(!told(&meet(trust, None)).contains(&&unencrypted));
+    }
+}
+
+#[test]
+fn a_server_that_is_not_believed_ends_the_client_also_when_it_comes_back() {
+    let mut bench = Bench::in_room();
+    bench.lose();
+    bench.pass(20_000);
+    bench.actions.clear();
+    let args = BTreeMap::from([("server".to_owned(), "example.org:8888".to_owned())]);
+    let code = LocalError::KeyChanged;
+    bench.give(Input::NotConnected(DialError::Untrusted { code, args: args.clone() }));
+    assert!(bench.actions.contains(&Action::End(1)));
+    let error = Event::Error { code: ErrorKind::Local(code), args, fatal: true };
+    assert!(told(&bench).contains(&&error));
+    bench.actions.clear();
+    bench.pass(60_000);
+    assert_eq!(bench.actions, []);
 }
