@@ -432,11 +432,11 @@ fn local_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
             )
         }
         LocalError::SecretNeedsTls => format!(
-            "The connection to {} is not encrypted, so the invite or password was not sent: anyone on the way              could read it. Connect without --insecure, or to the port that speaks TLS.",
+            "The connection to {} is not encrypted, so the invite or password was not sent: anyone on the way could read it. Connect without --insecure, or to the port that speaks TLS.",
             arg("server")
         ),
         LocalError::InviteUnproven => format!(
-            "The invite says nothing of the key of {}, and no certificate authority vouches for it, so the invite              was not sent: whoever answers there could be anyone. Ask for an invite that is complete.",
+            "The invite says nothing of the key of {}, and no certificate authority vouches for it, so the invite was not sent: whoever answers there could be anyone. Ask for an invite that is complete.",
             arg("server")
         ),
         LocalError::Kicked => format!(
@@ -628,7 +628,7 @@ fn server_error(code: ErrorCode, arg: &dyn Fn(&str) -> String) -> String {
             "That is not the server's password. Check it, or ask for an invite.".to_owned()
         }
         ErrorCode::NameRegistered => format!(
-            "The name '{}' is registered, and this device is not known as its owner's. If it is yours, its password is              needed; otherwise choose another (at the start --name NAME). {}",
+            "The name '{}' is registered, and this device is not known as its owner's. If it is yours, its password is needed; otherwise choose another (at the start --name NAME). {}",
             arg("name"),
             password_flags("name")
         ),
@@ -653,11 +653,11 @@ fn server_error(code: ErrorCode, arg: &dyn Fn(&str) -> String) -> String {
             "The invite has expired. Ask whoever gave it to you for another.".to_owned()
         }
         ErrorCode::DeviceNeeded => {
-            "The server must know the device by its key, and it has shown none. The connection must be              encrypted (no --insecure), and the client not older than the server."
+            "The server must know the device by its key, and it has shown none. The connection must be encrypted (no --insecure), and the client not older than the server."
                 .to_owned()
         }
         ErrorCode::BadDevice => {
-            "This device's key does not fit this connection: something on the way may be listening in. Try              again from another network; if it stays so, tell the operator."
+            "This device's key does not fit this connection: something on the way may be listening in. Try again from another network; if it stays so, tell the operator."
                 .to_owned()
         }
         ErrorCode::TooManyAttempts => {
@@ -696,7 +696,7 @@ fn server_error(code: ErrorCode, arg: &dyn Fn(&str) -> String) -> String {
             arg("name")
         ),
         ErrorCode::NotKept => {
-            "The server cannot keep that: it runs without a store (--ephemeral), or its disk refuses.              Its operator can change that."
+            "The server cannot keep that: it runs without a store (--ephemeral), or its disk refuses. Its operator can change that."
                 .to_owned()
         }
         ErrorCode::TooMany => format!(

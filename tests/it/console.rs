@@ -302,3 +302,48 @@ fn typing_in_a_terminal_is_never_torn_and_the_key_talks() {
     terminal.press(&["Enter"]);
     event(&mut bert, "member_left", &[("name", "anna".into()), ("reason", "quit".into())], 1);
 }
+
+#[test]
+fn a_password_is_seen_in_no_terminal_and_the_echo_comes_back() {
+    let absent: Vec<&str> = ["tmux"].into_iter().filter(|p| tools::find(p).is_none()).collect();
+    let test = "a_password_is_seen_in_no_terminal_and_the_echo_comes_back";
+    if tools::skips(test, &absent, "PARLOR_TEST_REQUIRE_TMUX") {
+        return;
+    }
+    let server = Server::start();
+    let parlor = env!("CARGO_BIN_EXE_parlor");
+    for mode in ["", "--plain"] {
+        let terminal = Terminal::open(&format!(
+            "sh -c \"'{parlor}' {mode} --name anna --server {} --input silence --output null; \
+             stty -a; exec sleep 600\"",
+            server.tcp
+        ));
+        let enter = |text: &str| {
+            terminal.press(&["-l", text]);
+            terminal.press(&["Enter"]);
+        };
+        terminal.shows("the room", |screen| screen.contains("You are in general"));
+        enter("/register");
+        terminal.shows("the question", |screen| screen.contains("Choose a password"));
+        enter("hunter2");
+        terminal.shows("the second question", |screen| screen.contains("once more"));
+        enter("hunter3");
+        let screen = terminal.shows("the mistake", |screen| screen.contains("passwords differ"));
+        assert!(!screen.contains("hunter"), "{mode}:\n{screen}");
+        // The line is shown again, and the password stands in no history.
+        terminal.press(&["Up"]);
+        terminal.press(&["-l", "half a sen"]);
+        let screen = terminal.shows("what is typed", |screen| screen.contains("half a sen"));
+        assert!(!screen.contains("hunter"), "{mode}:\n{screen}");
+        terminal.press(&["C-u"]);
+        // Ended in the middle of a question, the client leaves the terminal as it was.
+        enter("/register");
+        let asks_again = |screen: &str| screen.matches("Choose a password").count() == 2;
+        terminal.shows("the question again", asks_again);
+        terminal.press(&["-l", "hunter2"]);
+        terminal.press(&["C-c"]);
+        let screen = terminal.shows("the modes", |screen| screen.contains("icanon"));
+        assert!(screen.contains(" echo ") && !screen.contains(" -echo "), "{mode}:\n{screen}");
+        assert!(!screen.contains("hunter"), "{mode}:\n{screen}");
+    }
+}

@@ -1,9 +1,12 @@
 //! The app, driven by hand: keys, lines and events in, requests and events out.
 
 use super::*;
-use crate::client::event::{ErrorKind, LocalError, LossCause};
+use crate::client::event::{ErrorKind, LocalError, LossCause, Turn};
 use crate::net::clock;
+use crate::net::message::LeaveReason;
+use crate::net::moderation::{Moderation, Role};
 use crate::net::name::UserName;
+use crate::net::secret::Password;
 use std::time::Duration;
 
 struct Bench {
@@ -67,6 +70,15 @@ impl Bench {
 
     fn type_text(&mut self, text: &str) {
         text.chars().for_each(|c| self.press(KeyCode::Char(c)));
+    }
+
+    fn asking(mut self) -> Self {
+        self.app = self.app.asking_passwords(true);
+        self
+    }
+
+    fn wanted(&mut self, lock: LockKind, of: &str) {
+        self.event(Event::PasswordWanted { lock, of: of.to_owned(), turn: Turn::First });
     }
 
     fn asked(&mut self) -> Vec<Request> {
@@ -231,4 +243,133 @@ fn speakers_come_and_go_with_their_events() {
     assert_eq!(bench.app.speakers().count(), 1);
     bench.event(Event::Speaking { id, name, on: false, you });
     assert_eq!(bench.app.speakers().count(), 0);
+}
+
+fn password(text: &str) -> Option<Password> {
+    Password::new(text.to_owned()).ok()
+}
+
+#[test]
+fn a_password_is_typed_hidden_and_stands_in_no_history() {
+    let mut bench = Bench::in_room().asking();
+    bench.type_text("half a line");
+    bench.wanted(LockKind::Server, "example.org");
+    bench.type_text("hunter2x");
+    bench.press(KeyCode::Backspace);
+    assert_eq!(bench.app.editor().text(), "half a line");
+    bench.press(KeyCode::Enter);
+    let answer = Request::Password { lock: Lock::Server, password: password("hunter2") };
+    assert_eq!(bench.asked(), [answer]);
+    bench.ctrl('u');
+    bench.press(KeyCode::Up);
+    assert_eq!(bench.app.editor().text(), "");
+}
+
+#[test]
+fn escape_gives_up_a_password() {
+    let mut bench = Bench::in_room().asking();
+    bench.wanted(LockKind::Room, "attic");
+    bench.type_text("hun");
+    bench.press(KeyCode::Escape);
+    let answer = Request::Password { lock: Lock::Room("attic".into()), password: None };
+    assert_eq!(bench.asked(), [answer]);
+    bench.type_text("x");
+    assert_eq!(bench.app.editor().text(), "x");
+}
+
+#[test]
+fn a_question_for_a_password_closes_the_microphone_and_its_key_types() {
+    let mut bench = Bench::in_room().asking();
+    bench.key(KeyCode::Char('`'), KeyAction::Press);
+    bench.wanted(LockKind::Name, "Ann");
+    bench.key(KeyCode::Char('`'), KeyAction::Release);
+    assert_eq!(bench.transmitted(), [true, false]);
+    bench.press(KeyCode::Char('`'));
+    assert_eq!((bench.transmitted(), bench.app.asking().typed()), (vec![], 1));
+}
+
+#[test]
+fn a_question_outlives_the_connection_so_that_no_password_is_said_aloud() {
+    let mut bench = Bench::in_room().asking();
+    bench.wanted(LockKind::Room, "attic");
+    bench.type_text("hun");
+    bench.lose();
+    bench.welcome(2);
+    bench.join();
+    bench.asked();
+    bench.type_text("ter2");
+    bench.press(KeyCode::Enter);
+    let lock = Lock::Room("attic".into());
+    assert_eq!(bench.asked(), [Request::Password { lock, password: password("hunter2") }]);
+}
+
+#[test]
+fn registering_and_locking_ask_twice_in_both_consoles() {
+    let mut bench = Bench::in_room().asking();
+    bench.give(Input::Line("/register".into()));
+    bench.give(Input::Line("mine".into()));
+    assert_eq!(bench.asked(), []);
+    bench.give(Input::Line("mine".into()));
+    assert_eq!(bench.asked(), [Request::Register(password("mine"))]);
+    bench.type_text("/lock");
+    bench.press(KeyCode::Enter);
+    for _ in 0..2 {
+        bench.type_text("up");
+        bench.press(KeyCode::Enter);
+    }
+    let room = "general".to_owned();
+    let order = Moderation::RoomPassword { room, password: password("up") };
+    assert_eq!(bench.asked(), [Request::Moderate(order)]);
+}
+
+#[test]
+fn where_nobody_can_be_asked_the_connection_has_to_know() {
+    let mut bench = Bench::in_room();
+    bench.give(Input::Line("/register".into()));
+    bench.give(Input::Line("/lock attic".into()));
+    assert_eq!(bench.asked(), [Request::Register(None), Request::LockRoom("attic".into())]);
+}
+
+#[test]
+fn who_is_moved_is_not_heard_in_the_other_room_until_he_wants_to_be() {
+    for open in [false, true] {
+        let mut bench = Bench::in_room();
+        match open {
+            true => bench.give(Input::Line("/unmute".into())),
+            false => bench.key(KeyCode::Char('`'), KeyAction::Press),
+        }
+        let (room, reason) = (RoomName::parse("general").unwrap(), Some(LeaveReason::Moved));
+        bench.event(Event::Left { room, reason, by: None, why: None });
+        bench.join();
+        bench.key(KeyCode::Char('`'), KeyAction::Repeat);
+        assert_eq!(bench.transmitted(), [true, false], "{open}");
+    }
+}
+
+#[test]
+fn going_to_another_server_closes_the_microphone() {
+    let mut bench = Bench::in_room();
+    bench.give(Input::Line("/unmute".into()));
+    bench.event(Event::Connecting { server: "other.org:8888".into() });
+    bench.welcome(2);
+    bench.join();
+    assert_eq!(bench.transmitted(), [true, false]);
+}
+
+#[test]
+fn help_shows_the_commands_of_moderators_to_those_who_are() {
+    let mut bench = Bench::in_room();
+    let topic = |bench: &mut Bench, line: &str| {
+        bench.effects.clear();
+        bench.give(Input::Line(line.into()));
+        match bench.effects[..] {
+            [Effect::Show(Event::Help { topic, .. })] => topic,
+            ref other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(topic(&mut bench, "/help"), HelpTopic::Everyone);
+    assert_eq!(topic(&mut bench, "/help moderation"), HelpTopic::Moderation);
+    let standing = Standing { room_role: Some(Role::Moderator), ..Standing::default() };
+    bench.event(Event::Standing { standing, before: Standing::default(), room: None });
+    assert_eq!(topic(&mut bench, "/help"), HelpTopic::All);
 }

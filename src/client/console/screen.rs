@@ -287,6 +287,30 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_shown_as_dots_and_silence_as_a_mark() {
+        use crate::client::event::{LockKind, Turn};
+        use crate::net::message::Standing;
+        let mut app = app(&[]).asking_passwords(true);
+        let standing = Standing { silenced: true, ..Standing::default() };
+        let event = Event::Standing { standing, before: Standing::default(), room: None };
+        app.handle(Input::Event(event), clock::now());
+        assert_eq!(Prompt::new(&app, 80).text(), "[general] mic off SILENCED ▏");
+        let (lock, of, turn) = (LockKind::Room, "attic".to_owned(), Turn::First);
+        app.handle(Input::Event(Event::PasswordWanted { lock, of, turn }), clock::now());
+        "hunter2".chars().for_each(|c| key(&mut app, c, KeyAction::Press));
+        let prompt = Prompt::new(&app, 80);
+        assert_eq!(prompt.text(), "Password of the room attic: •••••••");
+        assert_eq!(prompt.cursor, 35);
+        for width in 0..60 {
+            let prompt = Prompt::new(&app, width);
+            assert!(
+                prompt.text().width() < width.max(2) && prompt.cursor < width.max(2),
+                "{width}"
+            );
+        }
+    }
+
+    #[test]
     fn no_connection_is_shown() {
         let app = App::new(None, Mode::PushToTalk, true);
         assert_eq!(Prompt::new(&app, 80).text(), "[connecting] mic off deafened ▏");

@@ -3,16 +3,18 @@
 use super::*;
 use crate::client::control::dial::{DialError, Target, Trust};
 use crate::client::control::port::{Keys, Settings};
+use crate::client::control::request::Lock;
 use crate::client::event::ErrorKind;
 use crate::client::voice::{InputChoice, OutputChoice, VoiceConfig};
 use crate::net::ids::{MemberId, Ssrc};
+use crate::net::invite::Invite;
 use crate::net::limits::{CLIENT_EVENTS_MAX, FRAME_BYTES_MAX};
 use crate::net::message::{
     ErrorCode, GoodbyeReason, MemberInfo, MemberState, PROTOCOL_VERSION, Protection, ServerMessage,
     Standing, StreamGrant, Welcome,
 };
 use crate::net::name::{RoomName, UserName};
-use crate::net::secret::Secret;
+use crate::net::secret::{Password, Secret};
 use std::cell::Cell;
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
@@ -21,6 +23,9 @@ use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 struct Memory {
     far: mpsc::UnboundedSender<DuplexStream>,
     open: Rc<Cell<bool>>,
+    trust: Trust,
+    /// Where it was sent to.
+    target: Rc<RefCell<Option<Target>>>,
 }
 
 impl Dialer for Memory {
@@ -32,14 +37,16 @@ impl Dialer for Memory {
                 let (near, far) = tokio::io::duplex(4096);
                 self.far.send(far).unwrap();
                 let address = "10.0.0.9:8888".parse().unwrap();
-                Ok(Dialed { stream: near, address, binding: None, trust: Trust::Plain })
+                Ok(Dialed { stream: near, address, binding: None, trust: self.trust })
             }
             false => Err(DialError::Unreachable("closed by the test".to_owned())),
         };
         std::future::ready(made)
     }
 
-    fn retarget(&mut self, _: Target) {}
+    fn retarget(&mut self, target: Target) {
+        *self.target.borrow_mut() = Some(target);
+    }
 }
 
 /// A client on one side, the server's end of its connection on the other.
@@ -49,12 +56,19 @@ struct Bench {
     ended: oneshot::Receiver<u8>,
     dialed: mpsc::UnboundedReceiver<DuplexStream>,
     open: Rc<Cell<bool>>,
+    target: Rc<RefCell<Option<Target>>>,
 }
 
 impl Bench {
     fn start() -> Self {
+        Self::with(Trust::Plain, false)
+    }
+
+    /// A client that believes the server for this reason, and can ask for passwords or not.
+    fn with(trust: Trust, asks: bool) -> Self {
         let (far, dialed) = mpsc::unbounded_channel();
         let open = Rc::new(Cell::new(true));
+        let target = Rc::default();
         let (events_in, events) = mpsc::channel(CLIENT_EVENTS_MAX);
         let (voice_in, voice_events) = mpsc::channel(16);
         let (ended_in, ended) = oneshot::channel();
@@ -69,18 +83,18 @@ impl Bench {
             device: None,
             target: Target { host: "memory".to_owned(), port: 1, fingerprint: None },
             keys: Keys::default(),
-            asks: false,
+            asks,
         };
         let control = ControlActor::new(Parts {
             core: ControlCore::new(settings, 3, clock::now()),
-            dialer: Memory { far, open: Rc::clone(&open) },
+            dialer: Memory { far, open: Rc::clone(&open), trust, target: Rc::clone(&target) },
             voice: VoiceHandle::start(config, voice_in).unwrap(),
             voice_events,
             events: events_in,
             ended: ended_in,
         })
         .start();
-        Self { control, events, ended, dialed, open }
+        Self { control, events, ended, dialed, open, target }
     }
 
     async fn accept(&mut self) -> Server {
@@ -139,6 +153,10 @@ impl Server {
     async fn let_in(&mut self) {
         let hello = self.asked().await;
         assert!(matches!(hello.body, ClientMessage::Hello(_)));
+        self.welcome(hello.re, Protection::Plain).await;
+    }
+
+    async fn welcome(&mut self, re: Option<u32>, protection: Protection) {
         let welcome = Welcome {
             version: PROTOCOL_VERSION,
             agent: "test".to_owned(),
@@ -146,7 +164,7 @@ impl Server {
             id: MemberId(1),
             name: UserName::parse("Ann").unwrap(),
             udp_port: 9,
-            protection: Protection::Plain,
+            protection,
             up_key: Secret::new([1; 28]),
             down_key: Secret::new([2; 28]),
             streams: vec![StreamGrant { ssrc: Ssrc(4), clock_hz: 16_000 }],
@@ -156,7 +174,7 @@ impl Server {
             resumed: false,
             standing: Standing::default(),
         };
-        self.says(hello.re, ServerMessage::Welcome(Box::new(welcome))).await;
+        self.says(re, ServerMessage::Welcome(Box::new(welcome))).await;
         let join = self.asked().await;
         let ClientMessage::Join { room, .. } = join.body else { panic!("no join: {join:?}") };
         let me = MemberInfo {
@@ -280,4 +298,43 @@ async fn a_script_s_lines_wait_for_their_turn() {
     server.asked().await;
     server.asked().await;
     assert_eq!(permits.available_permits(), 4);
+}
+
+#[actix::test]
+async fn a_password_that_the_server_asks_for_is_typed_and_lets_one_in() {
+    let mut bench = Bench::with(Trust::Known, true);
+    let mut server = bench.accept().await;
+    let hello = server.asked().await;
+    server.says(hello.re, ServerMessage::error(ErrorCode::ServerPassword, [])).await;
+    bench.until(|event| matches!(event, Event::PasswordWanted { .. }).then_some(())).await;
+    assert!(frame::next(&mut server.frames).await.is_none(), "nobody waits for a slow typist");
+    let password = Password::new("open".to_owned()).ok();
+    bench.ask(Request::Password { lock: Lock::Server, password: password.clone() }).await;
+    let mut server = bench.accept().await;
+    let hello = server.asked().await;
+    server.says(hello.re, ServerMessage::error(ErrorCode::ServerPassword, [])).await;
+    let hello = server.asked().await;
+    let ClientMessage::Hello(body) = hello.body else { panic!() };
+    assert_eq!(body.server_password, password);
+    server.welcome(hello.re, Protection::AeadAes128Gcm).await;
+    bench.until(|event| matches!(event, Event::Joined { .. }).then_some(())).await;
+}
+
+#[actix::test]
+async fn a_pasted_invite_says_goodbye_here_and_dials_there() {
+    let mut bench = Bench::with(Trust::Known, false);
+    let mut server = bench.accept().await;
+    let hello = server.asked().await;
+    server.welcome(hello.re, Protection::AeadAes128Gcm).await;
+    bench.until(|event| matches!(event, Event::Joined { .. }).then_some(())).await;
+    let key = "A".repeat(43);
+    let invite: Invite = format!("parlor://other.org:7/attic#{key}.{key}").parse().unwrap();
+    bench.ask(Request::Visit(Box::new(invite.clone()))).await;
+    assert_eq!(server.asked().await.body, ClientMessage::Bye);
+    assert!(frame::next(&mut server.frames).await.is_none());
+    let mut other = bench.accept().await;
+    let target = bench.target.borrow().clone().unwrap();
+    assert_eq!((target.label().as_str(), target.fingerprint), ("other.org:7", invite.fingerprint));
+    let ClientMessage::Hello(hello) = other.asked().await.body else { panic!() };
+    assert_eq!((hello.invite, hello.resume), (Some(invite.token), None));
 }

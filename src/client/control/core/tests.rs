@@ -17,6 +17,7 @@ use crate::net::message::{
 use crate::net::secret::Secret;
 
 mod door;
+mod hostile_text;
 
 fn settings() -> Settings {
     Settings {
@@ -67,6 +68,15 @@ fn welcome(name: &str, resumed: bool) -> ServerMessage {
     }))
 }
 
+/// A welcome inside TLS: voice is encrypted too.
+fn let_in(name: &str, resumed: bool) -> ServerMessage {
+    let mut message = welcome(name, resumed);
+    if let ServerMessage::Welcome(welcome) = &mut message {
+        welcome.protection = Protection::AeadAes128Gcm;
+    }
+    message
+}
+
 fn joined(room: &str, members: Vec<MemberInfo>, more: bool) -> ServerMessage {
     ServerMessage::Joined { room: RoomName::parse(room).unwrap(), members, codecs: vec![], more }
 }
@@ -107,6 +117,21 @@ impl Bench {
             binding: None,
             trust: Trust::Plain,
         });
+    }
+
+    fn connect_by(&mut self, trust: Trust) {
+        let server = "10.0.0.9:8888".parse().unwrap();
+        self.give(Input::Connected { server, binding: None, trust });
+    }
+
+    /// In `general`, over TLS.
+    fn inside(settings: Settings) -> Self {
+        let mut bench = Self::new(settings);
+        bench.connect_by(Trust::Known);
+        bench.answer(let_in("Ann", false));
+        bench.answer(joined("general", vec![member(1, "Ann")], false));
+        bench.actions.clear();
+        bench
     }
 
     fn ask(&mut self, request: Request) {

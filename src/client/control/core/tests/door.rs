@@ -37,21 +37,6 @@ fn invited() -> Settings {
 }
 
 impl Bench {
-    fn connect_by(&mut self, trust: Trust) {
-        let server = "10.0.0.9:8888".parse().unwrap();
-        self.give(Input::Connected { server, binding: None, trust });
-    }
-
-    /// In `general`, over TLS.
-    fn inside(settings: Settings) -> Self {
-        let mut bench = Self::new(settings);
-        bench.connect_by(Trust::Known);
-        bench.answer(welcome("Ann", false));
-        bench.answer(joined("general", vec![member(1, "Ann")], false));
-        bench.actions.clear();
-        bench
-    }
-
     fn hello(&self) -> Hello {
         let hello = self.sent().into_iter().rev().find_map(|message| match &message.body {
             ClientMessage::Hello(hello) => Some(hello.as_ref().clone()),
@@ -95,7 +80,7 @@ fn an_invite_is_shown_until_it_has_let_us_in_and_never_again() {
     let mut bench = Bench::new(invited());
     bench.connect_by(Trust::Known);
     assert_eq!(bench.hello().invite, Some(Secret::new([0xef; 32])));
-    bench.answer(welcome("Ann", false));
+    bench.answer(let_in("Ann", false));
     bench.answer(joined("general", vec![], false));
     bench.lose();
     bench.pass(600);
@@ -154,7 +139,7 @@ fn a_pasted_invite_moves_to_its_server_and_room() {
     bench.connect_by(Trust::Known);
     let hello = bench.hello();
     assert_eq!((hello.resume, hello.invite.is_some(), hello.state.muted), (None, true, true));
-    bench.answer(welcome("Ann", false));
+    bench.answer(let_in("Ann", false));
     assert_eq!(*bench.last_sent(), ClientMessage::join("attic"));
     let back = Event::Notice { code: NoticeCode::Back };
     assert!(!bench.told().contains(&&back), "this is another place");
@@ -185,7 +170,7 @@ fn a_server_that_an_invite_leads_to_and_that_fails_is_left_for_the_one_before() 
         assert_eq!(bench.ended(), None, "{way}");
         bench.connect_by(Trust::Known);
         assert_eq!(bench.hello().invite, None);
-        bench.answer(welcome("Ann", false));
+        bench.answer(let_in("Ann", false));
         assert_eq!(*bench.last_sent(), ClientMessage::join("general"));
     }
 }
@@ -217,7 +202,7 @@ fn passwords_go_out_only_when_the_server_asks_for_them() {
     assert_eq!(shown(&bench), (None, Some(pw("mine"))));
     bench.refuse(ErrorCode::ServerPassword);
     assert_eq!(shown(&bench), (Some(pw("open")), Some(pw("mine"))));
-    bench.answer(welcome("Ann", false));
+    bench.answer(let_in("Ann", false));
     bench.answer(joined("general", vec![], false));
     bench.lose();
     bench.pass(600);
@@ -254,7 +239,7 @@ fn a_password_that_is_missing_is_asked_for_until_it_is_right() {
             bench.refuse(code);
         }
     }
-    bench.answer(welcome("Ann", false));
+    bench.answer(let_in("Ann", false));
     let (lock, of) = (LockKind::Server, "example.org:8888");
     assert_eq!(bench.wanted(), [(lock, of, Turn::First), (lock, of, Turn::Wrong)]);
     assert_eq!(bench.errors(), []);
@@ -318,7 +303,7 @@ fn what_opened_one_server_is_never_shown_to_another() {
         if code == ErrorCode::ServerPassword {
             // Back, and there again.
             bench.connect_by(Trust::Known);
-            bench.answer(welcome("Ann", false));
+            bench.answer(let_in("Ann", false));
             bench.ask(Request::Visit(Box::new(invite("other.org", Some(key(9)), None))));
             bench.connect_by(Trust::Known);
         }
@@ -347,7 +332,7 @@ fn a_locked_room_asks_and_its_password_is_remembered_for_the_way_back() {
     bench.lose();
     bench.pass(600);
     bench.connect_by(Trust::Known);
-    bench.answer(welcome("Ann", false));
+    bench.answer(let_in("Ann", false));
     let password = Some(pw("up"));
     assert_eq!(*bench.last_sent(), ClientMessage::Join { room: "Attic".into(), password });
     // Another password by now: asked for again.
@@ -361,7 +346,7 @@ fn a_locked_room_asks_and_its_password_is_remembered_for_the_way_back() {
 fn a_first_room_that_is_locked_holds_nothing_else_up() {
     let mut bench = Bench::new(asking());
     bench.connect_by(Trust::Known);
-    bench.answer(welcome("Ann", false));
+    bench.answer(let_in("Ann", false));
     bench.ask(Request::Rooms);
     bench.refuse(ErrorCode::RoomPassword);
     assert_eq!(*bench.last_sent(), ClientMessage::ListRooms);
@@ -398,7 +383,7 @@ fn a_renamed_room_keeps_its_password_and_is_come_back_to() {
     bench.lose();
     bench.pass(600);
     bench.connect_by(Trust::Known);
-    bench.answer(welcome("Ann", false));
+    bench.answer(let_in("Ann", false));
     let password = Some(pw("up"));
     assert_eq!(*bench.last_sent(), ClientMessage::Join { room: "loft".into(), password });
 }
@@ -505,7 +490,7 @@ fn who_is_moved_has_his_microphone_closed_and_stays_where_he_was_put() {
     bench.lose();
     bench.pass(600);
     bench.connect_by(Trust::Known);
-    bench.answer(welcome("Ann", false));
+    bench.answer(let_in("Ann", false));
     assert_eq!(*bench.last_sent(), ClientMessage::join("attic"));
 }
 
@@ -527,7 +512,7 @@ fn who_left_while_away_is_taken_out_of_the_room_that_he_is_put_into() {
     bench.ask(Request::Leave);
     bench.pass(600);
     bench.connect_by(Trust::Known);
-    bench.answer(welcome("Ann", true));
+    bench.answer(let_in("Ann", true));
     bench.event(joined("general", vec![member(1, "Ann")], false));
     assert_eq!(*bench.last_sent(), ClientMessage::Leave);
 }
@@ -560,7 +545,7 @@ fn no_secret_stands_in_what_is_told_or_printed_for_debugging() {
     bench.refuse(ErrorCode::BadServerPassword);
     bench.ask(Request::Password { lock: Lock::Server, password: Some(pw(secret)) });
     bench.connect_by(Trust::Known);
-    bench.answer(welcome("Ann", false));
+    bench.answer(let_in("Ann", false));
     bench.answer(joined("general", vec![], false));
     bench.ask(Request::Unlock { room: "attic".into(), password: pw(secret) });
     bench.ask(Request::Register(Some(pw(secret))));
