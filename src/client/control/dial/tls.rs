@@ -89,7 +89,9 @@ impl TlsDialer {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let name = ServerName::try_from(self.target.host.clone())
+        // The zone of a link-local address (RFC 4007) is this machine's own affair.
+        let host = self.target.host.split('%').next().unwrap_or_default().to_owned();
+        let name = ServerName::try_from(host)
             .map_err(|_| DialError::Unreachable("a server's name does not look so".to_owned()))?;
         let judgement = Arc::new(self.judgement().await?);
         let config = tls::client_config(Arc::clone(&judgement))
