@@ -560,7 +560,8 @@ async fn admit(
         })),
     );
     // Behind the welcome: only then can anyone have something for him.
-    let attach = Attach { session: id, addr: session.clone().recipient() };
+    let (addr, transfer) = (session.clone().recipient(), session.clone().recipient());
+    let attach = Attach { session: id, addr, transfer, voice };
     reception.lobby.send(attach).await.ok()?;
     if let Some((_, Some(room))) = admission.resumed {
         // The room goes on as if nothing had happened: the session takes its old place itself.

@@ -1,8 +1,10 @@
 //! The lobby actor: carries out what the registry decides, and makes and ends rooms.
 
 pub mod core;
+pub mod moderation;
 
-use self::core::{Admission, Ask, LobbyCore, Refusal, Vacated};
+use self::core::{Admission, Ask, LobbyCore, Place, Refusal, Vacated};
+use self::moderation::Transfer;
 use super::access::core::{Claim, Denial, Facts, Lock, Proofs};
 use super::access::gate::Gate;
 use super::access::password::{HashError, Hasher};
@@ -15,9 +17,9 @@ use super::routes::{Routes, SessionVoice, VoicePath};
 use crate::net::clock;
 use crate::net::codec::Codec;
 use crate::net::device::DeviceId;
-use crate::net::ids::{RoomId, SessionId};
+use crate::net::ids::{RoomId, SessionId, Ssrc};
 use crate::net::invite::{InviteToken, Issuer};
-use crate::net::limits::{LIST_ENTRIES_MAX, LOBBY_MAILBOX, PROOFS_MAX};
+use crate::net::limits::{LIST_ENTRIES_MAX, LOBBY_MAILBOX, PROOFS_MAX, SANCTION_SWEEP};
 use crate::net::message::{
     ErrorCode, GoodbyeReason, LeaveReason, MemberState, ServerMessage, Standing,
 };
@@ -43,6 +45,10 @@ pub struct Lobby {
 struct Client {
     outbox: Outbox,
     session: Option<Recipient<Placed>>,
+    transfer: Option<Recipient<Transfer>>,
+    /// His streams, and the first of their SSRCs.
+    voice: Option<Arc<SessionVoice>>,
+    base: Ssrc,
     /// What he was last told that the server thinks of him.
     standing: Standing,
 }
@@ -83,6 +89,10 @@ pub struct Attach {
     pub session: SessionId,
     /// Its actor.
     pub addr: Recipient<Placed>,
+    /// The same, to be sent elsewhere.
+    pub transfer: Recipient<Transfer>,
+    /// His streams.
+    pub voice: Arc<SessionVoice>,
 }
 
 /// Lobby to session: which room it is in now.
@@ -274,36 +284,49 @@ impl Lobby {
     /// `left` is the room that it came from just now.
     fn enter_room(&mut self, join: Join, proofs: &Proofs, left: Option<RoomName>) {
         let session = join.session;
-        let current = self.core.room_of(session);
-        let (room, addr) = match current {
-            Some(room) => (room, None),
-            // Once more: he may have been banned, or the password changed, while he was on his way.
-            None => match self
-                .may_join(&join, proofs)
-                .and_then(|()| self.core.place(session, &join.room))
-            {
-                Err(refusal) => {
-                    // The last place went while he was on his way: he is in no room, and must know.
-                    if let Some(room) = left {
-                        self.answer(session, None, ServerMessage::left(room));
-                    }
-                    return self.refuse(session, join.re, refusal);
-                }
-                Ok(None) => return,
-                Ok(Some(place)) => {
-                    let routes = self.routes.clone();
-                    let made =
-                        place.created.then(|| Room::new(place.room, place.name, routes).start());
-                    (place.room, made)
-                }
-            },
-        };
-        if let Some(addr) = addr {
-            self.rooms.insert(room, addr);
+        if let Some(room) = self.core.room_of(session) {
+            return self.enter(join, room, proofs);
         }
+        // Once more: he may have been banned, or the password changed, while he was on his way.
+        let placed = self.may_join(&join, proofs);
+        match placed.and_then(|()| self.core.place(session, &join.room)) {
+            Err(refusal) => {
+                // The last place went while he was on his way: he is in no room, and must know.
+                if let Some(room) = left {
+                    self.answer(session, None, ServerMessage::left(room));
+                }
+                self.refuse(session, join.re, refusal);
+            }
+            Ok(None) => {}
+            Ok(Some(place)) => {
+                let room = self.open_room(place);
+                self.enter(join, room, proofs);
+            }
+        }
+    }
+
+    /// Puts a session onto the place that it was given.
+    fn seat(&mut self, join: Join, place: Place) {
+        let room = self.open_room(place);
+        self.enter(join, room, &Proofs::default());
+    }
+
+    /// The room of a place, which is made if nobody was in it.
+    fn open_room(&mut self, Place { room, name, created }: Place) -> RoomId {
+        if created {
+            self.rooms.insert(room, Room::new(room, name, self.routes.clone()).start());
+        }
+        room
+    }
+
+    /// Tells a room's actor that a session is in it.
+    fn enter(&mut self, join: Join, room: RoomId, proofs: &Proofs) {
+        let session = join.session;
         let Some(addr) = self.rooms.get(&room).cloned() else { return };
         self.core.remember_proofs(session, proofs);
         let standing = self.core.standing(session, clock::unix_ms());
+        // Before anyone could hear him there.
+        join.voice.silence(standing.silenced);
         let Some((id, name)) = self.core.member(session) else { return };
         let Some(outbox) = self.outbox(session).cloned() else { return };
         let member = Member {
@@ -408,6 +431,7 @@ impl Actor for Lobby {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(LOBBY_MAILBOX);
+        ctx.run_interval(SANCTION_SWEEP, |lobby, _| lobby.lapse());
     }
 }
 
@@ -435,7 +459,15 @@ impl Handler<Admit> for Lobby {
             client.outbox.close(GoodbyeReason::Resumed);
         }
         let standing = admission.standing;
-        self.clients.insert(session, Client { outbox, session: None, standing });
+        let client = Client {
+            outbox,
+            session: None,
+            transfer: None,
+            voice: None,
+            base: admission.base,
+            standing,
+        };
+        self.clients.insert(session, client);
         Ok((admission, self.commit()))
     }
 }
@@ -443,9 +475,16 @@ impl Handler<Admit> for Lobby {
 impl Handler<Attach> for Lobby {
     type Result = ();
 
-    fn handle(&mut self, Attach { session, addr }: Attach, _: &mut Self::Context) {
+    fn handle(
+        &mut self,
+        Attach { session, addr, transfer, voice }: Attach,
+        _: &mut Self::Context,
+    ) {
         if let Some(client) = self.clients.get_mut(&session) {
+            voice.silence(client.standing.silenced);
             client.session = Some(addr);
+            client.transfer = Some(transfer);
+            client.voice = Some(voice);
         }
     }
 }
@@ -469,6 +508,7 @@ impl Handler<Part> for Lobby {
                 let left = self.leave_room(vacated, LeaveReason::Left);
                 Box::pin(left.into_actor(self).map(move |(), lobby, _| {
                     lobby.answer(session, re, ServerMessage::left(room));
+                    lobby.tell_standing(session);
                 }))
             }
             _ => {
@@ -571,32 +611,29 @@ impl Handler<ListUsers> for Lobby {
 }
 
 impl Handler<Rename> for Lobby {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseActFuture<Self, ()>;
 
     fn handle(
         &mut self,
         Rename { session, name, re }: Rename,
         _: &mut Self::Context,
     ) -> Self::Result {
-        let name = match self.core.rename(session, &name, clock::unix_ms()) {
-            Ok(name) => name,
+        let now = clock::unix_ms();
+        // Who is silenced by his name alone would otherwise be heard again under another.
+        let renamed = match self.core.standing(session, now).silenced {
+            true => Err(Refusal(Box::new(ServerMessage::error(ErrorCode::NotAllowed, [])))),
+            false => self.core.rename(session, &name, now),
+        };
+        match renamed {
+            Ok(name) => {
+                let told = self.tell_name(session, re, name).into_actor(self);
+                Box::pin(told.map(move |(), lobby, _| lobby.tell_standing(session)))
+            }
             Err(refusal) => {
                 self.refuse(session, re, refusal);
-                return Box::pin(std::future::ready(()));
+                Box::pin(actix::fut::ready(()))
             }
-        };
-        let room = self.core.room_of(session).and_then(|id| self.rooms.get(&id)).cloned();
-        let id = self.core.member(session).map(|(id, _)| id);
-        let outbox = self.outbox(session).cloned();
-        Box::pin(async move {
-            if let (Some(room), Some(id)) = (room, id) {
-                let change = Change::Name(name.clone());
-                let _ = room.send(room::Alter { id, session, change }).await;
-            }
-            if let Some(outbox) = outbox {
-                outbox.answer(re, ServerMessage::Renamed { name });
-            }
-        })
+        }
     }
 }
 
@@ -675,14 +712,24 @@ impl Lobby {
         }))
     }
 
-    /// Tells a session what the server thinks of it, if that is news.
+    /// Puts in force what the server thinks of a session, and tells it and its room if that is news.
     fn tell_standing(&mut self, session: SessionId) {
         let standing = self.core.standing(session, clock::unix_ms());
-        if let Some(client) = self.clients.get_mut(&session)
-            && client.standing != standing
-        {
-            client.standing = standing;
-            client.outbox.event(ServerMessage::Standing(standing));
+        let Some(client) = self.clients.get_mut(&session) else { return };
+        if let Some(voice) = &client.voice {
+            voice.silence(standing.silenced);
+        }
+        if client.standing == standing {
+            return;
+        }
+        client.standing = standing;
+        client.outbox.event(ServerMessage::Standing(standing));
+        let room = self.core.room_of(session).and_then(|id| self.rooms.get(&id));
+        if let (Some(room), Some((id, _))) = (room, self.core.member(session)) {
+            let role = standing.role.or(standing.room_role);
+            let change = Change::Standing { role, silenced: standing.silenced };
+            // One for each change of a standing, and none may be lost.
+            room.do_send(room::Alter { id, session, change });
         }
     }
 }

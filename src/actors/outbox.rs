@@ -94,7 +94,8 @@ impl Outbox {
             queue.frames.clear();
             queue.voice.clear();
             queue.bytes = 0;
-            queue.close(Some(GoodbyeReason::SlowReader));
+            let reason = GoodbyeReason::SlowReader;
+            queue.close(Some((reason, ServerMessage::goodbye(reason))));
             self.0.cut.notify_one();
         } else {
             queue.bytes += frame.len();
@@ -119,7 +120,12 @@ impl Outbox {
 
     /// Says goodbye, lets the writer finish what is queued, then closes. Only the first call counts.
     pub fn close(&self, reason: GoodbyeReason) {
-        self.lock().close(Some(reason));
+        self.close_with(reason, ServerMessage::goodbye(reason));
+    }
+
+    /// As `close`, in other words: who did it, and why.
+    pub fn close_with(&self, reason: GoodbyeReason, goodbye: ServerMessage) {
+        self.lock().close(Some((reason, goodbye)));
         self.0.wake.notify_one();
     }
 
@@ -182,15 +188,19 @@ impl Queue {
         piece
     }
 
-    fn close(&mut self, reason: Option<GoodbyeReason>) {
+    fn close(&mut self, goodbye: Option<(GoodbyeReason, ServerMessage)>) {
         if self.polite {
             return;
         }
         self.polite = true;
-        self.closing = Some(reason.unwrap_or(GoodbyeReason::Unknown));
-        if let Some(reason) = reason
-            && let Ok(frame) = frame::encode(&Envelope::event(ServerMessage::goodbye(reason)))
-        {
+        let Some((reason, message)) = goodbye else {
+            self.closing = Some(GoodbyeReason::Unknown);
+            return;
+        };
+        self.closing = Some(reason);
+        // Whoever is sent away hears nothing more.
+        self.voice.clear();
+        if let Ok(frame) = frame::encode(&Envelope::event(message)) {
             self.frames.push_back(frame);
         }
     }

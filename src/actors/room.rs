@@ -82,6 +82,24 @@ pub struct ListMembers {
     pub re: Option<u32>,
 }
 
+/// Lobby to room: everyone goes at once. Answered when no forwarder sends them anything any more.
+/// What they are told is the lobby's care.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Empty;
+
+/// Lobby to room: it has another name.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Rename {
+    /// The name before.
+    pub from: RoomName,
+    /// The name now.
+    pub to: RoomName,
+    /// Who did it.
+    pub by: String,
+}
+
 /// Lobby to room: the last member has left.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -160,6 +178,30 @@ impl Handler<Leave> for Room {
                 receipt.in_force().await;
             }
         })
+    }
+}
+
+impl Handler<Empty> for Room {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Empty, _: &mut Self::Context) -> Self::Result {
+        self.outboxes.clear();
+        self.core.clear();
+        let receipt = self.routes.publish_room(self.id, Some(self.core.routes()));
+        Box::pin(receipt.in_force())
+    }
+}
+
+impl Handler<Rename> for Room {
+    type Result = ();
+
+    fn handle(&mut self, Rename { from, to, by }: Rename, _: &mut Self::Context) {
+        self.core.rename(to.clone());
+        if let Some(frame) = encode(ServerMessage::RoomRenamed { from, room: to, by }) {
+            for outbox in self.outboxes.values() {
+                outbox.push(frame.clone());
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::net::protect::{Opener, Sealer};
 use actix::{Message, Recipient};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
 
@@ -91,6 +91,7 @@ pub struct SessionVoice {
     pub heard: LossBoard,
     /// How much of it there may be.
     pub rates: VoiceRates,
+    silenced: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -115,7 +116,19 @@ impl SessionVoice {
             highest: AtomicU64::new(NO_PACKET),
             payload_type: AtomicU8::new(0),
         };
-        Self { base, streams: [stream(), stream()], heard: LossBoard::default(), rates }
+        let (streams, heard) = ([stream(), stream()], LossBoard::default());
+        Self { base, streams, heard, rates, silenced: AtomicBool::new(false) }
+    }
+
+    /// Nobody hears these streams from the next packet on, or everyone again. The lobby alone says so.
+    pub fn silence(&self, silenced: bool) {
+        self.silenced.store(silenced, Ordering::Release);
+    }
+
+    /// Whether a moderator has silenced these streams.
+    #[must_use]
+    pub fn silenced(&self) -> bool {
+        self.silenced.load(Ordering::Acquire)
     }
 
     /// The first SSRC of the session.
@@ -321,6 +334,12 @@ impl Routes {
             });
             (Arc::clone(feed), version)
         };
+        Receipt(self.0.iter().map(publish).collect())
+    }
+
+    /// Nothing new; in force when everything that forwarders had begun before is out.
+    pub fn fence(&self) -> Receipt {
+        let publish = |feed: &Arc<RouteFeed>| (Arc::clone(feed), feed.publish(|_| {}));
         Receipt(self.0.iter().map(publish).collect())
     }
 

@@ -7,6 +7,8 @@ pub mod core;
 
 use self::core::{Request, SessionCore};
 use super::limits::Limits;
+use super::lobby::core::Refusal;
+use super::lobby::moderation::{Moderate, MoveIn, Transfer};
 use super::lobby::{self, Lobby, Placed};
 use super::outbox::Outbox;
 use super::room::core::Change;
@@ -103,8 +105,19 @@ impl Session {
         password: Option<Password>,
         re: Option<u32>,
     ) -> ResponseFuture<()> {
+        let join = self.as_member(room, password, re);
+        self.ask_lobby(join, re)
+    }
+
+    /// All that this session brings into a room.
+    fn as_member(
+        &mut self,
+        room: String,
+        password: Option<Password>,
+        re: Option<u32>,
+    ) -> lobby::Join {
         self.news_at_join = self.news;
-        let join = lobby::Join {
+        lobby::Join {
             session: self.parts.id,
             room,
             password,
@@ -115,8 +128,7 @@ impl Session {
             voice: Arc::clone(&self.parts.voice),
             sealer: self.parts.sealer.clone(),
             path: self.path.clone(),
-        };
-        self.ask_lobby(join, re)
+        }
     }
 
     /// Asks the lobby and waits until the answer is in the outbox.
@@ -163,6 +175,9 @@ impl Session {
             }
             Request::Register(password) => {
                 return self.ask_lobby(lobby::Register { session, password, re }, re);
+            }
+            Request::Moderate(order) => {
+                return self.ask_lobby(Moderate { session, order, re }, re);
             }
             Request::Say(text) => match self.room.clone() {
                 Some(room) => {
@@ -258,6 +273,19 @@ impl Handler<Placed> for Session {
                 .into_actor(self),
             );
         }
+    }
+}
+
+impl Handler<Transfer> for Session {
+    type Result = ResponseFuture<Result<(), Refusal>>;
+
+    fn handle(&mut self, Transfer { room, by }: Transfer, _: &mut Self::Context) -> Self::Result {
+        let join = self.as_member(room.into(), None, None);
+        let moved = self.parts.lobby.send(MoveIn { join, by });
+        Box::pin(async move {
+            let busy = || Refusal(Box::new(ServerMessage::error(ErrorCode::Busy, [])));
+            moved.await.unwrap_or_else(|_| Err(busy()))
+        })
     }
 }
 

@@ -111,6 +111,30 @@ pub const GUEST_INVITE_USES: u32 = 50;
 pub const GUEST_INVITE_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 /// Bans and silences in force.
 pub const SANCTIONS_MAX: usize = 4096;
+/// Bans and silences in force in one room, made by its moderators or by operators.
+pub const ROOM_SANCTIONS_MAX: usize = 256;
+/// Longest time for which anything is forbidden that has an end: a hundred years.
+pub const SANCTION_LIFETIME_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+/// How often it is looked for what has ended: silences, bans, invites.
+pub const SANCTION_SWEEP: Duration = Duration::from_secs(1);
+/// Widest network that can be banned, in bits that are the same: of IPv4 ...
+pub const BAN_IPV4_BITS_MIN: u8 = 8;
+/// ... and of IPv6, where a provider has 32.
+pub const BAN_IPV6_BITS_MIN: u8 = 32;
+/// What one person has of IPv6: addresses are banned by their first so many bits.
+pub const BAN_IPV6_BITS: u8 = 64;
+/// How long an invite is good if nothing else is said ...
+pub const INVITE_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+/// ... and at most.
+pub const INVITE_LIFETIME_MAX: Duration = Duration::from_secs(366 * 86_400);
+/// How many may use an invite of an operator.
+pub const INVITE_USES_MAX: u32 = 1000;
+/// How many may use an invite of a room's moderator, and how long it is good.
+pub const ROOM_INVITE_MAX: (u32, Duration) = (10, Duration::from_secs(7 * 86_400));
+/// Invites of one room that can still be used, as far as its moderators make them.
+pub const ROOM_INVITES_MAX: usize = 64;
+/// Bytes of a list in a report; the frame that it is sent in has more.
+pub const REPORT_BYTES_MAX: usize = 48 * 1024;
 /// Rooms that are kept when empty.
 pub const KEPT_ROOMS_MAX: usize = 1024;
 /// Moderators of one room.
@@ -146,6 +170,13 @@ pub const CERTIFICATE_POLL: Duration = Duration::from_secs(2);
 pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
 /// How long a file of the state directory may be locked by another process.
 pub const STATE_LOCK_MAX: Duration = Duration::from_secs(5);
+
+/// Connections of sub-commands at once.
+pub const ADMIN_CONNECTIONS_MAX: usize = 8;
+/// How long a sub-command may take to say what it wants, and to read the answer.
+pub const ADMIN_IDLE_MAX: Duration = Duration::from_secs(10);
+/// How long a sub-command waits for the running server's answer.
+pub const ADMIN_ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// Mailbox of the lobby: one open request and one farewell for each session.
 pub const LOBBY_MAILBOX: usize = 2 * SESSIONS_MAX + 64;

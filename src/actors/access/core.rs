@@ -335,6 +335,23 @@ fn in_force(until_ms: Option<u64>, now_ms: u64) -> bool {
     until_ms.is_none_or(|until| now_ms < until)
 }
 
+impl SanctionRecord {
+    /// Whether it is meant for somebody of this name and these facts, wherever he is.
+    #[must_use]
+    pub fn meets(&self, name: &UserName, facts: &Facts) -> bool {
+        let named = self.subjects.iter().any(|one| matches!(one, Subject::Name(_)));
+        // Most sanctions name nobody whom it would take time to compare with.
+        let keys = named.then(|| name.keys());
+        self.subjects.iter().any(|one| one.meets(keys.as_ref(), facts))
+    }
+
+    /// Whether it holds in a room of this name, and there alone.
+    #[must_use]
+    pub fn is_of(&self, room: &RoomName) -> bool {
+        self.room.as_ref().is_some_and(|own| room_key(own) == room_key(room))
+    }
+}
+
 impl AccessCore {
     /// What the store held, and the server's own password, if it has one.
     #[must_use]
@@ -715,6 +732,12 @@ impl AccessCore {
         kept.moderators.contains(&identity?).then_some(Role::Moderator)
     }
 
+    /// Whether somebody keeps order in any room.
+    #[must_use]
+    pub fn moderates(&self, identity: Option<IdentityId>) -> bool {
+        identity.is_some_and(|id| self.rooms.values().any(|room| room.moderators.contains(&id)))
+    }
+
     /// Whether anyone is an operator.
     #[must_use]
     pub fn has_operator(&self) -> bool {
@@ -876,9 +899,8 @@ impl AccessCore {
         if let Some(kept) = self.rooms.remove(&room_key(room)) {
             self.changes.push(Change::RoomGone(kept.name));
         }
-        let key = room_key(room);
-        let of_room = |s: &SanctionRecord| s.room.as_ref().is_some_and(|r| room_key(r) == key);
-        let gone: Vec<u64> = self.sanctions.values().filter(|s| of_room(s)).map(|s| s.id).collect();
+        let of_room = self.sanctions.values().filter(|s| s.is_of(room));
+        let gone: Vec<u64> = of_room.map(|s| s.id).collect();
         for id in gone {
             self.drop_sanction(id);
         }
@@ -1074,7 +1096,26 @@ impl AccessCore {
         };
         let candidates = self.sanctions.values().filter(|s| s.kind == kind);
         let candidates = candidates.filter(|s| in_force(s.until_ms, now_ms)).filter(here);
-        candidates.into_iter().find(|s| s.subjects.iter().any(|one| one.meets(&keys, facts)))
+        candidates.into_iter().find(|s| s.subjects.iter().any(|one| one.meets(Some(&keys), facts)))
+    }
+
+    /// Numbers of the silences that are meant for somebody: those of this room, or of any place.
+    #[must_use]
+    pub fn silences(&self, name: &UserName, facts: &Facts, room: Option<&RoomName>) -> Vec<u64> {
+        let mutes = self.sanctions.values().filter(|s| s.kind == SanctionKind::Mute);
+        let here = mutes.filter(|s| room.is_none_or(|room| s.is_of(room)));
+        here.filter(|s| s.meets(name, facts)).map(|s| s.id).collect()
+    }
+
+    /// How many sanctions and usable invites there are of one room.
+    #[must_use]
+    pub fn count_of_room(&self, room: &RoomName) -> (usize, usize) {
+        let key = room_key(room);
+        let leads = |i: &&InviteRecord| {
+            i.uses_left > 0 && i.room.as_ref().is_some_and(|room| room_key(room) == key)
+        };
+        let sanctions = self.sanctions.values().filter(|s| s.is_of(room)).count();
+        (sanctions, self.invites.values().filter(leads).count())
     }
 
     /// Whether somebody is banned: from the server, or from this room.
@@ -1144,15 +1185,15 @@ fn describe(invite: &InviteRecord) -> String {
 }
 
 impl Subject {
-    fn meets(&self, keys: &NameKeys, facts: &Facts) -> bool {
+    fn meets(&self, keys: Option<&NameKeys>, facts: &Facts) -> bool {
         match self {
             Self::Identity(id) => facts.identity == Some(*id),
             Self::Device(device) => facts.device == Some(*device),
-            Self::Name(name) => {
+            Self::Name(name) => keys.is_some_and(|keys| {
                 name.folded == keys.folded
                     || name.skeleton == keys.skeleton
                     || name.folded_skeleton == keys.folded_skeleton
-            }
+            }),
             Self::Network(network) => {
                 facts.address.is_some_and(|address| network.contains(&address.to_canonical()))
             }

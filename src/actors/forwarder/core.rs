@@ -234,14 +234,18 @@ impl ForwarderCore {
             if owned.tell_way(now, out) {
                 self.turning.insert(group(ssrc));
             }
-            // A packet that was overtaken says nothing of now.
-            owned.last_voice = (!parsed.payload.is_empty()).then_some(now);
+            // A packet that was overtaken says nothing of now, and one that nobody hears is no speech.
+            let heard = !parsed.payload.is_empty() && !owned.route.voice.silenced();
+            owned.last_voice = heard.then_some(now);
             if owned.tell_speaking(now, out) {
                 self.talking.insert(group(ssrc));
             }
         }
         if !owned.allowance.take(length, now) {
             return None;
+        }
+        if owned.route.voice.silenced() {
+            return Some(());
         }
         let room = self.rooms.get(&owned.room?)?;
         self.counters.accepted += 1;

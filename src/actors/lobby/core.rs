@@ -4,12 +4,14 @@
 //! room's actor exists exactly from its first member to its last. Rooms that have a password or
 //! moderators stay in the registry when they are empty.
 
-use crate::actors::access::core::{AccessCore, Claim, Denial, Facts, IdentityId, Proofs};
+use crate::actors::access::core::{
+    AccessCore, Claim, Denial, Facts, IdentityId, Proofs, SanctionRecord,
+};
 use crate::actors::limits::Limits;
 use crate::net::ids::{MemberId, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{LIST_TOTAL_MAX, ROOMS_OPENED_MAX};
 use crate::net::message::{ErrorCode, RoomInfo, ServerMessage, Standing};
-use crate::net::moderation::SanctionKind;
+use crate::net::moderation::{Role, SanctionKind};
 use crate::net::name::{NameKeys, RoomName, UserName};
 use crate::net::secret::ResumeSecret;
 use std::collections::BTreeMap;
@@ -332,12 +334,37 @@ impl LobbyCore {
         let (mute, facts) = (SanctionKind::Mute, &entry.facts);
         let keys = entry.name.keys();
         let own = identity.and_then(|id| self.access.registered_name(id));
+        let role = self.access.role(identity);
+        let silenced = self.access.sanctioned(mute, &entry.name, facts, room, now_ms).is_some();
         Standing {
-            role: self.access.role(identity),
+            role,
             room_role: room.and_then(|room| self.access.room_role(identity, room)),
             registered: own.is_some_and(|own| own.keys().folded == keys.folded),
-            silenced: self.access.sanctioned(mute, &entry.name, facts, room, now_ms).is_some(),
+            // Nobody is over the operators, whatever was said of them before they were.
+            silenced: silenced && role != Some(Role::Operator),
         }
+    }
+
+    /// Everyone here whom a sanction is meant for and touches, where he is now. Operators are never touched.
+    #[must_use]
+    pub fn met_by(&self, sanction: &SanctionRecord) -> Vec<SessionId> {
+        let room = sanction.room.as_ref().map(|room| self.find_room(room.as_str()));
+        let met = |(_, entry): &(&SessionId, &Entry)| {
+            room.is_none_or(|room| room.is_some() && entry.room == room)
+                && self.access.role(entry.facts.identity) != Some(Role::Operator)
+                && sanction.meets(&entry.name, &entry.facts)
+        };
+        self.sessions.iter().filter(met).map(|(id, _)| *id).collect()
+    }
+
+    /// The sessions of whoever has this identity, and those on the same device, who is the same.
+    #[must_use]
+    pub fn sessions_of(&self, id: IdentityId, facts: &Facts) -> Vec<SessionId> {
+        let same = |(_, entry): &(&SessionId, &Entry)| {
+            let device = entry.facts.device.is_some() && entry.facts.device == facts.device;
+            entry.facts.identity == Some(id) || (device && entry.facts.identity.is_none())
+        };
+        self.sessions.iter().filter(same).map(|(id, _)| *id).collect()
     }
 
     /// Everyone on the server, by the order in which they came.
@@ -376,6 +403,48 @@ impl LobbyCore {
         self.rooms.get(&id).map(|room| &room.name)
     }
 
+    /// The name of a room as it is written first: of one that is there, or a new one that may be.
+    ///
+    /// # Errors
+    /// The name is unfit, or looks like another room's.
+    pub fn room_named(&self, text: &str) -> Result<RoomName, Refusal> {
+        let name = RoomName::parse(text)
+            .map_err(|why| refuse(ErrorCode::BadRoom, [("why", why.to_string())]))?;
+        match self.room_names.same(&name.keys()).and_then(|id| self.rooms.get(&id)) {
+            Some(room) => Ok(room.name.clone()),
+            None => self.refuse_look_alike(&name, None).map(|()| name),
+        }
+    }
+
+    fn refuse_look_alike(&self, name: &RoomName, own: Option<RoomId>) -> Result<(), Refusal> {
+        let other = self.room_names.alike(&name.keys(), own).and_then(|id| self.rooms.get(&id));
+        match other {
+            Some(other) => {
+                let args = [("room", name.to_string()), ("like", other.name.to_string())];
+                Err(refuse(ErrorCode::RoomLooksTaken, args))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Gives a room another name, with what is kept of it; the name as taken.
+    ///
+    /// # Errors
+    /// The name is unfit, another room's, or looks like another room's.
+    pub fn rename_room(&mut self, id: RoomId, to: &str) -> Result<RoomName, Refusal> {
+        let name = RoomName::parse(to)
+            .map_err(|why| refuse(ErrorCode::BadRoom, [("why", why.to_string())]))?;
+        // A name that is the same also looks the same.
+        self.refuse_look_alike(&name, Some(id))?;
+        if let Some(room) = self.rooms.get_mut(&id) {
+            let before = std::mem::replace(&mut room.name, name.clone());
+            self.room_names.remove(&before.keys(), id);
+            self.room_names.insert(name.keys(), id);
+            self.access.rename_room(&before, &name);
+        }
+        Ok(name)
+    }
+
     /// Whether a session could go into the room of this name now; changes nothing.
     ///
     /// # Errors
@@ -391,10 +460,7 @@ impl LobbyCore {
             }
             return Ok(entry.name.clone());
         }
-        if let Some(other) = self.room_names.alike(&keys, None).and_then(|id| self.rooms.get(&id)) {
-            let args = [("room", name.to_string()), ("like", other.name.to_string())];
-            return Err(refuse(ErrorCode::RoomLooksTaken, args));
-        }
+        self.refuse_look_alike(&name, None)?;
         let most = self.limits.rooms;
         if self.rooms.len() >= most {
             return Err(refuse(ErrorCode::TooManyRooms, [("max", most.to_string())]));
@@ -473,6 +539,20 @@ impl LobbyCore {
         if let Some(room) = self.rooms.remove(&id) {
             self.room_names.remove(&room.name.keys(), id);
         }
+    }
+
+    /// Everyone on the server: rooms by name with who is in them, and those who are in none.
+    pub fn roll(&self) -> (BTreeMap<&RoomName, Vec<&UserName>>, Vec<&UserName>) {
+        let (mut rooms, mut elsewhere) = (BTreeMap::new(), Vec::new());
+        rooms.extend(self.rooms.values().map(|room| (&room.name, Vec::new())));
+        for entry in self.sessions.values() {
+            let room = entry.room.and_then(|id| self.rooms.get(&id));
+            match room.and_then(|room| rooms.get_mut(&room.name)) {
+                Some(members) => members.push(&entry.name),
+                None => elsewhere.push(&entry.name),
+            }
+        }
+        (rooms, elsewhere)
     }
 
     /// Takes a room that is kept into the list, and one that is empty and not kept any more out of it.

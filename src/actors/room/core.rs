@@ -95,6 +95,16 @@ impl RoomCore {
         &self.name
     }
 
+    /// Gives it another name.
+    pub fn rename(&mut self, name: RoomName) {
+        self.name = name;
+    }
+
+    /// Everyone goes.
+    pub fn clear(&mut self) {
+        self.members.clear();
+    }
+
     /// Who is in it.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.values()

@@ -40,6 +40,8 @@ pub enum Request {
     Rename(String),
     /// Keep the name for him, with this password; or no longer.
     Register(Option<Password>),
+    /// Keep order.
+    Moderate(Moderation),
     /// Microphone and ears are like this now.
     State(MemberState),
     /// The connection is about to end on purpose.
@@ -141,6 +143,7 @@ fn cost(message: &ClientMessage) -> u32 {
         ClientMessage::Join { .. }
         | ClientMessage::ListRooms
         | ClientMessage::ListUsers { .. }
+        | ClientMessage::Moderate { .. }
         | ClientMessage::Rename { .. } => REQUEST_COST_WIDE,
         _ => 1,
     }
@@ -177,9 +180,8 @@ fn read(message: ClientMessage) -> Request {
         ClientMessage::Voice { .. } => Request::Ignore,
         ClientMessage::Register { password } => Request::Register(Some(password)),
         ClientMessage::Unregister => Request::Register(None),
-        ClientMessage::Moderate { .. } | ClientMessage::Unknown => {
-            error(ErrorCode::UnknownType, [])
-        }
+        ClientMessage::Moderate { order } => Request::Moderate(order),
+        ClientMessage::Unknown => error(ErrorCode::UnknownType, []),
     }
 }
 
