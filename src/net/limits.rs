@@ -147,6 +147,13 @@ pub const PEM_BYTES_MAX: u64 = 1024 * 1024;
 /// How long a file of the state directory may be locked by another process.
 pub const STATE_LOCK_MAX: Duration = Duration::from_secs(5);
 
+/// Connections to the control socket that are served at the same time; more wait.
+pub const CONTROL_SOCKET_CONNECTIONS_MAX: usize = 8;
+/// How long a connection to the control socket may take to send its request, or to take its answer.
+pub const CONTROL_SOCKET_IDLE_MAX: Duration = Duration::from_secs(10);
+/// How long the server may take over a request of the control socket.
+pub const CONTROL_SOCKET_REQUEST_MAX: Duration = Duration::from_secs(30);
+
 /// Mailbox of the lobby: one open request and one farewell for each session.
 pub const LOBBY_MAILBOX: usize = 2 * SESSIONS_MAX + 64;
 /// Mailbox of a room: one request and one voice event for each member, and the lobby's own.
