@@ -7,6 +7,7 @@ pub mod access;
 mod allowance;
 pub mod bucket;
 pub mod connection;
+pub mod control_socket;
 pub mod forwarder;
 pub mod identity;
 pub mod limits;

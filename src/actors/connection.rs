@@ -740,7 +740,7 @@ mod tests {
     #[test]
     fn a_flood_of_voice_inside_one_connection_leaves_room_for_the_others() {
         let (forwarder, mut way) = mpsc::channel(10_000);
-        let allowance = Allowance::full(clock::now());
+        let allowance = Allowance::full(Limits::default().voice(), clock::now());
         let mut voice = VoiceIn { session: SessionId(1), forwarder: Some(forwarder), allowance };
         for _ in 0..5000 {
             voice.take(vec![0; 100]);

@@ -3,6 +3,7 @@
 use super::access::gate::{FirstInvites, Gate, GateError};
 use super::connection::door::{self, Security};
 use super::connection::{Caller, Reception, serve};
+use super::control_socket::{ControlSocket, ControlSocketError, refused};
 use super::forwarder::core::{Counters, ProbeSource};
 use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop};
 use super::limits::Limits;
@@ -14,15 +15,17 @@ use crate::net::clock;
 use crate::net::fingerprint::Fingerprint;
 use crate::net::invite::Issuer;
 use crate::net::limits::{FORWARDERS_MAX, GOODBYE_TIMEOUT, STREAM_DATAGRAMS_MAX};
-use crate::net::message::Protection;
+use crate::net::message::{ErrorCode, Protection};
+use crate::net::moderation::{AdminReply, AdminRequest};
 use crate::net::protect::{KeyError, Opener};
 use crate::net::secret::{NoRandomness, Password, Secret};
 use crate::net::stream_voice;
 use crate::net::udp;
 use actix::prelude::*;
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,6 +131,9 @@ pub struct Server {
     meters: Vec<Arc<ForwarderMeter>>,
     door: actix_rt::task::JoinHandle<()>,
     died: Arc<Notify>,
+    public: HostPort,
+    fingerprint: Option<Fingerprint>,
+    control: RefCell<Option<actix_rt::task::JoinHandle<()>>>,
 }
 
 fn bind_error(transport: &'static str, address: SocketAddr, error: &io::Error) -> StartError {
@@ -172,6 +178,8 @@ impl Server {
         let random = Secret::<4>::random()?;
         // Before any thread is started: what is refused here leaves nothing behind.
         let issuer = config.issuer(tcp);
+        let public = public::address(config.keeping.public.as_ref(), tcp);
+        let fingerprint = config.keeping.fingerprint;
         let limits = config.limits;
         let Keeping { store, password, .. } = config.keeping;
         let mut gate = Gate::from_store(store, password, issuer).await?;
@@ -218,7 +226,21 @@ impl Server {
         let reception = Rc::new(reception);
         let door = actix_rt::spawn(accept(listener, Rc::clone(&reception), config.security));
         let note = group.fallback;
-        Ok(Self { tcp, udp, note, invites, reception, forwarders, meters, door, died })
+        let control = RefCell::default();
+        Ok(Self {
+            tcp,
+            udp,
+            note,
+            invites,
+            reception,
+            forwarders,
+            meters,
+            door,
+            died,
+            public,
+            fingerprint,
+            control,
+        })
     }
 
     /// Where the control connection is listened for.
@@ -249,6 +271,35 @@ impl Server {
     /// for those that it accepts itself.
     pub fn connect<S: AsyncRead + AsyncWrite + 'static>(&self, stream: S, caller: Caller) {
         actix_rt::spawn(serve(Rc::clone(&self.reception), stream, caller));
+    }
+
+    /// Opens the control socket, for the sub-commands of the server's owner. It closes when the
+    /// server stops, or when another is opened.
+    ///
+    /// # Errors
+    /// A server runs there already, or the system refuses.
+    pub fn open_control(&self, path: &Path) -> Result<(), ControlSocketError> {
+        let socket = ControlSocket::bind(path)?;
+        let status = AdminReply::Status {
+            agent: concat!("parlor-server/", env!("CARGO_PKG_VERSION")).to_owned(),
+            tcp: self.tcp.to_string(),
+            udp: self.udp.to_string(),
+            public: self.public.to_string(),
+            fingerprint: self.fingerprint.map(|fingerprint| fingerprint.to_string()),
+            rooms: Vec::new(),
+            elsewhere: Vec::new(),
+        };
+        let serving = actix_rt::spawn(socket.serve(move |request| {
+            let reply = match request {
+                AdminRequest::Status => status.clone(),
+                _ => refused(ErrorCode::Busy),
+            };
+            std::future::ready(reply)
+        }));
+        if let Some(before) = self.control.replace(Some(serving)) {
+            before.abort();
+        }
+        Ok(())
     }
 
     /// Sessions, rooms and open connections.
@@ -288,6 +339,11 @@ impl Server {
     /// Tells every client that the server stops, waits for them a little, and ends all threads.
     pub async fn stop(self) {
         self.door.abort();
+        if let Some(control) = self.control.take() {
+            control.abort();
+            // Its file is gone when this returns.
+            let _ = control.await;
+        }
         self.reception.close_half_open();
         let _ = self.reception.lobby.send(CloseAll).await;
         let gone = async {

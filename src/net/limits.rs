@@ -177,6 +177,12 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 8;
 pub const ADMIN_IDLE_MAX: Duration = Duration::from_secs(10);
 /// How long a sub-command waits for the running server's answer.
 pub const ADMIN_ANSWER_MAX: Duration = Duration::from_secs(30);
+/// Connections to the control socket that are served at the same time; more wait.
+pub const CONTROL_SOCKET_CONNECTIONS_MAX: usize = 8;
+/// How long a connection to the control socket may take to send its request, or to take its answer.
+pub const CONTROL_SOCKET_IDLE_MAX: Duration = Duration::from_secs(10);
+/// How long the server may take over a request of the control socket.
+pub const CONTROL_SOCKET_REQUEST_MAX: Duration = Duration::from_secs(30);
 
 /// Mailbox of the lobby: one open request and one farewell for each session.
 pub const LOBBY_MAILBOX: usize = 2 * SESSIONS_MAX + 64;

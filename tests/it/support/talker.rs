@@ -11,7 +11,8 @@ use parlor::actors::connection::Caller;
 use parlor::actors::server::{Server, ServerConfig};
 use parlor::client::control::actor::{Ask, ControlActor, Parts};
 use parlor::client::control::core::{ControlCore, Settings};
-use parlor::client::control::dial::{DialError, Dialed, Dialer, Trust};
+use parlor::client::control::dial::{DialError, Dialed, Dialer, Target, Trust};
+use parlor::client::control::port::Keys;
 use parlor::client::control::request::Request;
 use parlor::client::event::{Event, PathKind};
 use parlor::client::voice::{InputChoice, OutputChoice, VoiceConfig, VoiceHandle};
@@ -44,6 +45,9 @@ impl Dialer for Inside {
         let address = self.address;
         std::future::ready(Ok(Dialed { stream: near, address, binding: None, trust: Trust::Plain }))
     }
+
+    /// There is one server.
+    fn retarget(&mut self, _: Target) {}
 }
 
 /// A packet that was decoded: when, and its time stamp.
@@ -89,6 +93,10 @@ impl Talker {
             udp_port: Some(wire.address.port()),
             state: MemberState { muted: true, deafened: false },
             agent: "test".to_owned(),
+            device: None,
+            target: Target { host: "inside".to_owned(), port: 1, fingerprint: None },
+            keys: Keys::default(),
+            asks: false,
         };
         let dialer = Inside { server: Rc::clone(server), address: server.tcp() };
         let control = ControlActor::new(Parts {

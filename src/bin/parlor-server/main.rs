@@ -1,9 +1,16 @@
 //! The server: reads its arguments, starts, prints where it listens, stops on SIGINT and SIGTERM.
+//! With a sub-command it asks the server that runs already.
+
+mod args;
+mod command;
+mod doctor;
+mod texts;
 
 use anyhow::Context;
 use clap::Parser;
 use parlor::actors::access::gate::FirstInvites;
 use parlor::actors::connection::door::Security;
+use parlor::actors::control_socket::{CONTROL_SOCKET_FILE, ControlSocketError};
 use parlor::actors::identity::{Identity, Source, default_state_directory};
 use parlor::actors::limits::Limits;
 use parlor::actors::public::{self, Reach};
@@ -53,7 +60,7 @@ struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     forwarders: Option<u16>,
     /// Where the server's key is kept [default: the system's place]
-    #[arg(long, value_name = "DIR", env = "PARLOR_SERVER_STATE_DIR")]
+    #[arg(long, value_name = "DIR", env = "PARLOR_SERVER_STATE_DIR", global = true)]
     state_dir: Option<PathBuf>,
     /// Keep nothing: a new key at each start, in memory only
     #[arg(long)]
@@ -79,6 +86,11 @@ struct Args {
     /// What to log to stderr: error, warn, info, debug, or a filter
     #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG", default_value = "warn")]
     log: EnvFilter,
+    /// The answer of a sub-command as JSON, for programs
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<args::Command>,
 }
 
 fn any(port: u16) -> HostPort {
@@ -108,8 +120,11 @@ fn main() -> ExitCode {
         }
     };
     tracing_subscriber::fmt().with_env_filter(args.log.clone()).with_writer(std::io::stderr).init();
-    raise_file_limit();
     process::keep_memory_private();
+    if let Some(command) = args.command {
+        return actix::System::new().block_on(command::run(command, args.state_dir, args.json));
+    }
+    raise_file_limit();
     actix::System::new().block_on(run(args))
 }
 
@@ -133,6 +148,8 @@ async fn run(args: Args) -> ExitCode {
         Ok(limits) => Arc::new(limits),
         Err(error) => return fail(&format!("{error:#}")),
     };
+    // Where nothing is kept, there is no directory for the control socket either.
+    let control = keeping.store.as_deref().and_then(Path::parent).map(Path::to_owned);
     let base = ServerConfig::new(tcp, udp, forwarders);
     let config = ServerConfig { security, protection, keeping, limits, ..base };
     let server = match Server::start(config).await {
@@ -145,6 +162,10 @@ async fn run(args: Args) -> ExitCode {
             return ExitCode::from(EXIT_FAULT);
         }
     };
+    if let Err(code) = open_control(&server, control.as_deref()) {
+        server.stop().await;
+        return code;
+    }
     say(&format!("listening on tcp {} and udp {}", server.tcp(), server.udp()));
     match identity {
         Some((identity, fingerprint)) => {
@@ -174,6 +195,20 @@ async fn run(args: Args) -> ExitCode {
     };
     server.stop().await;
     code
+}
+
+/// Lets the sub-commands in. Without them the server is still a server, unless there is another in
+/// the same place.
+fn open_control(server: &Server, directory: Option<&Path>) -> Result<(), ExitCode> {
+    let Some(directory) = directory else { return Ok(()) };
+    match server.open_control(&directory.join(CONTROL_SOCKET_FILE)) {
+        Ok(()) => Ok(()),
+        Err(error @ ControlSocketError::Live(_)) => Err(fail(&error.to_string())),
+        Err(error) => {
+            warn(&format!("no sub-command will reach this server: {error}"));
+            Ok(())
+        }
+    }
 }
 
 /// How connections are secured, and the identity behind it with its fingerprint.
