@@ -314,9 +314,10 @@ fn a_password_is_seen_in_no_terminal_and_the_echo_comes_back() {
     let parlor = env!("CARGO_BIN_EXE_parlor");
     for mode in ["", "--plain"] {
         let terminal = Terminal::open(&format!(
-            "sh -c \"'{parlor}' {mode} --name anna --server {} --input silence --output null; \
-             stty -a; exec sleep 600\"",
-            server.tcp
+            "sh -c \"trap : INT; '{parlor}' {mode} --name anna --server {} --input silence \
+             --output null --state-dir '{}'; stty -a; exec sleep 600\"",
+            server.tcp,
+            state::fresh().display()
         ));
         let enter = |text: &str| {
             terminal.press(&["-l", text]);
