@@ -7,6 +7,7 @@ use super::control_socket::{ControlSocket, ControlSocketError, refused};
 use super::forwarder::core::{Counters, ProbeSource};
 use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop};
 use super::limits::Limits;
+use super::lobby::moderation::{Command, Roll, RollCall};
 use super::lobby::{Census, CloseAll, Lobby};
 use super::public;
 use super::routes::{Routes, StreamDatagram};
@@ -15,7 +16,7 @@ use crate::net::clock;
 use crate::net::fingerprint::Fingerprint;
 use crate::net::invite::Issuer;
 use crate::net::limits::{FORWARDERS_MAX, GOODBYE_TIMEOUT, STREAM_DATAGRAMS_MAX};
-use crate::net::message::{ErrorCode, Protection};
+use crate::net::message::{ErrorCode, Protection, ServerMessage};
 use crate::net::moderation::{AdminReply, AdminRequest};
 use crate::net::protect::{KeyError, Opener};
 use crate::net::secret::{NoRandomness, Password, Secret};
@@ -280,21 +281,34 @@ impl Server {
     /// A server runs there already, or the system refuses.
     pub fn open_control(&self, path: &Path) -> Result<(), ControlSocketError> {
         let socket = ControlSocket::bind(path)?;
-        let status = AdminReply::Status {
-            agent: concat!("parlor-server/", env!("CARGO_PKG_VERSION")).to_owned(),
-            tcp: self.tcp.to_string(),
-            udp: self.udp.to_string(),
-            public: self.public.to_string(),
-            fingerprint: self.fingerprint.map(|fingerprint| fingerprint.to_string()),
-            rooms: Vec::new(),
-            elsewhere: Vec::new(),
-        };
+        let lobby = self.reception.lobby.clone();
+        let (tcp, udp) = (self.tcp.to_string(), self.udp.to_string());
+        let (public, fingerprint) = (self.public.to_string(), self.fingerprint);
         let serving = actix_rt::spawn(socket.serve(move |request| {
-            let reply = match request {
-                AdminRequest::Status => status.clone(),
-                _ => refused(ErrorCode::Busy),
-            };
-            std::future::ready(reply)
+            let lobby = lobby.clone();
+            let (tcp, udp, public) = (tcp.clone(), udp.clone(), public.clone());
+            async move {
+                match request {
+                    AdminRequest::Status => match lobby.send(Roll).await {
+                        Ok(RollCall { rooms, elsewhere, .. }) => AdminReply::Status {
+                            agent: concat!("parlor-server/", env!("CARGO_PKG_VERSION")).to_owned(),
+                            tcp,
+                            udp,
+                            public,
+                            fingerprint: fingerprint.map(|fingerprint| fingerprint.to_string()),
+                            rooms,
+                            elsewhere,
+                        },
+                        Err(_) => refused(ErrorCode::Busy),
+                    },
+                    AdminRequest::Moderate { order } => match lobby.send(Command(order)).await {
+                        Ok(ServerMessage::Report { report }) => AdminReply::Report { report },
+                        Ok(ServerMessage::Error { code, args }) => AdminReply::Error { code, args },
+                        Ok(_) | Err(_) => refused(ErrorCode::Busy),
+                    },
+                    AdminRequest::Unknown => refused(ErrorCode::UnknownType),
+                }
+            }
         }));
         if let Some(before) = self.control.replace(Some(serving)) {
             before.abort();
