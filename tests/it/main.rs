@@ -10,6 +10,9 @@ mod bad_input;
 #[cfg(all(feature = "server", feature = "client", unix))]
 mod console;
 #[cfg(test)]
+#[cfg(all(feature = "server", feature = "client", unix))]
+mod control_socket;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 #[cfg(feature = "server")]
