@@ -230,7 +230,8 @@ async fn exchange(directory: &Path, request: &[u8]) -> Result<AdminReply, AskErr
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use crate::net::limits::FRAME_BYTES_MAX;
@@ -254,14 +255,14 @@ mod tests {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
     }
 
-    #[actix_rt::test]
+    #[actix::test]
     async fn only_the_owner_can_open_it() {
         let (_home, path) = place();
         let _socket = ControlSocket::bind(&path).unwrap();
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
     }
 
-    #[actix_rt::test]
+    #[actix::test]
     async fn a_request_gets_the_handler_s_answer() {
         let (_home, path) = place();
         let socket = ControlSocket::bind(&path).unwrap();
@@ -279,7 +280,7 @@ mod tests {
         assert_eq!(unknown, refused(ErrorCode::UnknownType));
     }
 
-    #[actix_rt::test]
+    #[actix::test]
     async fn a_socket_that_was_left_behind_is_replaced() {
         let (_home, path) = place();
         std::fs::create_dir(path.parent().unwrap()).unwrap();
@@ -294,7 +295,7 @@ mod tests {
         assert_eq!(mode(&path), 0o600);
     }
 
-    #[actix_rt::test]
+    #[actix::test]
     async fn a_live_server_keeps_its_socket_and_the_other_is_told_what_to_do() {
         let (_home, path) = place();
         let socket = ControlSocket::bind(&path).unwrap();
@@ -316,7 +317,7 @@ mod tests {
         assert_eq!(reply.unwrap(), done());
     }
 
-    #[actix_rt::test]
+    #[actix::test]
     async fn what_is_no_socket_is_left_alone() {
         let (_home, path) = place();
         std::fs::create_dir(path.parent().unwrap()).unwrap();
@@ -326,7 +327,7 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"mine");
     }
 
-    #[actix_rt::test]
+    #[actix::test]
     async fn its_file_goes_with_it_and_a_successor_s_stays() {
         let (_home, path) = place();
         drop(ControlSocket::bind(&path).unwrap());
@@ -339,7 +340,7 @@ mod tests {
         assert!(path.exists());
     }
 
-    #[actix_rt::test]
+    #[actix::test]
     async fn a_path_too_long_for_a_socket_is_called_so() {
         let home = tempfile::tempdir().unwrap();
         let directory = home.path().join("d".repeat(120));
@@ -349,7 +350,7 @@ mod tests {
         assert!(matches!(error, AskError::NobodyThere(_)), "{error}");
     }
 
-    #[actix_rt::test]
+    #[actix::test]
     async fn bytes_that_are_no_request_end_the_connection_and_nothing_else() {
         let (_home, path) = place();
         let socket = ControlSocket::bind(&path).unwrap();
@@ -365,7 +366,7 @@ mod tests {
         assert_eq!(reply.unwrap(), done());
     }
 
-    #[actix_rt::test]
+    #[actix::test]
     async fn more_connections_than_are_served_wait_for_a_place() {
         let (_home, path) = place();
         let socket = ControlSocket::bind(&path).unwrap();
