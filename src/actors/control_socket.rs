@@ -230,7 +230,8 @@ async fn exchange(directory: &Path, request: &[u8]) -> Result<AdminReply, AskErr
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use crate::net::limits::FRAME_BYTES_MAX;

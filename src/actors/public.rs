@@ -14,21 +14,27 @@ pub fn address(named: Option<&HostPort>, tcp: SocketAddr) -> HostPort {
 
 /// The address itself, or, for one that stands for all, the one that this machine sends from.
 fn reachable(listening: IpAddr) -> IpAddr {
+    if !listening.is_unspecified() {
+        return listening;
+    }
+    own_addresses().first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+/// The addresses that this machine sends from, IPv4 first. Nothing is sent to find them.
+#[must_use]
+pub fn own_addresses() -> Vec<IpAddr> {
     let own: &[(IpAddr, SocketAddr)] = &[
         // To nobody: addresses that are kept for examples. Connecting such a socket sends nothing.
         (Ipv4Addr::UNSPECIFIED.into(), (Ipv4Addr::new(192, 0, 2, 1), 9).into()),
         (Ipv6Addr::UNSPECIFIED.into(), (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into()),
     ];
-    if !listening.is_unspecified() {
-        return listening;
-    }
     let sends_from = |(from, to): &(IpAddr, SocketAddr)| {
         let socket = UdpSocket::bind((*from, 0)).ok()?;
         socket.connect(to).ok()?;
         let address = socket.local_addr().ok()?.ip();
         (!address.is_unspecified()).then_some(address)
     };
-    own.iter().find_map(sends_from).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    own.iter().filter_map(sends_from).collect()
 }
 
 /// Who can reach an address.

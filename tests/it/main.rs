@@ -13,6 +13,9 @@ mod console;
 #[cfg(all(feature = "server", feature = "client"))]
 mod fallback;
 #[cfg(test)]
+#[cfg(all(feature = "server", feature = "client", unix))]
+mod control_socket;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 #[cfg(feature = "server")]

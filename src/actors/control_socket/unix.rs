@@ -7,10 +7,13 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 16;
+/// How long a client waits before it tries a full queue again.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -61,7 +64,15 @@ impl Drop for Listener {
 }
 
 pub(super) async fn connect(path: &Path) -> io::Result<UnixStream> {
-    UnixStream::connect(path).await
+    loop {
+        match UnixStream::connect(path).await {
+            // Too many wait already; whoever asks says for how long.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(BUSY_PAUSE).await;
+            }
+            connected => return connected,
+        }
+    }
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {

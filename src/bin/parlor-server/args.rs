@@ -121,7 +121,7 @@ pub(crate) struct Ban {
     #[command(flatten)]
     whom: Whom,
     /// The name alone, whoever bears it
-    #[arg(long, requires = "name")]
+    #[arg(long, requires = "name", conflicts_with_all = ["address", "network", "address_of"])]
     name_only: bool,
     /// From this room only [default: from the whole server]
     #[arg(long)]
