@@ -475,11 +475,7 @@ impl Handler<Admit> for Lobby {
 impl Handler<Attach> for Lobby {
     type Result = ();
 
-    fn handle(
-        &mut self,
-        Attach { session, addr, transfer, voice }: Attach,
-        _: &mut Self::Context,
-    ) {
+    fn handle(&mut self, Attach { session, addr, transfer, voice }: Attach, _: &mut Self::Context) {
         if let Some(client) = self.clients.get_mut(&session) {
             voice.silence(client.standing.silenced);
             client.session = Some(addr);

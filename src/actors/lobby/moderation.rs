@@ -308,7 +308,10 @@ impl Lobby {
     }
 
     /// Puts a session into a room, out of the one before, whatever the room's password.
-    fn move_in(&mut self, MoveIn { join, by }: MoveIn) -> ResponseActFuture<Self, Result<(), Refusal>> {
+    fn move_in(
+        &mut self,
+        MoveIn { join, by }: MoveIn,
+    ) -> ResponseActFuture<Self, Result<(), Refusal>> {
         let session = join.session;
         if let Err(refusal) = self.core.check_room(&join.room) {
             return Box::pin(actix::fut::ready(Err(refusal)));

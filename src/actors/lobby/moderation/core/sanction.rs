@@ -1,9 +1,7 @@
 //! Bans and silences.
 
 use super::person::Person;
-use super::{
-    Action, Decision, Desk, done, goodbye, millis, not_allowed, refuse, too_many, worded,
-};
+use super::{Action, Decision, Desk, done, goodbye, millis, not_allowed, refuse, too_many, worded};
 use crate::actors::access::core::{SanctionRecord, Subject};
 use crate::actors::lobby::core::Refusal;
 use crate::net::limits::{
@@ -41,14 +39,16 @@ fn network(text: &str) -> Result<IpNet, Refusal> {
     let network = parsed.map_err(|_| bad_target(text, bad))?.trunc();
     match network {
         IpNet::V4(v4) if v4.prefix_len() < BAN_IPV4_BITS_MIN => {
-            let why = format!("that is too wide; a network of IPv4 has at least /{BAN_IPV4_BITS_MIN}");
+            let why =
+                format!("that is too wide; a network of IPv4 has at least /{BAN_IPV4_BITS_MIN}");
             Err(bad_target(text, &why))
         }
         IpNet::V6(v6) if v6.addr().to_ipv4_mapped().is_some() => {
             Err(bad_target(text, "write it as a network of IPv4"))
         }
         IpNet::V6(v6) if v6.prefix_len() < BAN_IPV6_BITS_MIN => {
-            let why = format!("that is too wide; a network of IPv6 has at least /{BAN_IPV6_BITS_MIN}");
+            let why =
+                format!("that is too wide; a network of IPv6 has at least /{BAN_IPV6_BITS_MIN}");
             Err(bad_target(text, &why))
         }
         network => Ok(network),
@@ -87,7 +87,8 @@ impl Desk<'_, '_> {
                 Ok((subjects(&person), person.name.to_string()))
             }
             Target::Name(text) => {
-                let name = UserName::parse(text).map_err(|why| bad_target(text, &why.to_string()))?;
+                let name =
+                    UserName::parse(text).map_err(|why| bad_target(text, &why.to_string()))?;
                 if let Ok(person) = Person::find(self.core, text) {
                     self.chair.over(self.core, &person, room)?;
                     person.refuse_operator(self.core)?;
