@@ -344,6 +344,12 @@ pub enum AdminReply {
         rooms: Vec<(RoomName, Vec<UserName>)>,
         /// Users who are in no room.
         elsewhere: Vec<UserName>,
+        /// How many users there are; the lists may be cut short.
+        #[serde(default)]
+        users: u64,
+        /// Datagrams that have reached the server, good ones and bad.
+        #[serde(default)]
+        datagrams: u64,
     },
     /// One that this version does not know.
     #[serde(other)]

@@ -620,3 +620,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_silenced_speaker_is_heard_by_nobody_from_the_next_packet_on_until_he_may_be_again() {
+    let mut bench = Bench::new();
+    let (mut a, b) = (bench.client(1), bench.client(2));
+    bench.room(&[(&a, a.udp()), (&b, b.udp())]);
+    let voice = a.voice(b"before");
+    assert_eq!(bench.from(a.address, &voice).len(), 1);
+    bench.notices();
+    a.voice.silence(true);
+    for _ in 0..20 {
+        let voice = a.voice(b"unheard");
+        assert_eq!(bench.from(a.address, &voice), []);
+        bench.now += Duration::from_millis(20);
+        let (now, mut out) = (bench.now, Outputs::default());
+        bench.core.handle_timeout(now, &mut out);
+        bench.out.notices.append(&mut out.notices);
+    }
+    let told: Vec<bool> = bench
+        .notices()
+        .into_iter()
+        .filter_map(|(_, notice)| match notice {
+            VoiceNotice::Speaking(speaking) => Some(speaking),
+            VoiceNotice::Path(_) => None,
+        })
+        .collect();
+    assert_eq!(told, [false], "nor does he speak for anyone to see");
+    a.voice.silence(false);
+    let voice = a.voice(b"after");
+    let sent = bench.from(a.address, &voice);
+    let [(_, sealed)] = &sent[..] else { panic!("{sent:?}") };
+    let mut copy = sealed.clone();
+    // Sequence numbers have gone on: late joiners and those who were there find the same place.
+    assert!(b.down.open_rtp(&mut copy, PacketIndex(121)).unwrap().ends_with(b"after"));
+}
