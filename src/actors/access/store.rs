@@ -193,6 +193,16 @@ impl Drop for Store {
     }
 }
 
+/// Makes the file for its owner alone; what SQLite puts beside it gets the same mode. Whether the file can be
+/// used at all, SQLite says better.
+fn make_private(path: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let _ = options.open(path);
+}
+
 fn write_all(database: &mut Database, mut batches: mpsc::Receiver<Batch>) {
     while let Some(first) = batches.blocking_recv() {
         let mut waiting = vec![first];
@@ -222,6 +232,7 @@ impl Database {
             path: shown.clone(),
             why: error.to_string(),
         };
+        make_private(path);
         let mut connection = Connection::open(path).map_err(error)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(error)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(error)?;

@@ -55,6 +55,19 @@ fn lived_in() -> AccessCore {
     core
 }
 
+#[cfg(unix)]
+#[test]
+fn the_store_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("parlor.db");
+    let (_store, _) = Store::open(path).unwrap();
+    for file in std::fs::read_dir(directory.path()).unwrap() {
+        let mode = file.unwrap().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0);
+    }
+}
+
 #[test]
 fn everything_is_read_back_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
