@@ -10,11 +10,11 @@ mod bad_input;
 #[cfg(all(feature = "server", feature = "client", unix))]
 mod console;
 #[cfg(test)]
-#[cfg(all(feature = "server", feature = "client"))]
-mod fallback;
-#[cfg(test)]
 #[cfg(all(feature = "server", feature = "client", unix))]
 mod control_socket;
+#[cfg(test)]
+#[cfg(all(feature = "server", feature = "client"))]
+mod fallback;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]

@@ -364,7 +364,7 @@ impl Desk<'_, '_> {
         let why = worded(reason)?;
         let (room, name) = self.room(room)?;
         self.core.access.forget_room(&name);
-        self.note("close room", name.as_str(), &[why.clone()]);
+        self.note("close room", name.as_str(), std::slice::from_ref(&why));
         let empty = Action::Empty { room, name: name.clone(), by: self.by(), why };
         done(vec![empty, Action::Settle(name)])
     }
