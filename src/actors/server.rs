@@ -281,16 +281,18 @@ impl Server {
     /// A server runs there already, or the system refuses.
     pub fn open_control(&self, path: &Path) -> Result<(), ControlSocketError> {
         let socket = ControlSocket::bind(path)?;
-        let lobby = self.reception.lobby.clone();
+        let (lobby, meters) = (self.reception.lobby.clone(), self.meters.clone());
         let (tcp, udp) = (self.tcp.to_string(), self.udp.to_string());
         let (public, fingerprint) = (self.public.to_string(), self.fingerprint);
         let serving = actix_rt::spawn(socket.serve(move |request| {
-            let lobby = lobby.clone();
+            let (lobby, meters) = (lobby.clone(), meters.clone());
             let (tcp, udp, public) = (tcp.clone(), udp.clone(), public.clone());
             async move {
                 match request {
                     AdminRequest::Status => match lobby.send(Roll).await {
-                        Ok(RollCall { rooms, elsewhere, .. }) => AdminReply::Status {
+                        Ok(RollCall { rooms, elsewhere, users }) => AdminReply::Status {
+                            users: u64::try_from(users).unwrap_or(u64::MAX),
+                            datagrams: meters.iter().map(|meter| meter.read().0.received).sum(),
                             agent: concat!("parlor-server/", env!("CARGO_PKG_VERSION")).to_owned(),
                             tcp,
                             udp,

@@ -101,7 +101,7 @@ fn audit(entry: &AuditEntry) -> String {
 }
 
 fn status(reply: &AdminReply) -> Vec<String> {
-    let AdminReply::Status { agent, tcp, udp, public, fingerprint, rooms, elsewhere } = reply
+    let AdminReply::Status { agent, tcp, udp, public, fingerprint, rooms, elsewhere, .. } = reply
     else {
         return Vec::new();
     };

@@ -765,7 +765,7 @@ fn the_device_proves_itself_for_each_connection_anew_and_inside_tls_only() {
     let id = DeviceKey::from_seed(&Secret::new([9; 32])).unwrap().id();
     let first = hello_of(&bench).device.unwrap();
     assert_eq!(first.verify(&Secret::new([1; 32])), Some(id));
-    bench.answer(welcome("Ann", false));
+    bench.answer(let_in("Ann", false));
     bench.lose();
     bench.pass(20_000);
     let (server, trust) = ("10.0.0.9:8888".parse().unwrap(), Trust::Known);

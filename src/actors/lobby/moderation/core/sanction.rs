@@ -137,6 +137,13 @@ impl Desk<'_, '_> {
         };
         let (subjects, label) = self.subjects_of(target, room.as_ref())?;
         let record = self.record(SanctionKind::Ban, (subjects, label), room, seconds, why);
+        // Also over everyone whom it meets by the look of a name or by an address.
+        for session in self.core.met_by(&record) {
+            if let Some((_, name)) = self.core.member(session) {
+                let person = Person::here(self.core, name.as_str())?;
+                self.chair.over(self.core, &person, record.room.as_ref())?;
+            }
+        }
         let record = self.sanction("ban", record, seconds)?;
         let out = |session| match &record.room {
             Some(_) => Action::TakeOut {
