@@ -617,7 +617,10 @@ impl Handler<Rename> for Lobby {
         let now = clock::unix_ms();
         // Who is silenced by his name alone would otherwise be heard again under another.
         let renamed = match self.core.standing(session, now).silenced {
-            true => Err(Refusal(Box::new(ServerMessage::error(ErrorCode::NotAllowed, [])))),
+            true => {
+                let why = "it cannot be changed while you are silenced".to_owned();
+                Err(Refusal(Box::new(ServerMessage::error(ErrorCode::BadName, [("why", why)]))))
+            }
             false => self.core.rename(session, &name, now),
         };
         match renamed {

@@ -620,7 +620,7 @@ pub enum ErrorCode {
     Banned,
     /// Too many connections from this address; args: `max`.
     TooManyConnections,
-    /// You may not do that.
+    /// You may not do that; args: `needs` (`operator`) where a room's moderator may not either.
     NotAllowed,
     /// He outranks you, or is you; args: `name`.
     NotOverHim,

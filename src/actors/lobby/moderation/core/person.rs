@@ -76,7 +76,8 @@ impl Chair {
     /// # Errors
     /// He does not.
     pub fn operates(&self) -> Result<(), Refusal> {
-        if self.operator { Ok(()) } else { Err(not_allowed()) }
+        let needs = || refuse(ErrorCode::NotAllowed, [("needs", "operator".to_owned())]);
+        if self.operator { Ok(()) } else { Err(needs()) }
     }
 
     /// Whether he keeps order in this room.

@@ -199,7 +199,7 @@ impl Desk<'_, '_> {
         self.chair.over(self.core, &person, room.as_ref())?;
         let ids = self.core.access.silences(&person.name, &person.facts, room.as_ref());
         if ids.is_empty() {
-            return Err(refuse(ErrorCode::NoSuchEntry, [("id", person.name.to_string())]));
+            return Err(bad_target(person.name.as_str(), "he is not silenced"));
         }
         let mut met = Vec::new();
         for id in ids {

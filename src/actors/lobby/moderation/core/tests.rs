@@ -366,7 +366,7 @@ fn a_moderator_s_silence_holds_in_his_room_and_an_operator_s_everywhere() {
     core.vacate(session("Nik"));
     core.place(session("Nik"), "hall").unwrap();
     let not_his = run(&mut core, Some("Max"), &unmute("Nik"));
-    assert_eq!(not_his, Err(ErrorCode::NoSuchEntry), "an operator's silence is not his to lift");
+    assert_eq!(not_his, Err(ErrorCode::BadTarget), "an operator's silence is not his to lift");
     assert_eq!(actions(run(&mut core, Some("Ann"), &unmute("Nik"))).len(), 1);
     assert!(!core.standing(session("Nik"), 0).silenced);
 }
