@@ -3,7 +3,7 @@
 use super::access::gate::{FirstInvites, Gate, GateError};
 use super::connection::door::{self, Security};
 use super::connection::{Caller, Reception, serve};
-use super::control_socket::{ControlSocket, ControlSocketError, refused};
+use super::control_socket::{ControlSocket, refused};
 use super::forwarder::core::{Counters, ProbeSource};
 use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop};
 use super::limits::Limits;
@@ -26,7 +26,7 @@ use actix::prelude::*;
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -274,13 +274,9 @@ impl Server {
         actix_rt::spawn(serve(Rc::clone(&self.reception), stream, caller));
     }
 
-    /// Opens the control socket, for the sub-commands of the server's owner. It closes when the
+    /// Answers the sub-commands of the server's owner at this control socket. It closes when the
     /// server stops, or when another is opened.
-    ///
-    /// # Errors
-    /// A server runs there already, or the system refuses.
-    pub fn open_control(&self, path: &Path) -> Result<(), ControlSocketError> {
-        let socket = ControlSocket::bind(path)?;
+    pub fn open_control(&self, socket: ControlSocket) {
         let (lobby, meters) = (self.reception.lobby.clone(), self.meters.clone());
         let (tcp, udp) = (self.tcp.to_string(), self.udp.to_string());
         let (public, fingerprint) = (self.public.to_string(), self.fingerprint);
@@ -315,7 +311,6 @@ impl Server {
         if let Some(before) = self.control.replace(Some(serving)) {
             before.abort();
         }
-        Ok(())
     }
 
     /// Sessions, rooms and open connections.

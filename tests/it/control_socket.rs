@@ -95,6 +95,25 @@ fn after_a_crash_the_next_server_takes_the_socket_and_a_second_one_is_refused() 
 }
 
 #[test]
+fn a_second_server_that_is_refused_has_touched_nothing_that_the_first_one_keeps() {
+    let home = tempfile::tempdir().unwrap();
+    let mut server = serve(home.path());
+    listening(&mut server);
+    let mut second = serve(home.path());
+    assert_eq!(second.wait_end(SOON).code(), Some(2));
+    server.terminate();
+    assert!(server.wait_end(SOON).success());
+    let mut again = serve(home.path());
+    listening(&mut again);
+    let log = ask(home.path(), &["audit", "--last", "100", "--json"]);
+    let log: Value = serde_json::from_slice(&log.stdout).unwrap();
+    let entries = log["report"]["entries"].as_array().unwrap();
+    let starts = entries.iter().filter(|entry| entry["action"] == "revoke invite").count();
+    // A start without an operator revokes the owner's invite of the start before.
+    assert_eq!(starts, 1, "{entries:?}");
+}
+
+#[test]
 fn doctor_finds_that_loopback_keeps_friends_out() {
     let home = tempfile::tempdir().unwrap();
     let mut server = serve(home.path());

@@ -19,6 +19,9 @@ mod fallback;
 mod fuzz;
 #[cfg(test)]
 #[cfg(feature = "server")]
+mod moderation;
+#[cfg(test)]
+#[cfg(feature = "server")]
 mod original_faults;
 #[cfg(test)]
 #[cfg(all(feature = "server", feature = "client", target_os = "linux"))]

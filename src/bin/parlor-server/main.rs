@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Parser;
 use parlor::actors::access::gate::FirstInvites;
 use parlor::actors::connection::door::Security;
-use parlor::actors::control_socket::{CONTROL_SOCKET_FILE, ControlSocketError};
+use parlor::actors::control_socket::{CONTROL_SOCKET_FILE, ControlSocket, ControlSocketError};
 use parlor::actors::identity::{Identity, Source, default_state_directory};
 use parlor::actors::limits::Limits;
 use parlor::actors::public::{self, Reach};
@@ -148,8 +148,12 @@ async fn run(args: Args) -> ExitCode {
         Ok(limits) => Arc::new(limits),
         Err(error) => return fail(&format!("{error:#}")),
     };
-    // Where nothing is kept, there is no directory for the control socket either.
-    let control = keeping.store.as_deref().and_then(Path::parent).map(Path::to_owned);
+    // Where nothing is kept, there is no directory for the control socket either. Before the store is
+    // opened: a second server must not touch what the first one keeps.
+    let control = match control(keeping.store.as_deref().and_then(Path::parent)) {
+        Ok(control) => control,
+        Err(code) => return code,
+    };
     let base = ServerConfig::new(tcp, udp, forwarders);
     let config = ServerConfig { security, protection, keeping, limits, ..base };
     let server = match Server::start(config).await {
@@ -162,9 +166,8 @@ async fn run(args: Args) -> ExitCode {
             return ExitCode::from(EXIT_FAULT);
         }
     };
-    if let Err(code) = open_control(&server, control.as_deref()) {
-        server.stop().await;
-        return code;
+    if let Some(control) = control {
+        server.open_control(control);
     }
     say(&format!("listening on tcp {} and udp {}", server.tcp(), server.udp()));
     match identity {
@@ -197,16 +200,16 @@ async fn run(args: Args) -> ExitCode {
     code
 }
 
-/// Lets the sub-commands in. Without them the server is still a server, unless there is another in
-/// the same place.
-fn open_control(server: &Server, directory: Option<&Path>) -> Result<(), ExitCode> {
-    let Some(directory) = directory else { return Ok(()) };
-    match server.open_control(&directory.join(CONTROL_SOCKET_FILE)) {
-        Ok(()) => Ok(()),
+/// Where the sub-commands come in. Without them the server is still a server, unless there is
+/// another in the same place.
+fn control(directory: Option<&Path>) -> Result<Option<ControlSocket>, ExitCode> {
+    let Some(directory) = directory else { return Ok(None) };
+    match ControlSocket::bind(&directory.join(CONTROL_SOCKET_FILE)) {
+        Ok(socket) => Ok(Some(socket)),
         Err(error @ ControlSocketError::Live(_)) => Err(fail(&error.to_string())),
         Err(error) => {
             warn(&format!("no sub-command will reach this server: {error}"));
-            Ok(())
+            Ok(None)
         }
     }
 }

@@ -26,7 +26,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
 /// How long an event that must come may take on a loaded machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);
-const DUPLEX_BYTES: usize = 256 * 1024;
+pub const DUPLEX_BYTES: usize = 256 * 1024;
 
 pub struct Peer {
     frames: FramedRead<ReadHalf<Box<dyn Stream>>, LengthDelimitedCodec>,
@@ -88,9 +88,18 @@ impl Peer {
         name: &str,
         resume: Option<ResumeSecret>,
     ) -> Result<Self, ServerMessage> {
+        Self::greeting(stream, server, hello(name, resume)).await
+    }
+
+    /// Says this as its first word.
+    pub async fn greeting(
+        stream: Box<dyn Stream>,
+        server: SocketAddr,
+        hello: ClientMessage,
+    ) -> Result<Self, ServerMessage> {
         let (read, mut write) = tokio::io::split(stream);
         let mut frames = FramedRead::new(read, frame::codec());
-        let request = Envelope::answer(Some(0), hello(name, resume));
+        let request = Envelope::answer(Some(0), hello);
         write.write_all(&frame::encode(&request).unwrap()).await.unwrap();
         let answer = frame::next(&mut frames).await.unwrap().unwrap();
         let answer: Envelope<ServerMessage> = frame::decode(&answer).unwrap();
