@@ -275,8 +275,7 @@ impl Link {
             return;
         }
         if member.speaking {
-            let until = session.expected.entry(member.id).or_insert(now);
-            *until = (*until).max(now + EXPECTED_AFTER_NEWS);
+            session.expect(member.id, now, EXPECTED_AFTER_NEWS);
         } else {
             session.expected.remove(&member.id);
         }
@@ -429,7 +428,7 @@ impl Link {
         let (member, arrived) = (stream.member, stream.receive(ssrc, packet, index, now));
         session.came(way, now);
         if let (true, Some(arrived)) = (newest, &arrived) {
-            session.expect(member, arrived, now);
+            session.note_talkspurt(member, arrived, now);
         }
         self.figures.received += 1;
         self.actions.extend(arrived.map(Action::Play));
@@ -609,13 +608,20 @@ impl Session {
     }
 
     /// More of this voice is to follow, unless its talkspurt has ended.
-    fn expect(&mut self, member: MemberId, arrived: &ToPlayback, now: Instant) {
+    fn note_talkspurt(&mut self, member: MemberId, arrived: &ToPlayback, now: Instant) {
         let ToPlayback::Packet(arrived) = arrived else { return };
         if arrived.packet.duration == 0 {
             self.expected.remove(&member);
         } else {
+            self.expect(member, now, EXPECTED_AFTER_VOICE);
+        }
+    }
+
+    /// This member's voice should be reaching us for so long.
+    fn expect(&mut self, member: MemberId, now: Instant, time: Duration) {
+        if self.expected.len() < ROOM_MEMBERS_MAX || self.expected.contains_key(&member) {
             let until = self.expected.entry(member).or_insert(now);
-            *until = now + EXPECTED_AFTER_VOICE;
+            *until = (*until).max(now + time);
         }
     }
 
