@@ -504,6 +504,9 @@ async fn a_moderator_s_silence_ends_at_the_door_of_his_room() {
     bob.join("attic").await;
     bob.speak(b"attic");
     assert_eq!(carl.heard().len(), 1);
+    // Another name would be heard again in the hall.
+    let renamed = bob.request(ClientMessage::Rename { name: "robert".to_owned() }).await;
+    assert_eq!(code(&renamed), ErrorCode::BadName);
     bob.join("hall").await;
     carl.join("hall").await;
     assert!(carl.members[&bob.id()].silenced);

@@ -894,7 +894,8 @@ impl AccessCore {
         }
     }
 
-    /// Forgets what was kept of a room, bans from it included.
+    /// Forgets what was kept of a room, bans from it included. Invites that lead there stay: they open
+    /// the server first of all, and whoever holds one finds a new room of that name.
     pub fn forget_room(&mut self, room: &RoomName) {
         if let Some(kept) = self.rooms.remove(&room_key(room)) {
             self.changes.push(Change::RoomGone(kept.name));

@@ -345,6 +345,18 @@ impl LobbyCore {
         }
     }
 
+    /// Whether a session is silenced somewhere, also in a room where it is not now. Operators never are.
+    #[must_use]
+    pub fn silenced_anywhere(&self, session: SessionId, now_ms: u64) -> bool {
+        let Some(entry) = self.sessions.get(&session) else { return false };
+        let in_force = |id: &u64| {
+            let record = self.access.sanction_record(*id);
+            record.is_some_and(|record| record.until_ms.is_none_or(|until| now_ms < until))
+        };
+        self.access.role(entry.facts.identity) != Some(Role::Operator)
+            && self.access.silences(&entry.name, &entry.facts, None).iter().any(in_force)
+    }
+
     /// Everyone here whom a sanction is meant for and touches, where he is now. Operators are never touched.
     #[must_use]
     pub fn met_by(&self, sanction: &SanctionRecord) -> Vec<SessionId> {
