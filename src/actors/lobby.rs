@@ -657,7 +657,8 @@ impl Handler<Register> for Lobby {
             };
             return self.registered(session, re, name, false, result);
         };
-        if let Err(refusal) = self.core.access.check_name(&name, facts.identity) {
+        let now = clock::unix_ms();
+        if let Err(refusal) = self.core.access.review_register(&name, &facts, now) {
             self.refuse(session, re, refusal);
             return nothing();
         }

@@ -162,7 +162,8 @@ pub struct Vacated {
 impl LobbyCore {
     /// A server with nobody on it. `random` decides where SSRCs begin (RFC 3550, 8.1).
     #[must_use]
-    pub fn new(random: u32, access: AccessCore, limits: Arc<Limits>) -> Self {
+    pub fn new(random: u32, mut access: AccessCore, limits: Arc<Limits>) -> Self {
+        access.limit_newcomers(limits.identities());
         let mut core = Self {
             access,
             limits,

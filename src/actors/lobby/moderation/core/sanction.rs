@@ -286,7 +286,7 @@ impl Desk<'_, '_> {
         seconds: Option<u64>,
     ) -> Result<SanctionRecord, Refusal> {
         if let Some(room) = &record.room
-            && self.core.access.count_of_room(room).0 >= ROOM_SANCTIONS_MAX
+            && self.core.access.count_of_room(room, self.now_ms).0 >= ROOM_SANCTIONS_MAX
         {
             return Err(too_many("bans", ROOM_SANCTIONS_MAX));
         }
