@@ -22,6 +22,9 @@ mod fuzz;
 mod invites;
 #[cfg(test)]
 #[cfg(feature = "server")]
+mod kept_keys;
+#[cfg(test)]
+#[cfg(feature = "server")]
 mod moderation;
 #[cfg(test)]
 #[cfg(feature = "server")]
