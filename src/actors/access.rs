@@ -6,5 +6,6 @@
 pub mod attempts;
 pub mod core;
 pub mod gate;
+pub mod newcomers;
 pub mod password;
 pub mod store;

@@ -3,7 +3,7 @@
 //! It takes any stream. Before `Hello` there is no actor, only this task and a place among the
 //! half-open connections; when those are too many the oldest goes, so that idlers keep nobody out.
 
-use super::access::attempts::Origin;
+use super::access::attempts::{Origin, is_own};
 use super::access::core::{Denial, Lock, Proofs};
 use super::access::password::Hasher;
 use super::access::store::Commit;
@@ -94,11 +94,6 @@ impl Drop for FromAddress {
             }
         }
     }
-}
-
-/// This machine's own connections: a proxy may stand there for many.
-fn is_own(address: Option<IpAddr>) -> bool {
-    address.is_none_or(|address| address.to_canonical().is_loopback())
 }
 
 /// Counts a connection as open while it lives.

@@ -4,9 +4,9 @@
 use super::bucket::Rate;
 use crate::net::limits::{
     CHATS_BURST, CHATS_PER_SECOND, CONNECTIONS_PER_ADDRESS, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS,
-    JOINS_BURST, JOINS_PER_MINUTE, OUTBOX_BYTES_MAX, RENAMES_BURST, RENAMES_PER_MINUTE,
-    REQUEST_BURST, REQUESTS_PER_SECOND, ROOM_MEMBERS_MAX, ROOMS_MAX, SESSIONS_MAX,
-    VOICE_BYTES_PER_SECOND, VOICE_PACKETS_PER_SECOND,
+    IDENTITIES_PER_HOUR, IDENTITY_BURST, JOINS_BURST, JOINS_PER_MINUTE, OUTBOX_BYTES_MAX,
+    RENAMES_BURST, RENAMES_PER_MINUTE, REQUEST_BURST, REQUESTS_PER_SECOND, ROOM_MEMBERS_MAX,
+    ROOMS_MAX, SESSIONS_MAX, VOICE_BYTES_PER_SECOND, VOICE_PACKETS_PER_SECOND,
 };
 use serde::Deserialize;
 
@@ -26,6 +26,11 @@ pub struct Limits {
     pub half_open: usize,
     /// The same, from one address.
     pub half_open_per_address: usize,
+    /// People new to the server (names registered, invites used) whom one address may bring in an hour,
+    /// on average; this machine's own has no such limit ...
+    pub identities_per_hour: u32,
+    /// ... and at once.
+    pub identity_burst: u32,
     /// Messages that a session may send in a second, on average ...
     pub requests_per_second: u32,
     /// ... and at once.
@@ -59,6 +64,8 @@ impl Default for Limits {
             connections_per_address: CONNECTIONS_PER_ADDRESS,
             half_open: HALF_OPEN_MAX,
             half_open_per_address: HALF_OPEN_PER_ADDRESS,
+            identities_per_hour: IDENTITIES_PER_HOUR,
+            identity_burst: IDENTITY_BURST,
             requests_per_second: REQUESTS_PER_SECOND,
             request_burst: REQUEST_BURST,
             chats_per_second: CHATS_PER_SECOND,
@@ -75,6 +82,13 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// New people from an address.
+    #[must_use]
+    pub fn identities(&self) -> Rate {
+        let per_second = f64::from(self.identities_per_hour) / 3600.0;
+        Rate { per_second, burst: f64::from(self.identity_burst) }
+    }
+
     /// Messages of a session.
     #[must_use]
     pub fn requests(&self) -> Rate {
@@ -149,6 +163,8 @@ impl Limits {
             connections_per_address: SESSIONS_MAX,
             half_open: SESSIONS_MAX,
             half_open_per_address: SESSIONS_MAX,
+            identities_per_hour: most,
+            identity_burst: most,
             requests_per_second: most,
             request_burst: most,
             chats_per_second: most,
@@ -174,6 +190,8 @@ impl Limits {
             ("connections-per-address", self.connections_per_address, 1, SESSIONS_MAX),
             ("half-open", self.half_open, 8, SESSIONS_MAX),
             ("half-open-per-address", self.half_open_per_address, 1, SESSIONS_MAX),
+            ("identities-per-hour", rate(self.identities_per_hour), 1, RATE_MAX),
+            ("identity-burst", rate(self.identity_burst), 1, RATE_MAX),
             ("requests-per-second", rate(self.requests_per_second), 5, RATE_MAX),
             ("request-burst", rate(self.request_burst), 30, RATE_MAX),
             ("chats-per-second", rate(self.chats_per_second), 1, RATE_MAX),
@@ -220,5 +238,6 @@ mod tests {
             "the limit members-per-room is 5000; it can be from 2 to 1024"
         );
         assert!(Limits { queued_bytes: 0, ..Limits::default() }.check().is_err());
+        assert!(Limits { identities_per_hour: 0, ..Limits::default() }.check().is_err());
     }
 }

@@ -615,8 +615,9 @@ impl Handler<Rename> for Lobby {
         _: &mut Self::Context,
     ) -> Self::Result {
         let now = clock::unix_ms();
-        // Who is silenced by his name alone would otherwise be heard again under another.
-        let renamed = match self.core.standing(session, now).silenced {
+        // Who is silenced by his name alone would otherwise be heard again under another; in whatever
+        // room, since he could leave it for that and come back.
+        let renamed = match self.core.silenced_anywhere(session, now) {
             true => {
                 let why = "it cannot be changed while you are silenced".to_owned();
                 Err(Refusal(Box::new(ServerMessage::error(ErrorCode::BadName, [("why", why)]))))
@@ -656,7 +657,8 @@ impl Handler<Register> for Lobby {
             };
             return self.registered(session, re, name, false, result);
         };
-        if let Err(refusal) = self.core.access.check_name(&name, facts.identity) {
+        let now = clock::unix_ms();
+        if let Err(refusal) = self.core.access.review_register(&name, &facts, now) {
             self.refuse(session, re, refusal);
             return nothing();
         }

@@ -663,6 +663,10 @@ fn server_error(code: ErrorCode, arg: &dyn Fn(&str) -> String) -> String {
         ErrorCode::TooManyAttempts => {
             format!("Too many wrong guesses. Wait {} s, then try again.", arg("retry_s"))
         }
+        ErrorCode::TooManyNewcomers => format!(
+            "Too many from your address are new to this server (a name registered, an invite used for the first time). Try again in {}.",
+            wait(&arg("retry_s"))
+        ),
         ErrorCode::Banned => {
             let room = arg("room");
             let place = if room.is_empty() { String::new() } else { format!(" from the room {room}") };
@@ -728,6 +732,15 @@ fn password_flags(lock: &str) -> String {
         _ => ("--room-password-file FILE", "PARLOR_ROOM_PASSWORD"),
     };
     format!("At a terminal you are asked for it; a script gives it with {flag} or {variable}.")
+}
+
+/// A wait in words, from an argument in seconds.
+fn wait(retry_s: &str) -> String {
+    match retry_s.parse::<u64>() {
+        Ok(seconds) if seconds >= 120 => format!("{} minutes", seconds.div_ceil(60)),
+        Ok(seconds) => format!("{seconds} s"),
+        Err(_) => "some time".to_owned(),
+    }
 }
 
 /// Until when, from the arguments of an error.

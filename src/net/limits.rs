@@ -101,6 +101,12 @@ pub const REQUEST_BURST: u32 = 200;
 
 /// Identities that a server knows: registered names, redeemed invites.
 pub const IDENTITIES_MAX: usize = 65_536;
+/// New ones that an address may bring in one hour, on average (this machine's own apart), ...
+pub const IDENTITIES_PER_HOUR: u32 = 20;
+/// ... and at once: a first start's invite for friends, used by a school behind one address.
+pub const IDENTITY_BURST: u32 = 60;
+/// Addresses of which it is remembered whom they brought; those that brought nobody for longest go.
+pub const NEWCOMER_ADDRESSES_MAX: usize = 16_384;
 /// Devices of one identity; the one that came longest ago goes.
 pub const IDENTITY_DEVICES_MAX: usize = 16;
 /// Invites that can still be used.
@@ -109,6 +115,9 @@ pub const INVITES_MAX: usize = 4096;
 pub const GUEST_INVITE_USES: u32 = 50;
 /// ... and how long.
 pub const GUEST_INVITE_LIFETIME: Duration = Duration::from_secs(7 * 86_400);
+/// How long an invite is remembered behind its end, to be called expired, and to let those in again who have
+/// used it.
+pub const INVITE_MEMORY: Duration = Duration::from_secs(30 * 86_400);
 /// Bans and silences in force.
 pub const SANCTIONS_MAX: usize = 4096;
 /// Bans and silences in force in one room, made by its moderators or by operators.

@@ -616,6 +616,8 @@ pub enum ErrorCode {
     BadDevice,
     /// Too many wrong guesses; args: `retry_s`.
     TooManyAttempts,
+    /// Too many people new to the server from this address; args: `retry_s`.
+    TooManyNewcomers,
     /// Banned; args: `until_ms`, `why`, `by`, `room`, where there are any.
     Banned,
     /// Too many connections from this address; args: `max`.

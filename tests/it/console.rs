@@ -220,12 +220,12 @@ fn a_server_whose_output_nobody_reads_goes_on() {
 }
 
 /// A terminal of our own, on a server of its own, ended when dropped.
-struct Terminal {
+pub struct Terminal {
     socket: tempfile::TempDir,
 }
 
 impl Terminal {
-    fn open(program: &str) -> Self {
+    pub fn open(program: &str) -> Self {
         let terminal = Self { socket: tempfile::tempdir().unwrap() };
         terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", program]);
         terminal
@@ -239,7 +239,7 @@ impl Terminal {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn press(&self, keys: &[&str]) {
+    pub fn press(&self, keys: &[&str]) {
         self.tmux(&[&["send-keys"], keys].concat());
     }
 
@@ -248,7 +248,7 @@ impl Terminal {
     }
 
     /// Waits until the screen shows something.
-    fn shows(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
+    pub fn shows(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
         let deadline = parlor::net::clock::now() + SOON;
         crate::support::process::poll_until(deadline, || Some(self.screen()).filter(|s| fits(s)))
             .unwrap_or_else(|| panic!("the screen never shows {what}:\n{}", self.screen()))

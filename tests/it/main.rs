@@ -18,6 +18,12 @@ mod fallback;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+#[cfg(all(feature = "server", feature = "client", unix))]
+mod invites;
+#[cfg(test)]
+#[cfg(feature = "server")]
+mod kept_keys;
+#[cfg(test)]
 #[cfg(feature = "server")]
 mod moderation;
 #[cfg(test)]

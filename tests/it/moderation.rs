@@ -33,8 +33,17 @@ use parlor::net::tls;
 
 use crate::support::peer::{DUPLEX_BYTES, Peer, until};
 
+/// Tests give orders faster than people do.
+fn hasty() -> Limits {
+    Limits { requests_per_second: 10_000, request_burst: 10_000, ..Limits::default() }
+}
+
 /// A server that keeps its state in this directory.
 async fn server_in(state: &Path) -> Server {
+    server_with(state, hasty()).await
+}
+
+async fn server_with(state: &Path, limits: Limits) -> Server {
     let any = "127.0.0.1:0".parse().unwrap();
     let identity = Identity::load(Source::Memory).unwrap();
     let security = Security::Tls(Arc::new(tls::server_config(identity.certificates()).unwrap()));
@@ -43,8 +52,6 @@ async fn server_in(state: &Path) -> Server {
         public: Some(HostPort::parse("voice.example:8888").unwrap()),
         ..Keeping::default()
     };
-    // Tests give orders faster than people do.
-    let limits = Limits { requests_per_second: 10_000, request_burst: 10_000, ..Limits::default() };
     let base = ServerConfig::new(any, any, Some(2));
     let config = ServerConfig { security, keeping, limits: Arc::new(limits), ..base };
     Server::start(config).await.unwrap()
@@ -96,8 +103,12 @@ struct House {
 }
 
 async fn house() -> House {
+    house_with(hasty()).await
+}
+
+async fn house_with(limits: Limits) -> House {
     let state = tempfile::tempdir().unwrap();
-    let server = server_in(state.path()).await;
+    let server = server_with(state.path(), limits).await;
     let invite = server.invites().owner.as_ref().map(|invite| invite.token.clone());
     let visit = Visit { invite, ..Visit::on(1) };
     let mut owner = visit.come(&server, "Olga").await.unwrap();
@@ -504,6 +515,9 @@ async fn a_moderator_s_silence_ends_at_the_door_of_his_room() {
     bob.join("attic").await;
     bob.speak(b"attic");
     assert_eq!(carl.heard().len(), 1);
+    // Another name would be heard again in the hall.
+    let renamed = bob.request(ClientMessage::Rename { name: "robert".to_owned() }).await;
+    assert_eq!(code(&renamed), ErrorCode::BadName);
     bob.join("hall").await;
     carl.join("hall").await;
     assert!(carl.members[&bob.id()].silenced);
@@ -706,6 +720,40 @@ async fn an_invite_is_counted_listed_and_revoked() {
     let gone = refused(&mut house.owner, Moderation::RevokeInvite { id }).await;
     assert_eq!(gone, ErrorCode::NoSuchEntry);
     drop(second);
+    house.server.stop().await;
+}
+
+#[actix::test]
+async fn one_address_brings_no_more_new_people_than_it_may_and_is_told_when_to_try_again() {
+    let mut house = house_with(Limits { identity_burst: 2, ..hasty() }).await;
+    let invite = Moderation::Invite { room: None, seconds: None, uses: Some(20), operator: false };
+    let Report::Invited { line, .. } = house.order(invite).await else { panic!() };
+    let token = line.parse::<Invite>().unwrap().token;
+    let from = |device, address, invite: bool| Visit {
+        address: Some(address),
+        invite: invite.then(|| token.clone()),
+        ..Visit::on(device)
+    };
+    let register = || ClientMessage::Register { password: Password::new("x".to_owned()).unwrap() };
+    let there = "192.0.2.9";
+    let mut anna = from(11, there, false).come(&house.server, "anna").await.unwrap();
+    assert!(matches!(anna.request(register()).await, ServerMessage::Registered { .. }));
+    let _bert = from(12, there, true).come(&house.server, "bert").await.unwrap();
+    // The third is refused, whichever way he goes; and is told when.
+    let by_invite = turned_away(from(13, there, true).come(&house.server, "carl").await);
+    let mut carl = from(13, there, false).come(&house.server, "carl").await.unwrap();
+    for refused in [by_invite, carl.request(register()).await] {
+        let ServerMessage::Error { code, args } = refused else { panic!("{refused:?}") };
+        assert_eq!(code, ErrorCode::TooManyNewcomers);
+        let seconds: u64 = args["retry_s"].parse().unwrap();
+        assert!((1..=181).contains(&seconds), "twenty in an hour: {seconds}");
+    }
+    // Who is known there is, elsewhere others are let in, and so is this machine.
+    assert!(matches!(anna.request(register()).await, ServerMessage::Registered { .. }));
+    from(14, "192.0.2.10", true).come(&house.server, "dora").await.unwrap();
+    for k in 20..24 {
+        from(k, "127.0.0.1", true).come(&house.server, &format!("own {k}")).await.unwrap();
+    }
     house.server.stop().await;
 }
 

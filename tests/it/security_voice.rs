@@ -1,6 +1,5 @@
 //! Attacks on voice, over real sockets against a real server: none may be heard, answered too loudly, or leave a trace.
 
-use std::io::ErrorKind;
 use std::net::UdpSocket;
 
 use parlor::actors::server::{Server, ServerConfig, StartError};
@@ -11,7 +10,7 @@ use parlor::net::protect::{DirectionKey, Opener, Sealer};
 use parlor::net::rtcp::{self, App, ReportBlock, SenderInfo};
 use parlor::net::rtp::{RtpHeader, peek_seq};
 
-use crate::support::peer::{Peer, until};
+use crate::support::peer::{Peer, payloads, raw, until};
 
 async fn server() -> Server {
     let any = "127.0.0.1:0".parse().unwrap();
@@ -43,26 +42,6 @@ fn voice_as(ssrc: Ssrc, index: PacketIndex, key: &DirectionKey, payload: &[u8]) 
     let sealer = Sealer::new(Protection::AeadAes128Gcm, key).unwrap();
     sealer.seal_rtp(&packet, index, &mut sealed).unwrap();
     sealed
-}
-
-/// Everything that lies in a socket now, as it came.
-fn raw(socket: &UdpSocket) -> Vec<Vec<u8>> {
-    socket.set_nonblocking(true).unwrap();
-    let mut all = Vec::new();
-    let mut buffer = [0; 2048];
-    loop {
-        match socket.recv_from(&mut buffer) {
-            Ok((length, _)) => all.push(buffer[..length].to_vec()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-            Err(error) => panic!("{error}"),
-        }
-    }
-    socket.set_nonblocking(false).unwrap();
-    all
-}
-
-fn payloads(peer: &mut Peer) -> Vec<Vec<u8>> {
-    peer.heard().into_iter().map(|heard| heard.payload).collect()
 }
 
 #[actix::test]

@@ -21,6 +21,12 @@ impl Origin {
     }
 }
 
+/// This machine's own addresses, and none at all: a proxy may stand there for many.
+#[must_use]
+pub fn is_own(address: Option<IpAddr>) -> bool {
+    address.is_none_or(|address| address.to_canonical().is_loopback())
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Guesses {
     wrong: u32,

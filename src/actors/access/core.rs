@@ -4,13 +4,15 @@
 //! the process.
 
 use super::attempts::{Attempts, Origin};
+use super::newcomers::Newcomers;
 use super::password::PasswordRecord;
+use crate::actors::bucket::Rate;
 use crate::actors::lobby::core::Refusal;
 use crate::net::device::DeviceId;
 use crate::net::invite::InviteToken;
 use crate::net::limits::{
-    IDENTITIES_MAX, IDENTITY_DEVICES_MAX, INVITES_MAX, KEPT_ROOMS_MAX, ROOM_ADMITTED_MAX,
-    ROOM_MODERATORS_MAX, SANCTIONS_MAX,
+    IDENTITIES_MAX, IDENTITY_DEVICES_MAX, INVITE_MEMORY, INVITES_MAX, KEPT_ROOMS_MAX,
+    ROOM_ADMITTED_MAX, ROOM_MODERATORS_MAX, SANCTIONS_MAX,
 };
 use crate::net::message::{ErrorCode, ServerMessage};
 use crate::net::moderation::{AuditEntry, InviteInfo, Role, Sanction, SanctionKind};
@@ -269,6 +271,7 @@ pub struct Grant {
     pub identity: Option<IdentityId>,
     invite: Option<u64>,
     bind: bool,
+    address: Option<IpAddr>,
 }
 
 /// A name that somebody registers, or that many share a look with.
@@ -308,6 +311,7 @@ pub struct AccessCore {
     rooms: BTreeMap<String, KeptRoom>,
     server_password: Option<PasswordRecord>,
     attempts: Attempts,
+    newcomers: Newcomers,
     next_id: u64,
     changes: Vec<Change>,
 }
@@ -429,7 +433,29 @@ impl AccessCore {
             self.open_server(claim.server_password, proofs, origin, now_ms)?;
         }
         let bind = identity.is_some() && identity != known && claim.device.is_some();
-        Ok(Grant { identity, invite, bind })
+        if identity.is_none() && invite.is_some() {
+            self.refuse_newcomer(claim.address, now_ms)?;
+        }
+        Ok(Grant { identity, invite, bind, address: claim.address })
+    }
+
+    /// How many new people an address may bring.
+    pub fn limit_newcomers(&mut self, rate: Rate) {
+        self.newcomers = Newcomers::with_rate(rate);
+    }
+
+    /// No more people to be remembered, of all or from this address.
+    fn refuse_newcomer(&mut self, address: Option<IpAddr>, now_ms: u64) -> Result<(), Refusal> {
+        if self.identities.len() >= IDENTITIES_MAX {
+            return Err(too_many("identities", IDENTITIES_MAX));
+        }
+        match self.newcomers.wait(address, now_ms) {
+            None => Ok(()),
+            Some(wait) => {
+                let seconds = wait.as_secs() + 1;
+                Err(refuse(ErrorCode::TooManyNewcomers, [("retry_s", seconds.to_string())]))
+            }
+        }
     }
 
     /// No more guesses from an address that has guessed wrong too often.
@@ -531,9 +557,6 @@ impl AccessCore {
         if device.is_none() {
             return Err(refuse(ErrorCode::DeviceNeeded, []));
         }
-        if identity.is_none() && self.identities.len() >= IDENTITIES_MAX {
-            return Err(too_many("identities", IDENTITIES_MAX));
-        }
         Ok(Some(invite.id))
     }
 
@@ -564,7 +587,10 @@ impl AccessCore {
     ) -> Option<IdentityId> {
         let mut identity = grant.identity;
         if let Some(invite) = grant.invite.and_then(|id| self.invites.get(&id)).cloned() {
-            let id = identity.unwrap_or_else(|| self.new_identity(now_ms));
+            let id = identity.unwrap_or_else(|| {
+                self.newcomers.note(grant.address, now_ms);
+                self.new_identity(now_ms)
+            });
             identity = Some(id);
             let mut invite = invite;
             invite.uses_left = invite.uses_left.saturating_sub(1);
@@ -652,10 +678,27 @@ impl AccessCore {
         }
     }
 
+    /// Whether somebody may register this name now; before its password is hashed.
+    ///
+    /// # Errors
+    /// It is kept for somebody else, or he is new and one too many of all or from his address.
+    pub fn review_register(
+        &mut self,
+        name: &UserName,
+        facts: &Facts,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        self.check_name(name, facts.identity)?;
+        match facts.identity {
+            Some(_) => Ok(()),
+            None => self.refuse_newcomer(facts.address, now_ms),
+        }
+    }
+
     /// Keeps a name for somebody, with a password; a name that was kept for him before is free again.
     ///
     /// # Errors
-    /// It is kept for somebody else, or the server knows too many people.
+    /// As [`Self::review_register`].
     pub fn register(
         &mut self,
         name: &UserName,
@@ -663,11 +706,11 @@ impl AccessCore {
         password: PasswordRecord,
         now_ms: u64,
     ) -> Result<IdentityId, Refusal> {
-        self.check_name(name, facts.identity)?;
-        if facts.identity.is_none() && self.identities.len() >= IDENTITIES_MAX {
-            return Err(too_many("identities", IDENTITIES_MAX));
-        }
-        let id = facts.identity.unwrap_or_else(|| self.new_identity(now_ms));
+        self.review_register(name, facts, now_ms)?;
+        let id = facts.identity.unwrap_or_else(|| {
+            self.newcomers.note(facts.address, now_ms);
+            self.new_identity(now_ms)
+        });
         self.bind(facts.device, id);
         if let Some(before) = self.identities.get(&id).and_then(|identity| identity.name.clone()) {
             self.names.remove(&before.keys(), id);
@@ -894,7 +937,8 @@ impl AccessCore {
         }
     }
 
-    /// Forgets what was kept of a room, bans from it included.
+    /// Forgets what was kept of a room, bans from it included. Invites that lead there stay: they open
+    /// the server first of all, and whoever holds one finds a new room of that name.
     pub fn forget_room(&mut self, room: &RoomName) {
         if let Some(kept) = self.rooms.remove(&room_key(room)) {
             self.changes.push(Change::RoomGone(kept.name));
@@ -983,7 +1027,7 @@ impl AccessCore {
         true
     }
 
-    /// One invite that can still be used.
+    /// One invite, used-up and expired ones included.
     #[must_use]
     pub fn invite_record(&self, id: u64) -> Option<&InviteRecord> {
         self.invites.get(&id)
@@ -1004,13 +1048,17 @@ impl AccessCore {
         self.invites.values().filter(usable).map(info).collect()
     }
 
-    /// Forgets what has ended: expired invites, sanctions that are over.
+    /// Forgets what has ended: invites that have expired long ago, sanctions that are over.
     pub fn expire(&mut self, now_ms: u64) {
-        // Used-up invites stay until they expire, so that whoever used one may come with it again;
-        // those without an end go when they are in the way.
+        // Invites that are good no more stay for a while, so that whoever used one may come with it
+        // again, and whoever is late is told why; they go when they are in the way.
         let crowded = self.invites.len() >= INVITES_MAX / 2;
-        let over =
-            |i: &InviteRecord| !in_force(i.until_ms, now_ms) || (crowded && i.uses_left == 0);
+        let memory = u64::try_from(INVITE_MEMORY.as_millis()).unwrap_or(u64::MAX);
+        let forgotten = |until: u64| until.saturating_add(memory);
+        let over = |i: &InviteRecord| {
+            !in_force(i.until_ms.map(forgotten), now_ms)
+                || (crowded && (i.uses_left == 0 || !in_force(i.until_ms, now_ms)))
+        };
         let gone: Vec<u64> = self.invites.values().filter(|i| over(i)).map(|i| i.id).collect();
         for id in gone {
             self.drop_invite(id);
@@ -1109,10 +1157,12 @@ impl AccessCore {
 
     /// How many sanctions and usable invites there are of one room.
     #[must_use]
-    pub fn count_of_room(&self, room: &RoomName) -> (usize, usize) {
+    pub fn count_of_room(&self, room: &RoomName, now_ms: u64) -> (usize, usize) {
         let key = room_key(room);
         let leads = |i: &&InviteRecord| {
-            i.uses_left > 0 && i.room.as_ref().is_some_and(|room| room_key(room) == key)
+            i.uses_left > 0
+                && in_force(i.until_ms, now_ms)
+                && i.room.as_ref().is_some_and(|room| room_key(room) == key)
         };
         let sanctions = self.sanctions.values().filter(|s| s.is_of(room)).count();
         (sanctions, self.invites.values().filter(leads).count())

@@ -162,7 +162,8 @@ pub struct Vacated {
 impl LobbyCore {
     /// A server with nobody on it. `random` decides where SSRCs begin (RFC 3550, 8.1).
     #[must_use]
-    pub fn new(random: u32, access: AccessCore, limits: Arc<Limits>) -> Self {
+    pub fn new(random: u32, mut access: AccessCore, limits: Arc<Limits>) -> Self {
+        access.limit_newcomers(limits.identities());
         let mut core = Self {
             access,
             limits,
@@ -343,6 +344,18 @@ impl LobbyCore {
             // Nobody is over the operators, whatever was said of them before they were.
             silenced: silenced && role != Some(Role::Operator),
         }
+    }
+
+    /// Whether a session is silenced somewhere, also in a room where it is not now. Operators never are.
+    #[must_use]
+    pub fn silenced_anywhere(&self, session: SessionId, now_ms: u64) -> bool {
+        let Some(entry) = self.sessions.get(&session) else { return false };
+        let in_force = |id: &u64| {
+            let record = self.access.sanction_record(*id);
+            record.is_some_and(|record| record.until_ms.is_none_or(|until| now_ms < until))
+        };
+        self.access.role(entry.facts.identity) != Some(Role::Operator)
+            && self.access.silences(&entry.name, &entry.facts, None).iter().any(in_force)
     }
 
     /// Everyone here whom a sanction is meant for and touches, where he is now. Operators are never touched.

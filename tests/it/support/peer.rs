@@ -349,6 +349,27 @@ impl Peer {
     }
 }
 
+/// Everything that lies in a socket now, as it came.
+pub fn raw(socket: &UdpSocket) -> Vec<Vec<u8>> {
+    socket.set_nonblocking(true).unwrap();
+    let mut all = Vec::new();
+    let mut buffer = [0; 2048];
+    loop {
+        match socket.recv_from(&mut buffer) {
+            Ok((length, _)) => all.push(buffer[..length].to_vec()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    socket.set_nonblocking(false).unwrap();
+    all
+}
+
+/// What a peer has heard by now.
+pub fn payloads(peer: &mut Peer) -> Vec<Vec<u8>> {
+    peer.heard().into_iter().map(|heard| heard.payload).collect()
+}
+
 /// Waits until `reached` holds, giving the server its turn in between.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut reached: impl FnMut() -> F) {
     let wait = async {

@@ -121,6 +121,90 @@ fn counted_expired_and_revoked_invites() {
 }
 
 #[test]
+fn an_expired_invite_is_called_so_for_a_while_and_lets_those_in_who_have_used_it() {
+    let mut core = AccessCore::default();
+    let day = InviteTerms { until_ms: Some(DAY), ..terms(5) };
+    core.invite(&token(1), day, "op", 0).unwrap();
+    let line = token(1);
+    let with = |k| Claim { device: device(k), invite: Some(&line), ..Claim::default() };
+    let ann = come(&mut core, "ann", &with(1), "", 0).unwrap();
+    core.expire(10 * DAY);
+    assert_eq!(core.invites(10 * DAY), []);
+    assert_eq!(come(&mut core, "bob", &with(2), "", 10 * DAY), Err(ErrorCode::InviteExpired));
+    assert_eq!(come(&mut core, "ann", &with(1), "", 10 * DAY), Ok(ann));
+    core.take_changes();
+    core.expire(40 * DAY);
+    assert_eq!(core.take_changes().len(), 1, "forgotten in the end");
+    assert_eq!(come(&mut core, "bob", &with(2), "", 40 * DAY), Err(ErrorCode::BadInvite));
+}
+
+#[test]
+fn invites_that_have_expired_keep_no_new_one_out() {
+    let mut core = AccessCore::default();
+    for k in 0..2 * INVITES_MAX as u64 {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&k.to_be_bytes());
+        let brief = InviteTerms { until_ms: Some(k + 1), ..terms(1) };
+        core.invite(&Secret::new(bytes), brief, "op", k).unwrap();
+    }
+}
+
+/// One use of an address' allowance, and nothing more for an hour.
+fn one_an_hour() -> AccessCore {
+    let mut core = AccessCore::default();
+    core.limit_newcomers(Rate { per_second: 1.0 / 3600.0, burst: 1.0 });
+    core.invite(&token(9), terms(100), "op", 0).unwrap();
+    core
+}
+
+#[test]
+fn an_address_brings_no_more_new_people_by_invite_than_it_may() {
+    let mut core = one_an_hour();
+    let line = token(9);
+    let with = |k, address| {
+        let address = from(address);
+        Claim { device: device(k), invite: Some(&line), address, ..Claim::default() }
+    };
+    let first = come(&mut core, "p1", &with(1, "192.0.2.1"), "", 0).unwrap();
+    let second = with(2, "192.0.2.1");
+    assert_eq!(come(&mut core, "p2", &second, "", 0), Err(ErrorCode::TooManyNewcomers));
+    let denial = core.review(&name("p2"), &second, &Proofs::default(), 600_000).unwrap_err();
+    let Denial::Refused(Refusal(message)) = denial else { panic!("{denial:?}") };
+    let expected = ServerMessage::error(ErrorCode::TooManyNewcomers, [("retry_s", "3001".into())]);
+    assert_eq!(*message, expected, "when to try again");
+    assert_eq!(core.invites(0)[0].uses_left, 99, "a refusal uses nothing");
+    // Who is known comes in as before, others do from elsewhere, and the wait has an end.
+    assert_eq!(come(&mut core, "p1", &with(1, "192.0.2.1"), "", 0), Ok(first));
+    assert!(come(&mut core, "p3", &with(3, "192.0.2.2"), "", 0).is_ok());
+    assert!(come(&mut core, "p2", &second, "", 3_600_000).is_ok());
+    for k in 10..30 {
+        assert!(come(&mut core, &format!("p{k}"), &with(k, "127.0.0.1"), "", 0).is_ok());
+    }
+}
+
+#[test]
+fn an_address_registers_no_more_names_of_new_people_than_it_may() {
+    let mut core = one_an_hour();
+    let facts = |k, address| Facts { address: from(address), device: device(k), identity: None };
+    let mut register = |who: &str, facts: &Facts, now| {
+        let registered = core.register(&name(who), facts, record("pw"), now);
+        registered.map_err(|refusal| code(&refusal.into()))
+    };
+    let here = facts(1, "192.0.2.1");
+    let ann = register("ann", &here, 0).unwrap();
+    let bob = facts(2, "192.0.2.1");
+    assert_eq!(register("bob", &bob, 0), Err(ErrorCode::TooManyNewcomers));
+    // Another name or password for one who is known brings nobody.
+    let known = Facts { identity: Some(ann), ..here };
+    assert_eq!(register("anna", &known, 0), Ok(ann));
+    assert!(register("bob", &facts(2, "2001:db8::1"), 0).is_ok());
+    assert!(register("carl", &facts(3, "192.0.2.1"), 3_600_000).is_ok());
+    for k in 10..30 {
+        assert!(register(&format!("p{k}"), &facts(k, "::1"), 0).is_ok());
+    }
+}
+
+#[test]
 fn an_owner_s_invite_makes_an_operator_whom_nobody_can_lock_out() {
     let mut core = AccessCore::default();
     core.invite(&token(1), InviteTerms { operator: true, ..terms(1) }, "console", 0).unwrap();

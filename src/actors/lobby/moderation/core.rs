@@ -428,7 +428,7 @@ impl Desk<'_, '_> {
                 if operator {
                     return Err(not_allowed());
                 }
-                if self.core.access.count_of_room(room).1 >= ROOM_INVITES_MAX {
+                if self.core.access.count_of_room(room, self.now_ms).1 >= ROOM_INVITES_MAX {
                     return Err(too_many("invites", ROOM_INVITES_MAX));
                 }
                 ROOM_INVITE_MAX

@@ -55,6 +55,13 @@ fn network(text: &str) -> Result<IpNet, Refusal> {
     }
 }
 
+/// What moderators are shown of a ban that is written against addresses.
+const AN_ADDRESS: &str = "an address";
+
+fn names_an_address(record: &SanctionRecord) -> bool {
+    record.subjects.iter().any(|subject| matches!(subject, Subject::Network(_)))
+}
+
 /// Everything that a person is recognised by.
 fn subjects(person: &Person) -> Vec<Subject> {
     let identity = person.facts.identity.map(Subject::Identity);
@@ -246,6 +253,15 @@ impl Desk<'_, '_> {
             self.chair.operates().is_ok()
                 || room.is_some_and(|room| self.chair.moderates(self.core, room).is_ok())
         });
+        if self.chair.operates().is_err() {
+            for sanction in &mut sanctions {
+                let record = self.core.access.sanction_record(sanction.id);
+                // Where somebody comes from is for operators alone.
+                if record.is_none_or(names_an_address) {
+                    sanction.target = AN_ADDRESS.to_owned();
+                }
+            }
+        }
         let total = u64::try_from(sanctions.len()).unwrap_or(0);
         Decision::Done { actions: Vec::new(), report: Report::Sanctions { sanctions, total } }
     }
@@ -270,7 +286,7 @@ impl Desk<'_, '_> {
         seconds: Option<u64>,
     ) -> Result<SanctionRecord, Refusal> {
         if let Some(room) = &record.room
-            && self.core.access.count_of_room(room).0 >= ROOM_SANCTIONS_MAX
+            && self.core.access.count_of_room(room, self.now_ms).0 >= ROOM_SANCTIONS_MAX
         {
             return Err(too_many("bans", ROOM_SANCTIONS_MAX));
         }

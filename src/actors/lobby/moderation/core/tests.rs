@@ -398,6 +398,30 @@ fn a_moderator_sees_and_lifts_what_is_of_his_room_alone_and_nothing_that_meets_h
 }
 
 #[test]
+fn where_somebody_comes_from_is_shown_to_operators_alone() {
+    let mut core = world();
+    let network = Target::Network("198.51.100.0/24".to_owned());
+    for target in [Target::AddressOf("Bob".to_owned()), network, Target::Name("Zoe".to_owned())] {
+        sanction_id(run(&mut core, Some("Ann"), &ban(target, Some("hall"), None)));
+    }
+    let mut shown = |who| match run(&mut core, who, &Moderation::ListSanctions) {
+        Ok(Decision::Done { report: Report::Sanctions { sanctions, .. }, .. }) => {
+            sanctions.into_iter().map(|sanction| sanction.target).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(shown(Some("Max")), ["an address", "an address", "name Zoe"]);
+    let whole = ["192.0.2.6/32 (Bob)", "198.51.100.0/24", "name Zoe"];
+    assert_eq!(shown(Some("Ann")), whole);
+    assert_eq!(shown(None), whole);
+    // What else tells addresses, the log, is not theirs.
+    assert_eq!(
+        run(&mut core, Some("Max"), &Moderation::Audit { last: 9 }),
+        Err(ErrorCode::NotAllowed)
+    );
+}
+
+#[test]
 fn a_moderator_sees_and_revokes_the_invites_of_his_room_alone() {
     let mut core = world();
     let mut invite = |who, room: Option<&str>| {

@@ -189,6 +189,7 @@ fn codes() -> Vec<ErrorCode> {
         "device_needed",
         "bad_device",
         "too_many_attempts",
+        "too_many_newcomers",
         "banned",
         "too_many_connections",
         "not_allowed",
