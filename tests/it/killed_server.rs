@@ -29,8 +29,17 @@ use crate::support::process::{Running, command};
 use crate::support::random::Random;
 use crate::support::state;
 
-/// How often the server is killed.
-const ROUNDS: usize = 6;
+/// When the server is killed: as soon as one of these is confirmed, which must not be too early; or somewhere
+/// in the middle of whatever it does.
+const ROUNDS: [Option<What>; 7] = [
+    Some(What::Redemption),
+    None,
+    Some(What::Name),
+    Some(What::Invite),
+    Some(What::Ban),
+    Some(What::Room),
+    None,
+];
 const OWNER: u64 = 0;
 
 struct Server {
@@ -178,6 +187,17 @@ enum Fate {
     Refused,
 }
 
+/// What is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Invite,
+    Revocation,
+    Ban,
+    Room,
+    Redemption,
+    Name,
+}
+
 struct Given {
     id: u64,
     token: InviteToken,
@@ -197,6 +217,7 @@ struct Ledger {
     /// Registered names; each is its own password.
     names: BTreeMap<String, Fate>,
     confirmed: usize,
+    last: Option<What>,
     next: u64,
 }
 
@@ -208,6 +229,11 @@ impl Ledger {
         self.next
     }
 
+    fn confirm(&mut self, what: What) {
+        self.confirmed += 1;
+        self.last = Some(what);
+    }
+
     /// Somebody with the newest invite: his device, the invite's place and token.
     fn newest(&mut self) -> Option<(u64, usize, InviteToken)> {
         let number = self.number();
@@ -215,6 +241,16 @@ impl Ledger {
         let given = &mut self.invites[place];
         given.tried.insert(number, Fate::Asked);
         Some((number, place, given.token.clone()))
+    }
+
+    /// An invite to be revoked: one in each round, and none that guests still try, since that would count as
+    /// guessing.
+    fn to_revoke(&mut self) -> Option<u64> {
+        let revoked = self.invites.iter().any(|given| given.revoked.is_some());
+        let oldest = self.invites.len() >= 4 && !revoked;
+        let given = self.invites.first_mut().filter(|_| oldest)?;
+        given.revoked = Some(Fate::Asked);
+        Some(given.id)
     }
 
     /// How many changes the kill came into the middle of.
@@ -249,7 +285,7 @@ async fn console(state: PathBuf, ledger: Shared) {
         let token = line.parse::<Invite>().unwrap().token;
         let given = Given { id, token, uses, revoked: None, tried: BTreeMap::new() };
         ledger.borrow_mut().invites.push(given);
-        ledger.borrow_mut().confirmed += 1;
+        ledger.borrow_mut().confirm(What::Invite);
 
         let (name, room) = (format!("bad {number}"), format!("den {number}"));
         ledger.borrow_mut().bans.insert(name.clone(), Fate::Asked);
@@ -257,31 +293,22 @@ async fn console(state: PathBuf, ledger: Shared) {
         let ban = Moderation::Ban { target, room: None, seconds: None, reason: None };
         let Some(Report::Sanctioned { .. }) = order(&state, ban).await else { return };
         ledger.borrow_mut().bans.insert(name, Fate::Confirmed);
-        ledger.borrow_mut().confirmed += 1;
+        ledger.borrow_mut().confirm(What::Ban);
 
         ledger.borrow_mut().rooms.insert(room.clone(), Fate::Asked);
         let lock = Moderation::RoomPassword { room: room.clone(), password: password("locked") };
         let Some(Report::Done) = order(&state, lock).await else { return };
         ledger.borrow_mut().rooms.insert(room, Fate::Confirmed);
-        ledger.borrow_mut().confirmed += 1;
+        ledger.borrow_mut().confirm(What::Room);
 
-        if number.is_multiple_of(5) {
-            let id = {
-                let mut ledger = ledger.borrow_mut();
-                let Some(given) = ledger.invites.iter_mut().find(|g| g.revoked.is_none()) else {
-                    continue;
-                };
-                given.revoked = Some(Fate::Asked);
-                given.id
-            };
-            let Some(Report::Done) = order(&state, Moderation::RevokeInvite { id }).await else {
-                return;
-            };
-            let mut ledger = ledger.borrow_mut();
-            let given = ledger.invites.iter_mut().find(|given| given.id == id).unwrap();
-            given.revoked = Some(Fate::Confirmed);
-            ledger.confirmed += 1;
-        }
+        let Some(id) = ledger.borrow_mut().to_revoke() else { continue };
+        let Some(Report::Done) = order(&state, Moderation::RevokeInvite { id }).await else {
+            return;
+        };
+        let mut ledger = ledger.borrow_mut();
+        let given = ledger.invites.iter_mut().find(|given| given.id == id).unwrap();
+        given.revoked = Some(Fate::Confirmed);
+        ledger.confirm(What::Revocation);
     }
 }
 
@@ -298,11 +325,11 @@ async fn guests(tcp: String, ledger: Shared) {
         let Some(came) = Guest::come(&tcp, &name, number, brings).await else { return };
         let mut guest = {
             let mut ledger = ledger.borrow_mut();
-            ledger.confirmed += 1;
             let fate = ledger.invites[place].tried.get_mut(&number).unwrap();
             match came {
                 Ok(guest) => {
                     *fate = Fate::Confirmed;
+                    ledger.confirm(What::Redemption);
                     guest
                 }
                 Err(code) => {
@@ -320,7 +347,7 @@ async fn guests(tcp: String, ledger: Shared) {
             other => panic!("{other:?}"),
         }
         ledger.borrow_mut().names.insert(name, Fate::Confirmed);
-        ledger.borrow_mut().confirmed += 1;
+        ledger.borrow_mut().confirm(What::Name);
     }
 }
 
@@ -474,16 +501,21 @@ async fn what_was_confirmed_survives_a_kill_and_what_was_not_is_never_half_done(
     let owner = Guest::come(&server.tcp, "Olga", OWNER, brings).await;
     owner.expect("an answer").expect("let in").leave().await;
     let ledger = Shared::default();
-    for round in 0..ROUNDS {
+    for (round, moment) in ROUNDS.into_iter().enumerate() {
         let before = ledger.borrow().confirmed;
         let mut busy = vec![actix_rt::spawn(console(state.clone(), Rc::clone(&ledger)))];
         for _ in 0..3 {
             busy.push(actix_rt::spawn(guests(server.tcp.clone(), Rc::clone(&ledger))));
         }
-        let enough = before + 5 + random.below(40);
-        until("changes", || async { ledger.borrow().confirmed >= enough }).await;
-        // Somewhere in the middle of the next.
-        tokio::time::sleep(Duration::from_micros(random.below(8000) as u64)).await;
+        let enough = before + 5 + random.below(20);
+        let reached = || {
+            let ledger = ledger.borrow();
+            ledger.confirmed >= enough && (moment.is_none() || ledger.last == moment)
+        };
+        until("changes", || std::future::ready(reached())).await;
+        if moment.is_none() {
+            tokio::time::sleep(Duration::from_micros(random.below(8000) as u64)).await;
+        }
         let Server { running, .. } = server;
         drop(running);
         for task in busy {
