@@ -245,7 +245,7 @@ impl Ledger {
 
     /// An invite to be revoked: one in each round, and none that guests still try, since that would count as
     /// guessing.
-    fn to_revoke(&mut self) -> Option<u64> {
+    fn pick_to_revoke(&mut self) -> Option<u64> {
         let revoked = self.invites.iter().any(|given| given.revoked.is_some());
         let oldest = self.invites.len() >= 4 && !revoked;
         let given = self.invites.first_mut().filter(|_| oldest)?;
@@ -301,7 +301,7 @@ async fn console(state: PathBuf, ledger: Shared) {
         ledger.borrow_mut().rooms.insert(room, Fate::Confirmed);
         ledger.borrow_mut().confirm(What::Room);
 
-        let Some(id) = ledger.borrow_mut().to_revoke() else { continue };
+        let Some(id) = ledger.borrow_mut().pick_to_revoke() else { continue };
         let Some(Report::Done) = order(&state, Moderation::RevokeInvite { id }).await else {
             return;
         };

@@ -39,6 +39,9 @@ mod roaming;
 #[cfg(feature = "server")]
 mod rooms;
 #[cfg(test)]
+#[cfg(all(feature = "server", feature = "client", target_os = "linux"))]
+mod secrets;
+#[cfg(test)]
 #[cfg(all(feature = "server", feature = "client", unix))]
 mod security_tls;
 #[cfg(test)]
