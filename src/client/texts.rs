@@ -1068,6 +1068,16 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_to_wait_is_told_how_long() {
+        for (retry_s, words) in [("45", "in 45 s."), ("3001", "in 51 minutes."), ("x", "some time")]
+        {
+            let args = Args::from([("retry_s".to_owned(), retry_s.to_owned())]);
+            let text = error(ErrorKind::Server(ErrorCode::TooManyNewcomers), &args);
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
     fn every_error_says_something_of_its_own() {
         let codes = [
             ErrorCode::Version,

@@ -204,6 +204,16 @@ fn servers_are_found_by_name_and_by_both_families_of_addresses() {
 }
 
 #[test]
+fn a_log_that_is_on_no_terminal_has_no_colours() {
+    let mut program = command(env!("CARGO_BIN_EXE_parlor-server"));
+    program.args(["--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--ephemeral", "--log", "info"]);
+    let mut server = Running::start("parlor-server", program);
+    let started = |line: &str| line.contains("started").then(|| line.to_owned());
+    let line = server.wait_for("log", SOON, started);
+    assert!(line.contains(" INFO ") && !line.contains('\u{1b}'), "{line:?}");
+}
+
+#[test]
 fn a_server_whose_output_nobody_reads_goes_on() {
     let mut program = Command::new(env!("CARGO_BIN_EXE_parlor-server"));
     program.args(["--tcp", "127.0.0.1:0", "--udp", "127.0.0.1:0", "--ephemeral"]);

@@ -24,6 +24,9 @@ mod invites;
 #[cfg(feature = "server")]
 mod kept_keys;
 #[cfg(test)]
+#[cfg(all(feature = "server", feature = "client", unix))]
+mod killed_server;
+#[cfg(test)]
 #[cfg(feature = "server")]
 mod moderation;
 #[cfg(test)]
@@ -35,6 +38,9 @@ mod roaming;
 #[cfg(test)]
 #[cfg(feature = "server")]
 mod rooms;
+#[cfg(test)]
+#[cfg(all(feature = "server", feature = "client", target_os = "linux"))]
+mod secrets;
 #[cfg(test)]
 #[cfg(all(feature = "server", feature = "client", unix))]
 mod security_tls;

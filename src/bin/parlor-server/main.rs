@@ -20,7 +20,7 @@ use parlor::net::fingerprint::Fingerprint;
 use parlor::net::message::Protection;
 use parlor::net::secret::Password;
 use parlor::net::{private, process, tls};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -119,7 +119,8 @@ fn main() -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    tracing_subscriber::fmt().with_env_filter(args.log.clone()).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(args.log.clone());
+    log.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
     process::keep_memory_private();
     if let Some(command) = args.command {
         return actix::System::new().block_on(command::run(command, args.state_dir, args.json));
