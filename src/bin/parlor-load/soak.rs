@@ -37,7 +37,7 @@ const STORM: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs
 /// Kept at the end for the last restart and quiet point.
 const LAST: Duration = Duration::from_secs(10);
 /// Ghosts are made in every so manieth storm: the quiet point behind it waits for the server's own timeout.
-const GHOSTS_EVERY: u64 = 5;
+const GHOSTS_EVERY: u64 = 8;
 /// Soaks at least this long also see the server asleep for longer than anybody waits.
 const LONG: Duration = Duration::from_secs(600);
 const LONG_SLEEP: Duration = Duration::from_secs(40);
