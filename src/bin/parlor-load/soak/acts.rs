@@ -11,11 +11,11 @@ use parlor::net::secret::Password;
 use std::time::{Duration, Instant};
 
 /// What members do in a second, each.
-const ACTS_PER_SECOND: f64 = 3.0;
+const ACTS_PER_SECOND: f64 = 5.0;
 /// Faults of connections, orders and visits in a second, for each member.
-const FAULTS_PER_SECOND: f64 = 0.03;
+const FAULTS_PER_SECOND: f64 = 0.04;
 const ORDERS_PER_SECOND: f64 = 0.02;
-const VISITS_PER_SECOND: f64 = 0.08;
+const VISITS_PER_SECOND: f64 = 0.25;
 /// Orders under way at once, and visitors.
 const ORDERS_MAX: usize = 2;
 const VISITORS_MAX: usize = 8;
@@ -75,12 +75,12 @@ enum Act {
 }
 
 const ACTS: [(u32, Act); 14] = [
-    (260, Act::Switch),
+    (160, Act::Switch),
     (40, Act::Leave),
     (260, Act::State),
     (120, Act::Text),
     (30, Act::Private),
-    (40, Act::Rename),
+    (25, Act::Rename),
     (20, Act::ListRooms),
     (20, Act::ListUsers),
     (120, Act::Talk),

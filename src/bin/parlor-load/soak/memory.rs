@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// How much the medians may differ, in KiB: what an allocator gives and takes between two quiet points. A leak of 1 KiB
 /// for each of a few thousand events breaks it.
-const GROWTH_KIB_MAX: i64 = 1536;
+const GROWTH_KIB_MAX: i64 = 512;
 /// How many files and threads more there may be.
 const COUNT_GROWTH_MAX: i64 = 4;
 /// Quiet points that a judgement takes.

@@ -74,8 +74,12 @@ impl Crowd {
             }
             Errand::Usurper { member, name } => {
                 let kept = self.members.get(member).is_some_and(|m| m.registered && m.name == name);
-                let refused =
-                    matches!(code, None | Some(ErrorCode::NameTaken | ErrorCode::NameRegistered));
+                let refused = matches!(
+                    code,
+                    None | Some(
+                        ErrorCode::NameTaken | ErrorCode::NameRegistered | ErrorCode::Banned
+                    )
+                );
                 if kept && (welcome || !refused) {
                     self.tally.fault(format!("a stranger bears '{name}', which is kept: {code:?}"));
                 }
