@@ -283,14 +283,15 @@ impl Crowd {
 
     fn visit(&mut self, number: u64) {
         let here = self.any(|m| m.is_free());
-        let kept = self.any(|m| m.registered);
+        let kept = self.any(|m| m.keeps_name().is_some());
+        let kept =
+            kept.and_then(|k| self.members.get(k).map(|m| (k, m.keeps_name(), m.name.clone())));
         let (room, dice) = (self.any_room(), self.random.below(100));
         let whose = here.and_then(|k| self.members.get(k).map(|m| (k, m.epoch, m.name.clone())));
         let errand = match (dice, whose, kept) {
             (0..12, Some((member, epoch, name)), _) => Errand::Namesake { member, epoch, name },
-            (12..24, _, Some(member)) => {
-                let name = self.members.get(member).map(|m| m.name.clone()).unwrap_or_default();
-                Errand::Usurper { member, name }
+            (12..24, _, Some((member, Some(registration), name))) => {
+                Errand::Usurper { member, registration, name }
             }
             (24..32, ..) => Errand::Nonsense,
             (32..40, ..) => Errand::HalfHandshake,

@@ -411,6 +411,9 @@ impl Crowd {
         if operator != member.operator {
             fault("an operator is none, or another one is");
         }
+        if std::mem::take(&mut member.registration_unsure) {
+            member.registered = welcome.standing.registered;
+        }
         let known = (welcome.standing.registered, welcome.standing.silenced);
         if !member.locked && known != (member.registered, member.silenced_ns.is_some()) {
             fault("his name is not kept, or his silence, or somebody else's is");

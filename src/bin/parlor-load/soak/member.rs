@@ -97,6 +97,10 @@ pub struct Member {
     pub room: Option<String>,
     pub state: MemberState,
     pub registered: bool,
+    /// How often he has asked for his name to be kept, or not to be: what is known of it is good for so long.
+    pub registrations: u32,
+    /// He has asked for that, and lost his connection before it was answered.
+    pub registration_unsure: bool,
     pub operator: bool,
     /// Silenced, and in force since then, in nanoseconds since 1970.
     pub silenced_ns: Option<u64>,
@@ -142,6 +146,8 @@ impl Member {
             room: None,
             state: MemberState::default(),
             registered: false,
+            registrations: 0,
+            registration_unsure: false,
             operator: number == 0,
             silenced_ns: None,
             banned: None,
@@ -172,12 +178,21 @@ impl Member {
         self.stage == Stage::Here && self.open.is_none() && !self.locked
     }
 
+    /// His name is surely kept for him now; which of his registrations that is.
+    pub fn keeps_name(&self) -> Option<u32> {
+        let asks = matches!(&self.open, Some(Open { asked: Asked::Register(_), .. }));
+        let sure = self.registered && !asks && !self.registration_unsure;
+        sure.then_some(self.registrations)
+    }
+
     /// Asks something.
     pub fn ask(&mut self, asked: Asked, body: ClientMessage, now: Instant) {
         let re = self.next_re;
         self.next_re += 1;
-        if let Asked::Join(room) = &asked {
-            self.may_be_in(room.clone());
+        match &asked {
+            Asked::Join(room) => self.may_be_in(room.clone()),
+            Asked::Register(_) => self.registrations += 1,
+            _ => {}
         }
         self.open = Some(Open { re, asked, since: now });
         self.send(Some(re), body, now);
@@ -232,6 +247,7 @@ impl Member {
             Some(Asked::Join(room)) => perhaps.rooms.extend([Some(room), None]),
             Some(Asked::Leave) => perhaps.rooms.push(None),
             Some(Asked::Rename(name)) => perhaps.names.push(name),
+            Some(Asked::Register(_)) => self.registration_unsure = true,
             _ => {}
         }
         // Lost again before it was known what had become of the loss before.

@@ -22,7 +22,7 @@ pub enum Errand {
     /// Wants the name of a member who is there.
     Namesake { member: usize, epoch: u32, name: String },
     /// Wants a name that is kept for somebody.
-    Usurper { member: usize, name: String },
+    Usurper { member: usize, registration: u32, name: String },
     /// Says what is no message.
     Nonsense,
     /// Begins a handshake and goes.
@@ -72,8 +72,11 @@ impl Crowd {
                     self.tally.fault(found);
                 }
             }
-            Errand::Usurper { member, name } => {
-                let kept = self.members.get(member).is_some_and(|m| m.registered && m.name == name);
+            Errand::Usurper { member, registration, name } => {
+                let kept = self
+                    .members
+                    .get(member)
+                    .is_some_and(|m| m.keeps_name() == Some(registration) && m.name == name);
                 let refused = matches!(
                     code,
                     None | Some(
