@@ -118,6 +118,11 @@ impl Outbox {
         self.0.wake.notify_one();
     }
 
+    /// Drops voice that waits: whoever has left a room hears nothing of it any more, however slow his connection.
+    pub fn forget_voice(&self) {
+        self.lock().voice.clear();
+    }
+
     /// Says goodbye, lets the writer finish what is queued, then closes. Only the first call counts.
     pub fn close(&self, reason: GoodbyeReason) {
         self.close_with(reason, ServerMessage::goodbye(reason));

@@ -170,12 +170,16 @@ impl Handler<Leave> for Room {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Leave { id, reason }: Leave, _: &mut Self::Context) -> Self::Result {
-        self.outboxes.remove(&id);
+        let outbox = self.outboxes.remove(&id);
         let effects = self.core.leave(id, reason);
         let receipt = self.carry_out(id, effects, None);
         Box::pin(async move {
             if let Some(receipt) = receipt {
                 receipt.in_force().await;
+            }
+            // No forwarder adds to it any more. What waits would follow the answer.
+            if let Some(outbox) = outbox {
+                outbox.forget_voice();
             }
         })
     }
@@ -185,10 +189,13 @@ impl Handler<Empty> for Room {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, _: Empty, _: &mut Self::Context) -> Self::Result {
-        self.outboxes.clear();
+        let outboxes = std::mem::take(&mut self.outboxes);
         self.core.clear();
         let receipt = self.routes.publish_room(self.id, Some(self.core.routes()));
-        Box::pin(receipt.in_force())
+        Box::pin(async move {
+            receipt.in_force().await;
+            outboxes.values().for_each(Outbox::forget_voice);
+        })
     }
 }
 
@@ -247,6 +254,7 @@ impl Handler<Close> for Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::outbox::Take;
     use crate::actors::routes::SessionVoice;
     use crate::net::codec::Codec;
     use crate::net::ids::Ssrc;
@@ -294,5 +302,38 @@ mod tests {
             feed.confirm(update.version);
         }
         left.await.unwrap().unwrap();
+    }
+    #[actix::test]
+    async fn voice_that_waits_for_a_slow_connection_does_not_follow_a_leave() {
+        let routes = Routes::new(1);
+        routes.feeds()[0].retire();
+        let room = Room::new(RoomId(1), RoomName::parse("hall").unwrap(), routes.clone()).start();
+        let outboxes = [Outbox::default(), Outbox::default(), Outbox::default()];
+        for (k, outbox) in (1..).zip(&outboxes) {
+            let enter = Enter { member: member(k), outbox: outbox.clone(), re: None };
+            room.send(enter).await.unwrap().unwrap();
+        }
+        for outbox in &outboxes {
+            outbox.push_voice(b"voice", crate::net::clock::now());
+        }
+        let leave = Leave { id: MemberId(1), reason: LeaveReason::Left };
+        room.send(leave).await.unwrap();
+        assert_eq!(waiting_voice(&outboxes[0]).await, 0);
+        assert_eq!(waiting_voice(&outboxes[1]).await, 1, "others go on to hear");
+        room.send(Empty).await.unwrap();
+        assert_eq!(waiting_voice(&outboxes[2]).await, 0, "nor that of a room that was closed");
+    }
+
+    /// How much voice the writer gets to write.
+    async fn waiting_voice(outbox: &Outbox) -> usize {
+        outbox.finish();
+        let mut count = 0;
+        while let Take::Write(frames) = outbox.take().await {
+            for bytes in frames {
+                let message: Envelope<ServerMessage> = frame::decode(&bytes[4..]).unwrap();
+                count += usize::from(matches!(message.body, ServerMessage::Voice { .. }));
+            }
+        }
+        count
     }
 }

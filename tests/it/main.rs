@@ -4,6 +4,9 @@
 //! allow helpers outside test functions what they allow tests: to stop at the first surprise.
 
 #[cfg(test)]
+#[cfg(feature = "server")]
+mod all_faults;
+#[cfg(test)]
 #[cfg(all(feature = "server", unix))]
 mod bad_input;
 #[cfg(test)]

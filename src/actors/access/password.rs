@@ -1,9 +1,9 @@
 //! Passwords hashed with argon2id (RFC 9106), on threads that may block, a few at a time.
 
 use crate::net::limits::{HASHING_AT_ONCE, HASHING_QUEUE_MAX};
-use crate::net::secret::Password;
-use argon2::password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash};
-use argon2::{Algorithm, Argon2, Params, Version};
+use crate::net::secret::{Password, Secret};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Semaphore;
@@ -11,6 +11,11 @@ use tokio::sync::Semaphore;
 /// A password as it is kept: argon2id in the PHC string format, salt included.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PasswordRecord(pub String);
+
+/// Bytes that are reserved for a hash, of which only as many are touched as it needs. So large a piece is never kept
+/// by an allocator for later, whatever was freed before (glibc: at most 32 MiB, M_MMAP_THRESHOLD in mallopt(3)): when it
+/// is freed, its memory is the system's again, and hashing on one thread after the other does not add up.
+const RESERVED_BYTES: usize = 48 * 1024 * 1024;
 
 /// Why a password is not hashed or compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,17 +55,56 @@ fn argon2() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::default())
 }
 
+/// The hash of a password, as long as the parameters say.
+fn digest(argon2: &Argon2<'_>, password: &Password, salt: &[u8]) -> Result<Output, HashError> {
+    let length = argon2.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    let blocks = argon2.params().block_count();
+    let mut memory = Vec::with_capacity(blocks.max(RESERVED_BYTES / Block::SIZE));
+    memory.resize(blocks, Block::new());
+    let mut out = [0; Output::MAX_LENGTH];
+    let out = out.get_mut(..length).ok_or(HashError::Failed)?;
+    let password = password.expose().as_bytes();
+    let hashed = argon2.hash_password_into_with_memory(password, salt, out, &mut memory);
+    hashed.map_err(|_| HashError::Failed)?;
+    Output::new(out).map_err(|_| HashError::Failed)
+}
+
+fn hash(password: &Password) -> Result<PasswordRecord, HashError> {
+    let argon2 = argon2();
+    let fresh = Secret::<{ Salt::RECOMMENDED_LENGTH }>::random().map_err(|_| HashError::Failed)?;
+    let salt = Salt::new(fresh.expose()).map_err(|_| HashError::Failed)?;
+    let record = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(argon2.params()).map_err(|_| HashError::Failed)?,
+        hash: Some(digest(&argon2, password, &salt)?),
+        salt: Some(salt),
+    };
+    Ok(PasswordRecord(record.to_string()))
+}
+
+/// Compares with what the record says of how it was hashed.
+fn verify(password: &Password, record: &PasswordRecord) -> Result<bool, HashError> {
+    let parsed = PasswordHash::new(&record.0).map_err(|_| HashError::Failed)?;
+    let algorithm =
+        Algorithm::try_from(parsed.algorithm.as_str()).map_err(|_| HashError::Failed)?;
+    let version = parsed.version.map_or(Ok(Version::V0x13), Version::try_from);
+    let version = version.map_err(|_| HashError::Failed)?;
+    let params = Params::try_from(&parsed).map_err(|_| HashError::Failed)?;
+    let (Some(salt), Some(expected)) = (&parsed.salt, &parsed.hash) else {
+        return Err(HashError::Failed);
+    };
+    // In the same time whether they are equal or not: `Output` sees to that.
+    Ok(digest(&Argon2::new(algorithm, version, params), password, salt)? == *expected)
+}
+
 impl Hasher {
     /// Hashes a password with a fresh salt.
     ///
     /// # Errors
     /// Too many wait, or the system gives no randomness.
     pub async fn hash(&self, password: Password) -> Result<PasswordRecord, HashError> {
-        let hash = move || {
-            let hash = argon2().hash_password(password.expose().as_bytes());
-            hash.map(|hash| PasswordRecord(hash.to_string())).map_err(|_| HashError::Failed)
-        };
-        self.run(hash).await
+        self.run(move || hash(&password)).await
     }
 
     /// Whether this is the password that was hashed; takes the same time whether it is or not.
@@ -72,11 +116,7 @@ impl Hasher {
         password: Password,
         record: PasswordRecord,
     ) -> Result<bool, HashError> {
-        let verify = move || {
-            let parsed = PasswordHash::new(&record.0).map_err(|_| HashError::Failed)?;
-            Ok(argon2().verify_password(password.expose().as_bytes(), &parsed).is_ok())
-        };
-        self.run(verify).await
+        self.run(move || verify(&password, &record)).await
     }
 
     async fn run<T: Send + 'static>(
@@ -116,6 +156,39 @@ mod tests {
         assert_eq!(hasher.verify(password("open, sesame"), record).await, Ok(false));
         let damaged = PasswordRecord("$argon2id$x".to_owned());
         assert!(hasher.verify(password("x"), damaged).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn records_are_those_of_the_library() {
+        use argon2::{PasswordHasher, PasswordVerifier};
+        let theirs = argon2().hash_password(b"Open, sesame").unwrap().to_string();
+        let hasher = Hasher::default();
+        let verified = hasher.verify(password("Open, sesame"), PasswordRecord(theirs)).await;
+        assert_eq!(verified, Ok(true));
+        let ours = hasher.hash(password("Open, sesame")).await.unwrap();
+        assert!(argon2().verify_password(b"Open, sesame", ours.0.as_str()).is_ok());
+        assert!(argon2().verify_password(b"open, sesame", ours.0.as_str()).is_err());
+    }
+
+    /// The allocator of Linux is the one that keeps what it can.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_hash_s_memory_goes_back_to_the_system() {
+        let resident_kib = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<i64>().unwrap()
+        };
+        // Other tests hash, too, and it is no fault if one of them does so at the end of this one: a thread that keeps
+        // its memory would add 19 MiB each time.
+        let before = resident_kib();
+        let threads: Vec<_> = (0..8)
+            .map(|_| std::thread::spawn(|| (0..2).for_each(|_| drop(hash(&password("x"))))))
+            .collect();
+        // Alive until all are counted: an arena goes on with its thread.
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let grown = resident_kib() - before;
+        assert!(grown < 4 * 19 * 1024, "{grown} KiB");
     }
 
     #[tokio::test]

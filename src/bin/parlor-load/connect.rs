@@ -51,6 +51,11 @@ impl Connector {
     /// Makes one.
     pub async fn connect(&self) -> anyhow::Result<Stream> {
         let stream = TcpStream::connect(self.server).await.context("cannot connect")?;
+        self.secure(stream).await
+    }
+
+    /// Does the handshake over a connection that stands.
+    pub async fn secure(&self, stream: TcpStream) -> anyhow::Result<Stream> {
         stream.set_nodelay(true)?;
         let Some(tls) = &self.tls else { return Ok(Either::Left(stream)) };
         let name = ServerName::from(self.server.ip());

@@ -9,6 +9,7 @@ mod handshakes;
 mod members;
 mod process;
 mod run;
+mod soak;
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -17,6 +18,8 @@ use parlor::net::address::{HostPort, TCP_PORT};
 use process::ServerProcess;
 use run::Figures;
 use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
 
 /// Loads a Parlor server with simulated members and prints what that costs.
 #[derive(Parser)]
@@ -58,6 +61,13 @@ pub struct Args {
     /// Measure N connections with TLS handshake and Hello instead, and nothing of voice
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     handshakes: Option<u32>,
+    /// Soak a server for so long (1h, 2m) with --members members in all and random faults, and see that nothing goes wrong
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration,
+        conflicts_with_all = ["server", "insecure", "handshakes", "json"])]
+    soak: Option<Duration>,
+    /// What the soak's random source begins with [default: a random one, printed]
+    #[arg(long, requires = "soak")]
+    seed: Option<u64>,
     /// Without encryption; a server that is named must be without it, too
     #[arg(long)]
     insecure: bool,
@@ -66,8 +76,17 @@ pub struct Args {
     json: bool,
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
+    if let Some(length) = args.soak {
+        process::raise_file_limit();
+        let seed = args.seed.unwrap_or_else(|| parlor::net::clock::unix_ns() % 1_000_000);
+        let plan = soak::Plan { length, seed, members: u32::from(args.members) };
+        // One thread: everything that happens is one order of events.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let good = runtime.block_on(soak::run(&plan))?;
+        return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     if args.speakers > args.members {
         bail!("--speakers {} are more than --members {}", args.speakers, args.members);
     }
@@ -94,10 +113,11 @@ fn main() -> anyhow::Result<()> {
     if let Some(count) = args.handshakes {
         let measured = runtime.block_on(handshakes::measure(&connector, count, pid))?;
         println!("{}", measured.shown(args.json)?);
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     let figures = run::run(&args, &runtime, &connector, pid)?;
-    print(&args, &figures)
+    print(&args, &figures)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn resolve(server: &HostPort) -> anyhow::Result<SocketAddr> {
