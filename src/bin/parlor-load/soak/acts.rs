@@ -75,7 +75,7 @@ enum Act {
 }
 
 const ACTS: [(u32, Act); 14] = [
-    (160, Act::Switch),
+    (200, Act::Switch),
     (40, Act::Leave),
     (260, Act::State),
     (120, Act::Text),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// How much the medians may differ, in KiB: what an allocator gives and takes between two quiet points. A leak of 1 KiB
 /// for each of a few thousand events breaks it.
-const GROWTH_KIB_MAX: i64 = 512;
+const GROWTH_KIB_MAX: i64 = 384;
 /// How many files and threads more there may be.
 const COUNT_GROWTH_MAX: i64 = 4;
 /// Quiet points that a judgement takes.
@@ -90,7 +90,7 @@ mod tests {
         let sample = |k: u64| Sample {
             at: Duration::from_secs(8 * k),
             usage: Usage {
-                resident_kib: 20_000 + k * 600 * leak_bytes / 1024 + k * 7919 % 500,
+                resident_kib: 20_000 + k * 600 * leak_bytes / 1024 + k * 7919 % 300,
                 threads: 6,
                 files: 40,
             },
