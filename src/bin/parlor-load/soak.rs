@@ -8,6 +8,7 @@
 mod acts;
 mod answers;
 mod crowd;
+mod door;
 mod hearing;
 mod link;
 mod member;
