@@ -75,7 +75,7 @@ enum Act {
 }
 
 const ACTS: [(u32, Act); 14] = [
-    (160, Act::Switch),
+    (200, Act::Switch),
     (40, Act::Leave),
     (260, Act::State),
     (120, Act::Text),
@@ -85,7 +85,7 @@ const ACTS: [(u32, Act); 14] = [
     (20, Act::ListUsers),
     (120, Act::Talk),
     (25, Act::Turn),
-    (8, Act::Register),
+    (4, Act::Register),
     (30, Act::Port),
     (30, Act::Jump),
     (20, Act::ClockJump),

@@ -4,43 +4,42 @@
 //! their own, which only tell what came of them.
 
 use super::acts::Storm;
-use super::link::{Cut, Link, News, Told};
-use super::member::{Asked, Member, Perhaps, Stage, Voice};
+use super::link::{Cut, News, Told};
+use super::member::{Member, Stage};
 use super::orders::{Order, Outcome};
 use super::random::Random;
 use super::server::SoakServer;
 use super::tally::Tally;
 use super::visitors::Visit;
-use super::wire::{self, Weather, Wire};
+use super::wire::{self, Weather};
 use crate::connect::Connector;
 use parlor::net::clock;
 use parlor::net::device::DeviceKey;
 use parlor::net::ids::{PacketIndex, Ssrc};
-use parlor::net::limits::{CONTROL_SILENCE_MAX, KEEPALIVE_INTERVAL, PING_INTERVAL};
-use parlor::net::message::{
-    ClientMessage, Envelope, ErrorCode, GoodbyeReason, Hello, Protection, ServerMessage, Welcome,
+use parlor::net::limits::{
+    CONTROL_SILENCE_MAX, KEEPALIVE_INTERVAL, LIVENESS_TIMEOUT, PING_INTERVAL,
 };
-use parlor::net::moderation::Role;
+use parlor::net::message::{ClientMessage, Envelope, GoodbyeReason, ServerMessage};
 use parlor::net::rtcp::App;
 use parlor::net::secret::Secret;
 use parlor::net::udp::Receiver;
-use std::collections::{HashMap, VecDeque};
-use std::net::{SocketAddr, UdpSocket};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 /// How often sockets are looked at.
 const TICK: Duration = Duration::from_millis(10);
+/// A tick that comes so late is worth a note.
+const SLEEP: Duration = Duration::from_secs(5);
 /// A keepalive without an answer is said again after this.
 const KEEPALIVE_AGAIN: Duration = Duration::from_millis(300);
 /// How often a member reports what he hears.
 const REPORT_INTERVAL: Duration = Duration::from_millis(500);
 /// Packets of one who talks.
 const PACKET_INTERVAL: Duration = Duration::from_millis(40);
-/// How long a name may stay taken by a ghost: as long as the server waits for a sign of life, and more on a slow machine.
-const NAME_PATIENCE: Duration = Duration::from_secs(120);
 /// How long an answer may take.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(90);
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(90);
 /// Sockets that were given up keep their ports for so long, so that nobody gets what was meant for another.
 const GRAVE: Duration = Duration::from_secs(60);
 /// Stays that ended so long ago say nothing any more.
@@ -48,46 +47,70 @@ const STAY_MEMORY_NS: u64 = 180_000_000_000;
 
 /// What tasks tell the crowd.
 pub enum Event {
+    /// Of a member's connection.
     Link { member: usize, epoch: u32, news: News },
+    /// What came of an order.
     Order { order: Order, outcome: Outcome },
+    /// A visitor has gone.
     Visit(Visit),
 }
 
 /// Whose a stream is, and how far it is.
 pub struct Speaker {
+    /// Whose.
     pub member: usize,
+    /// In which of his sessions.
     pub epoch: u32,
+    /// The index of his next packet.
     pub index: PacketIndex,
 }
 
 /// Everything.
 pub struct Crowd {
+    /// The server.
     pub server: SoakServer,
+    /// The way to it.
     pub connector: Connector,
+    /// The members, by their numbers.
     pub members: Vec<Member>,
+    /// The rooms that they go to.
     pub rooms: Vec<String>,
+    /// What decides.
     pub random: Random,
+    /// What was done, and what is wrong.
     pub tally: Tally,
+    /// What happens to datagrams now.
     pub weather: Weather,
+    /// What happens to everything else; nothing at quiet points.
     pub storm: Option<Storm>,
+    /// All streams of sessions that may still be heard.
     pub speakers: HashMap<Ssrc, Speaker>,
+    /// Receives for all voice sockets.
     pub receiver: Receiver,
     /// Ends connections that were left half-open.
     pub release: watch::Sender<u64>,
+    /// Where tasks tell what came of them.
     pub told: Told<Event>,
+    /// Orders from the console that are under way.
     pub orders_open: usize,
+    /// Visitors who have not gone.
     pub visitors_open: usize,
     /// The server's process is stopped until then.
     pub paused_until: Option<Instant>,
+    /// The server's wall clock is not right.
     pub wall_clock_off: bool,
-    /// The roll call that is under way, and who has heard whom.
+    /// The roll call that was made last.
     pub call: u64,
-    pub heard_call: std::collections::BTreeSet<(usize, usize)>,
+    /// Who has heard whom answer it.
+    pub heard_call: BTreeSet<(usize, usize)>,
     /// Answers to list requests at a quiet point.
     pub lists: HashMap<usize, ServerMessage>,
     events: mpsc::UnboundedReceiver<Event>,
     ticks: tokio::time::Interval,
     graves: VecDeque<(Instant, UdpSocket)>,
+    last_tick: Instant,
+    /// When this process was last found to have been kept waiting for long.
+    slept: Option<Instant>,
 }
 
 impl Crowd {
@@ -128,11 +151,13 @@ impl Crowd {
             paused_until: None,
             wall_clock_off: false,
             call: 0,
-            heard_call: std::collections::BTreeSet::new(),
+            heard_call: BTreeSet::new(),
             lists: HashMap::new(),
             events,
             ticks,
             graves: VecDeque::new(),
+            last_tick: now,
+            slept: None,
         })
     }
 
@@ -200,6 +225,7 @@ impl Crowd {
         self.lose(k, clock::now());
     }
 
+    /// The connection is gone, whoever ended it: he comes back after a short while.
     fn lose(&mut self, k: usize, now: Instant) {
         let pause = Duration::from_millis(self.random.between(30, 1200));
         let Some(member) = self.members.get_mut(k) else { return };
@@ -216,39 +242,13 @@ impl Crowd {
         self.graves.push_back((clock::now(), socket));
     }
 
-    fn come(&mut self, k: usize, now: Instant) {
-        let (told, release) = (self.told.clone(), self.release.subscribe());
-        let connector = self.connector.clone();
-        let invite = self.server.owner.clone();
-        let Some(member) = self.members.get_mut(k) else { return };
-        member.epoch += 1;
-        member.stage = Stage::Coming(now);
-        member.view = Default::default();
-        member.open = None;
-        member.sent_away = false;
-        member.last_heard = now;
-        let resume = member.resume.clone().filter(|_| member.resumes);
-        if resume.is_some() {
-            let rooms = member.perhaps.iter().flat_map(|perhaps| perhaps.rooms.clone());
-            for room in rooms.flatten().collect::<Vec<_>>() {
-                member.may_be_in(room);
-            }
-        }
-        let hello = Hello {
-            agent: "parlor-load --soak".to_owned(),
-            state: member.state,
-            resume,
-            invite: invite.filter(|_| member.operator),
-            ..Hello::new(&member.name)
-        };
-        let epoch = member.epoch;
-        let wrap = move |news| Event::Link { member: k, epoch, news };
-        let device = member.device.clone();
-        member.link = Some(Link::open(connector, hello, device, release, told, wrap));
-    }
-
     fn tick(&mut self) {
         let now = clock::now();
+        if now >= self.last_tick + SLEEP {
+            self.tally.count("times that this process was kept waiting");
+            self.slept = Some(now);
+        }
+        self.last_tick = now;
         if self.paused_until.is_some_and(|until| now >= until) {
             self.paused_until = None;
             self.server.pause(false);
@@ -281,7 +281,7 @@ impl Crowd {
         }
         if now >= member.next_ping {
             member.next_ping = now + PING_INTERVAL;
-            member.send(None, ClientMessage::Ping { token: 0 }, now);
+            member.send(None, ClientMessage::Ping { token: 0 });
         }
         // What every client does when nothing comes any more.
         if now >= member.last_heard + CONTROL_SILENCE_MAX {
@@ -339,7 +339,7 @@ impl Crowd {
         let Some(voice) = &mut member.voice else { return };
         if voice.by_stream {
             let packet = datagram.to_vec();
-            member.send(None, ClientMessage::Voice { packet }, now);
+            member.send(None, ClientMessage::Voice { packet });
         } else {
             voice.wire.up(datagram, weather, random, now, tally);
         }
@@ -370,7 +370,7 @@ impl Crowd {
                 self.tally.count("goodbyes");
                 // A machine that lets this process sleep for long may cost it its connections.
                 let slept = reason == GoodbyeReason::Timeout
-                    && now >= member.last_sent + CONTROL_SILENCE_MAX;
+                    && self.slept.is_some_and(|at| now < at + LIVENESS_TIMEOUT);
                 if !member.sent_away && !slept {
                     let why = format!("member {k} is sent away without a cause: {reason:?}");
                     self.tally.fault(why);
@@ -390,104 +390,6 @@ impl Crowd {
                 }
             }
         }
-    }
-
-    fn on_welcome(&mut self, k: usize, welcome: &Welcome, now: Instant) {
-        self.tally.count("sessions");
-        let voice = SocketAddr::new(self.connector.server.ip(), welcome.udp_port);
-        let first = u16::try_from(self.random.below(1 << 15)).unwrap_or(0);
-        let made = Wire::new(voice).and_then(|wire| Voice::new(welcome, wire, first, now));
-        let room = self.random.pick(&self.rooms).cloned().unwrap_or_default();
-        let Self { members, tally, speakers, .. } = self;
-        let Some(member) = members.get_mut(k) else { return };
-        let mut fault = |what: &str| tally.fault(format!("member {k}, let in: {what}"));
-        if member.banned.is_some() {
-            fault("he is banned");
-        }
-        if welcome.protection != Protection::AeadAes128Gcm {
-            fault("voice is not protected");
-        }
-        let operator = welcome.standing.role == Some(Role::Operator);
-        if operator != member.operator {
-            fault("an operator is none, or another one is");
-        }
-        if std::mem::take(&mut member.registration_unsure) {
-            member.registered = welcome.standing.registered;
-        }
-        let known = (welcome.standing.registered, welcome.standing.silenced);
-        if !member.locked && known != (member.registered, member.silenced_ns.is_some()) {
-            fault("his name is not kept, or his silence, or somebody else's is");
-        }
-        match made {
-            Ok(voice) => {
-                let (epoch, index) = (member.epoch, voice.index);
-                speakers.insert(voice.ssrc, Speaker { member: k, epoch, index });
-                member.voice = Some(voice);
-            }
-            Err(error) => fault(&format!("no voice: {error:#}")),
-        }
-        member.stage = Stage::Here;
-        member.next_ping = now + PING_INTERVAL;
-        member.resume = Some(welcome.resume.clone());
-        let name = welcome.name.to_string();
-        let perhaps = member.perhaps.take().unwrap_or_default();
-        if welcome.resumed {
-            tally.count("sessions resumed");
-            if !member.resumes || !perhaps.names.contains(&name) {
-                tally.fault(format!("member {k} takes over a session of '{name}'"));
-            }
-            member.name = name;
-            member.perhaps = Some(perhaps);
-            member.ask(Asked::Resumed, ClientMessage::Ping { token: 1 }, now);
-        } else {
-            if name != member.name {
-                fault(&format!("he is called '{name}'"));
-            }
-            member.is_in(None);
-            member.ask(Asked::Join(room.clone()), ClientMessage::join(&room), now);
-        }
-        member.resumes = false;
-        if operator {
-            // Good once.
-            self.server.owner = None;
-        }
-    }
-
-    fn on_refusal(
-        &mut self,
-        k: usize,
-        code: ErrorCode,
-        args: &std::collections::BTreeMap<String, String>,
-        now: Instant,
-    ) {
-        let pause = Duration::from_millis(self.random.between(200, 700));
-        let Some(member) = self.members.get_mut(k) else { return };
-        let waited = now.saturating_duration_since(member.first_try);
-        let expected = match code {
-            ErrorCode::NameTaken | ErrorCode::NameLooksTaken => waited < NAME_PATIENCE,
-            ErrorCode::Banned => member.banned.is_some() || member.locked,
-            ErrorCode::Busy => waited < ANSWER_PATIENCE,
-            _ => false,
-        };
-        if !expected {
-            self.tally.fault(format!("member {k} is not let in: {code:?} {args:?}"));
-            member.first_try = now;
-        }
-        self.tally.count("refusals at the door");
-        member.link = None;
-        member.stage = Stage::Away(now + pause);
-    }
-
-    /// What somebody is, whose session was taken over, is known now.
-    pub fn on_resumed(&mut self, k: usize) {
-        let Some(member) = self.members.get_mut(k) else { return };
-        let Perhaps { rooms, .. } = member.perhaps.take().unwrap_or_default();
-        let room = member.view.room.clone();
-        if !rooms.contains(&room) {
-            let found = format!("member {k} comes back to {room:?}, and was in one of {rooms:?}");
-            self.tally.fault(found);
-        }
-        member.is_in(room);
     }
 
     /// Forgets what cannot matter any more.

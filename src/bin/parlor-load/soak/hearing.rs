@@ -193,6 +193,6 @@ impl Crowd {
         voice.next_keepalive = now;
         // Said on the safe way, too.
         let wish = voice.app(App::Path { stream: by_stream });
-        member.send(None, ClientMessage::Voice { packet: wish }, now);
+        member.send(None, ClientMessage::Voice { packet: wish });
     }
 }

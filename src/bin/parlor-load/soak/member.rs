@@ -34,10 +34,15 @@ pub enum Stage {
 /// What a member has asked and has no answer to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Asked {
+    /// Into this room.
     Join(String),
+    /// Out of it.
     Leave,
+    /// This name.
     Rename(String),
+    /// Microphone and ears.
     State(MemberState),
+    /// His name to be kept, or not.
     Register(bool),
     /// A text that comes back to him.
     Text(String),
@@ -45,7 +50,9 @@ pub enum Asked {
     Private,
     /// The operator's order.
     Order(Order),
+    /// Which rooms there are.
     ListRooms,
+    /// Who is in his.
     ListUsers,
     /// Behind everything that follows on a session's being taken over.
     Resumed,
@@ -54,18 +61,24 @@ pub enum Asked {
 /// A request without an answer.
 #[derive(Debug, Clone)]
 pub struct Open {
+    /// Its number.
     pub re: u32,
+    /// What it is.
     pub asked: Asked,
+    /// When it was sent.
     pub since: Instant,
 }
 
 /// A time in a room, by the member's session: from when he may have been in it to when he was surely out of it.
 #[derive(Debug, Clone)]
 pub struct Stay {
+    /// In which of his sessions.
     pub epoch: u32,
+    /// Which room.
     pub room: String,
-    /// Nanoseconds since 1970.
+    /// From when on, in nanoseconds since 1970.
     pub since_ns: u64,
+    /// Until when, in nanoseconds since 1970, if it is over.
     pub until_ns: Option<u64>,
 }
 
@@ -81,26 +94,35 @@ impl Stay {
 /// What he may be after a loss, when it is not known what the server had got to.
 #[derive(Debug, Clone, Default)]
 pub struct Perhaps {
+    /// The rooms that he may be in.
     pub rooms: Vec<Option<String>>,
+    /// The names that he may have.
     pub names: Vec<String>,
 }
 
 /// A member.
 pub struct Member {
+    /// Which of them.
     pub number: u32,
     /// Which of his sessions this is.
     pub epoch: u32,
+    /// How far he is.
     pub stage: Stage,
+    /// His connection.
     pub link: Option<Link>,
-    /// As confirmed by answers to him and to orders about him.
+    /// His name; this and what follows as confirmed by answers to him and to orders about him.
     pub name: String,
+    /// His room.
     pub room: Option<String>,
+    /// His microphone and ears.
     pub state: MemberState,
+    /// His name is kept for him.
     pub registered: bool,
     /// How often he has asked for his name to be kept, or not to be: what is known of it is good for so long.
     pub registrations: u32,
     /// He has asked for that, and lost his connection before it was answered.
     pub registration_unsure: bool,
+    /// He is the server's operator.
     pub operator: bool,
     /// Silenced, and in force since then, in nanoseconds since 1970.
     pub silenced_ns: Option<u64>,
@@ -108,27 +130,37 @@ pub struct Member {
     pub banned: Option<u64>,
     /// Sent away on purpose: the goodbye is no surprise.
     pub sent_away: bool,
+    /// What he is, where that is not known.
     pub perhaps: Option<Perhaps>,
     /// Why the last connection ended, as far as that was not his own doing.
     pub ended: String,
+    /// What the server can know him by.
     pub device: Option<DeviceKey>,
+    /// Takes his last session over.
     pub resume: Option<ResumeSecret>,
-    /// Takes the last session over when he comes back.
+    /// He does that when he comes back.
     pub resumes: bool,
+    /// What he has asked; one thing at a time.
     pub open: Option<Open>,
     /// An order about him is under way.
     pub locked: bool,
     /// As he knows it from events.
     pub view: View,
+    /// Where he has been lately.
     pub stays: Vec<Stay>,
+    /// His voice, while he is let in.
     pub voice: Option<Voice>,
     /// Talks until then.
     pub talks_until: Option<Instant>,
+    /// When he says his next packet.
     pub next_packet: Instant,
+    /// When he gives the next sign of life.
     pub next_ping: Instant,
+    /// When something came from the server.
     pub last_heard: Instant,
-    pub last_sent: Instant,
+    /// The number of his next request.
     pub next_re: u32,
+    /// How many names he has had.
     pub renames: u32,
     /// When he began to come for the last time.
     pub first_try: Instant,
@@ -166,7 +198,6 @@ impl Member {
             next_packet: now,
             next_ping: now,
             last_heard: now,
-            last_sent: now,
             next_re: 1,
             renames: 0,
             first_try: now,
@@ -195,12 +226,11 @@ impl Member {
             _ => {}
         }
         self.open = Some(Open { re, asked, since: now });
-        self.send(Some(re), body, now);
+        self.send(Some(re), body);
     }
 
     /// Says something that is not answered by its number.
-    pub fn send(&mut self, re: Option<u32>, body: ClientMessage, now: Instant) {
-        self.last_sent = now;
+    pub fn send(&self, re: Option<u32>, body: ClientMessage) {
         if let Some(link) = &self.link {
             link.send(re, body);
         }
@@ -263,10 +293,14 @@ impl Member {
 
 /// Voice of one session.
 pub struct Voice {
+    /// His socket, and the network behind it.
     pub wire: Wire,
+    /// Opens what comes down.
     pub opener: Opener,
     sealer: Sealer,
+    /// His stream.
     pub ssrc: Ssrc,
+    /// That of the server's own packets to him.
     pub control_ssrc: Ssrc,
     /// The index of his next packet.
     pub index: PacketIndex,
@@ -278,12 +312,15 @@ pub struct Voice {
     pub ntp_jump: u64,
     /// Which of the server's packets have come, by stream; no packet of the server comes twice.
     pub seen: HashMap<Ssrc, ReplayWindow>,
+    /// The same of the server's own packets to him.
     pub seen_rtcp: ReplayWindow,
     /// The server has answered on the way that he wants.
     pub proven: bool,
     /// He wants voice inside the control connection.
     pub by_stream: bool,
+    /// When he says that he is there.
     pub next_keepalive: Instant,
+    /// When he reports.
     pub next_report: Instant,
 }
 

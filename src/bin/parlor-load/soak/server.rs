@@ -67,6 +67,8 @@ pub struct SoakServer {
 pub struct Usage {
     /// Resident memory, in KiB.
     pub resident_kib: u64,
+    /// What of it is memory of its own, and no part of a file such as the program: all that can leak.
+    pub own_kib: u64,
     /// Threads.
     pub threads: u64,
     /// Open files; 0 where they cannot be seen.
@@ -133,11 +135,15 @@ impl SoakServer {
         let pid = self.pid();
         let resident = resident_kib(pid)?;
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"))?;
+        let number = |name| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
         let files = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
         Some(Usage {
             resident_kib: resident as u64,
-            threads: threads.trim().parse().ok()?,
+            own_kib: number("RssAnon:")?,
+            threads: number("Threads:")?,
             files: u64::try_from(files).ok()?,
         })
     }
