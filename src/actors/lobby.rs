@@ -452,6 +452,7 @@ impl Handler<Admit> for Lobby {
             password: given(Lock::Name),
         };
         let ask = Ask { session, name: &name, resume: resume.as_ref(), fresh, claim };
+        self.core.access.store_refuses(self.store.refuses());
         let admission = self.core.admit(ask, &admit.proofs, clock::unix_ms())?;
         if let Some((lost, _)) = &admission.resumed
             && let Some(client) = self.clients.remove(lost)
@@ -468,7 +469,8 @@ impl Handler<Admit> for Lobby {
             standing,
         };
         self.clients.insert(session, client);
-        Ok((admission, self.commit()))
+        let identity = self.core.facts(session).and_then(|facts| facts.identity);
+        Ok((admission, self.store.commit_of(identity, self.core.access.take_changes())))
     }
 }
 
@@ -647,6 +649,10 @@ impl Handler<Register> for Lobby {
     ) -> Self::Result {
         let nothing = || -> ResponseActFuture<Self, ()> { Box::pin(actix::fut::ready(())) };
         let Some((name, facts)) = self.known(session) else { return nothing() };
+        if self.store.overfull() {
+            self.answer(session, re, ServerMessage::error(ErrorCode::NotKept, []));
+            return nothing();
+        }
         let Some(password) = password else {
             let result = match self.core.access.owner_of(&name) {
                 owner if owner.is_some() && owner == facts.identity => {
@@ -658,6 +664,7 @@ impl Handler<Register> for Lobby {
             return self.registered(session, re, name, false, result);
         };
         let now = clock::unix_ms();
+        self.core.access.store_refuses(self.store.refuses());
         if let Err(refusal) = self.core.access.review_register(&name, &facts, now) {
             self.refuse(session, re, refusal);
             return nothing();
@@ -671,6 +678,7 @@ impl Handler<Register> for Lobby {
             };
             // He may have another name by now, or be gone.
             let Some((name, facts)) = lobby.known(session) else { return nothing() };
+            lobby.core.access.store_refuses(lobby.store.refuses());
             let result = lobby.core.access.register(&name, &facts, record, clock::unix_ms());
             let result = result.map(|identity| lobby.core.set_identity(session, identity));
             lobby.registered(session, re, name, true, result)

@@ -172,6 +172,8 @@ pub const HASHING_AT_ONCE: usize = 2;
 pub const HASHING_QUEUE_MAX: usize = 64;
 /// Batches of changes that wait for the disk.
 pub const STORE_QUEUE_MAX: usize = 1024;
+/// Batches that the disk has refused and that are tried again, until no order is taken any more that would add one.
+pub const STORE_BACKLOG_MAX: usize = 1024;
 
 /// How often the files of the server's certificate are looked at.
 pub const CERTIFICATE_POLL: Duration = Duration::from_secs(2);

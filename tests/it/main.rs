@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 #[cfg(all(feature = "server", unix))]
+mod access;
 mod bad_input;
 #[cfg(test)]
 #[cfg(all(feature = "server", feature = "client", unix))]

@@ -161,6 +161,18 @@ pub enum Change {
     Audit(AuditEntry),
 }
 
+impl Change {
+    /// Whom it is about, where he stands on it when he comes back.
+    #[must_use]
+    pub fn identity(&self) -> Option<IdentityId> {
+        match self {
+            Self::Identity(identity) => Some(identity.id),
+            Self::Device(_, id) => Some(*id),
+            _ => None,
+        }
+    }
+}
+
 /// Who stands before the door, or is inside: everything that sanctions can recognise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -312,6 +324,7 @@ pub struct AccessCore {
     server_password: Option<PasswordRecord>,
     attempts: Attempts,
     newcomers: Newcomers,
+    store_refuses: bool,
     next_id: u64,
     changes: Vec<Change>,
 }
@@ -392,6 +405,12 @@ impl AccessCore {
         std::mem::take(&mut self.changes)
     }
 
+    /// Whether the store refuses changes. While it does, nobody gains anything by coming in or registering: he would
+    /// lose it with the next start, and an invite would be used up or not, as it happens.
+    pub fn store_refuses(&mut self, refuses: bool) {
+        self.store_refuses = refuses;
+    }
+
     fn fresh_id(&mut self) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
@@ -432,7 +451,14 @@ impl AccessCore {
         if identity.is_none() && invite.is_none() {
             self.open_server(claim.server_password, proofs, origin, now_ms)?;
         }
-        let bind = identity.is_some() && identity != known && claim.device.is_some();
+        if invite.is_some() && self.store_refuses {
+            return Err(refuse(ErrorCode::NotKept, []).into());
+        }
+        // Without it he comes in all the same, with his password.
+        let bind = identity.is_some()
+            && identity != known
+            && claim.device.is_some()
+            && !self.store_refuses;
         if identity.is_none() && invite.is_some() {
             self.refuse_newcomer(claim.address, now_ms)?;
         }
@@ -681,7 +707,8 @@ impl AccessCore {
     /// Whether somebody may register this name now; before its password is hashed.
     ///
     /// # Errors
-    /// It is kept for somebody else, or he is new and one too many of all or from his address.
+    /// It is kept for somebody else, or he is new and one too many of all or from his address; or the store
+    /// refuses changes.
     pub fn review_register(
         &mut self,
         name: &UserName,
@@ -689,6 +716,9 @@ impl AccessCore {
         now_ms: u64,
     ) -> Result<(), Refusal> {
         self.check_name(name, facts.identity)?;
+        if self.store_refuses {
+            return Err(refuse(ErrorCode::NotKept, []));
+        }
         match facts.identity {
             Some(_) => Ok(()),
             None => self.refuse_newcomer(facts.address, now_ms),

@@ -4,17 +4,27 @@
 //! after a kill or a power cut, and what was not is not there in part. Batches that wait are
 //! written together, so that many confirmations share one sync.
 
+mod writer;
+
+use self::writer::{Batch, Progress, write_all};
+
 use super::core::{
     Change, Identity, IdentityId, InviteRecord, KeptRoom, SanctionRecord, Snapshot, Subject,
 };
 use super::password::PasswordRecord;
 use crate::net::device::DeviceId;
-use crate::net::limits::{AUDIT_ENTRIES_MAX, STORE_QUEUE_MAX};
+use crate::net::limits::{AUDIT_ENTRIES_MAX, STORE_BACKLOG_MAX, STORE_QUEUE_MAX};
 use crate::net::moderation::{AuditEntry, SanctionKind};
 use crate::net::name::{NameKeys, RoomName, UserName};
+use rusqlite::ffi::{
+    SQLITE_CONSTRAINT_CHECK, SQLITE_CONSTRAINT_DATATYPE, SQLITE_CONSTRAINT_FOREIGNKEY,
+    SQLITE_CONSTRAINT_NOTNULL, SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE,
+};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -81,12 +91,10 @@ pub enum StoreError {
     Thread(std::io::Error),
 }
 
-/// A change did not reach the disk.
+/// A change has not reached the disk. It holds in memory, and is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the change could not be written to the store")]
 pub struct NotWritten;
-
-type Batch = (Vec<Change>, oneshot::Sender<Result<(), NotWritten>>);
 
 /// The store's file, open. Blocking: for the store's thread, and for the start.
 #[derive(Debug)]
@@ -101,6 +109,13 @@ pub struct Store {
     queue: Option<mpsc::Sender<Batch>>,
     thread: Option<JoinHandle<()>>,
     recent: VecDeque<AuditEntry>,
+    progress: Arc<Progress>,
+    /// Number of the last batch.
+    number: u64,
+    /// The last batch that is about somebody, of those that may not be on disk yet.
+    unsettled: BTreeMap<IdentityId, u64>,
+    /// What found no place in the queue; it goes with the next batch.
+    held: Vec<Change>,
 }
 
 /// Changes on their way to the disk.
@@ -117,7 +132,7 @@ impl Commit {
     /// Waits until the changes are on disk.
     ///
     /// # Errors
-    /// They are not, and will not be.
+    /// They are not, or not yet.
     pub async fn on_disk(self) -> Result<(), NotWritten> {
         match self.0 {
             None => Ok(()),
@@ -136,17 +151,30 @@ impl Store {
         let snapshot = database.read().map_err(|error| database.error(&error))?;
         let recent = database.audit().map_err(|error| database.error(&error))?;
         let (queue, batches) = mpsc::channel(STORE_QUEUE_MAX);
+        let progress = Arc::new(Progress::default());
+        let theirs = Arc::clone(&progress);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || write_all(&mut database, batches))
+            .spawn(move || write_all(&mut database, batches, &theirs))
             .map_err(StoreError::Thread)?;
-        Ok((Self { queue: Some(queue), thread: Some(thread), recent }, snapshot))
+        let mut store = Self::ephemeral();
+        (store.queue, store.thread) = (Some(queue), Some(thread));
+        (store.recent, store.progress) = (recent, progress);
+        Ok((store, snapshot))
     }
 
     /// A store that keeps nothing.
     #[must_use]
     pub fn ephemeral() -> Self {
-        Self { queue: None, thread: None, recent: VecDeque::new() }
+        Self {
+            queue: None,
+            thread: None,
+            recent: VecDeque::new(),
+            progress: Arc::default(),
+            number: 0,
+            unsettled: BTreeMap::new(),
+            held: Vec::new(),
+        }
     }
 
     /// Whether it keeps anything.
@@ -157,7 +185,44 @@ impl Store {
 
     /// Hands changes over; they are written in the order of the calls.
     pub fn commit(&mut self, changes: Vec<Change>) -> Commit {
-        for change in &changes {
+        self.commit_of(None, changes)
+    }
+
+    /// As [`Self::commit`], for somebody who stands on what was handed over about him before: that must be on
+    /// disk, too, even if nothing is new now.
+    pub fn commit_of(&mut self, identity: Option<IdentityId>, changes: Vec<Change>) -> Commit {
+        self.remember(&changes);
+        let settled = self.progress.settled.load(Ordering::Acquire);
+        self.unsettled.retain(|_, number| *number > settled);
+        let stands_on = identity.is_some_and(|id| self.unsettled.contains_key(&id));
+        if changes.is_empty() && self.held.is_empty() && !stands_on {
+            return Commit::nothing();
+        }
+        self.hand_over(identity, changes)
+    }
+
+    /// Has the disk tried again, if it has refused something.
+    pub fn retry(&mut self) {
+        if self.refuses() {
+            // Nobody waits for it.
+            drop(self.hand_over(None, Vec::new()));
+        }
+    }
+
+    /// Whether memory holds what the disk has refused so far.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.progress.refused.load(Ordering::Acquire) > 0 || !self.held.is_empty()
+    }
+
+    /// Whether so much waits that no more may come.
+    #[must_use]
+    pub fn overfull(&self) -> bool {
+        self.progress.refused.load(Ordering::Acquire) >= STORE_BACKLOG_MAX || !self.held.is_empty()
+    }
+
+    fn remember(&mut self, changes: &[Change]) {
+        for change in changes {
             if let Change::Audit(entry) = change {
                 if self.recent.len() >= AUDIT_ENTRIES_MAX as usize {
                     self.recent.pop_front();
@@ -165,14 +230,22 @@ impl Store {
                 self.recent.push_back(entry.clone());
             }
         }
+    }
+
+    fn hand_over(&mut self, identity: Option<IdentityId>, changes: Vec<Change>) -> Commit {
         let Some(queue) = &self.queue else { return Commit::nothing() };
-        if changes.is_empty() {
-            return Commit::nothing();
-        }
+        let mut all = std::mem::take(&mut self.held);
+        all.extend(changes);
+        self.number += 1;
+        let number = self.number;
+        let about = all.iter().filter_map(Change::identity);
+        self.unsettled.extend(about.chain(identity).map(|id| (id, number)));
         let (done, wait) = oneshot::channel();
-        // A queue that is full, or a thread that has ended, drops the sender: that says "not written".
-        if let Err(error) = queue.try_send((changes, done)) {
-            tracing::error!(%error, "the store does not keep up: a change is not written");
+        let batch = Batch { number, changes: all, done: Some(done) };
+        if let Err(error) = queue.try_send(batch) {
+            tracing::error!(%error, "the store does not keep up: a change waits");
+            // The sender goes with the batch: that says "not written".
+            self.held = error.into_inner().changes;
         }
         Commit(Some(wait))
     }
@@ -201,24 +274,6 @@ fn make_private(path: &Path) {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let _ = options.open(path);
-}
-
-fn write_all(database: &mut Database, mut batches: mpsc::Receiver<Batch>) {
-    while let Some(first) = batches.blocking_recv() {
-        let mut waiting = vec![first];
-        while let Ok(more) = batches.try_recv() {
-            waiting.push(more);
-        }
-        let changes = waiting.iter().flat_map(|(changes, _)| changes);
-        let written = database.write(changes).map_err(|error| {
-            tracing::error!(%error, "the store refuses a change");
-            NotWritten
-        });
-        for (_, done) in waiting {
-            // Whoever asked may have gone.
-            let _ = done.send(written);
-        }
-    }
 }
 
 impl Database {
@@ -268,11 +323,41 @@ impl Database {
         for change in changes {
             apply(&transaction, change)?;
         }
-        transaction.execute(
-            "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?1",
-            [AUDIT_ENTRIES_MAX],
-        )?;
+        trim(&transaction)?;
         transaction.commit()
+    }
+
+    /// Writes batches, each of them whole or not at all, up to the first that the disk refuses: whether those
+    /// before it are written, and why it is refused. A batch that contradicts what is there will never
+    /// be written, and holds nobody up.
+    pub(super) fn write_batches<'a>(
+        &mut self,
+        batches: impl Iterator<Item = &'a [Change]>,
+    ) -> (Vec<Result<(), NotWritten>>, Option<rusqlite::Error>) {
+        let mut transaction = match self.connection.transaction() {
+            Ok(transaction) => transaction,
+            Err(error) => return (Vec::new(), Some(error)),
+        };
+        let (mut written, mut refused) = (Vec::new(), None);
+        for batch in batches {
+            match apply_all(&mut transaction, batch) {
+                Ok(()) => written.push(Ok(())),
+                Err(error) if contradicts(&error) => {
+                    tracing::error!(%error, "a change contradicts the store and is not kept");
+                    written.push(Err(NotWritten));
+                }
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        // What was refused for want of space has undone the others, too; then this says so.
+        let committed = trim(&transaction).and_then(|()| transaction.commit());
+        match committed {
+            Ok(()) => (written, refused),
+            Err(error) => (Vec::new(), refused.or(Some(error))),
+        }
     }
 
     /// Everything but the audit log.
@@ -448,7 +533,38 @@ fn room(row: &Row<'_>) -> rusqlite::Result<KeptRoom> {
     })
 }
 
-fn apply(to: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
+/// Whether SQLite says that a change does not fit to what is there, and not that it cannot write.
+fn contradicts(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(
+        code,
+        Some(
+            SQLITE_CONSTRAINT_CHECK
+                | SQLITE_CONSTRAINT_DATATYPE
+                | SQLITE_CONSTRAINT_FOREIGNKEY
+                | SQLITE_CONSTRAINT_NOTNULL
+                | SQLITE_CONSTRAINT_PRIMARYKEY
+                | SQLITE_CONSTRAINT_UNIQUE
+        )
+    )
+}
+
+/// All of these or none.
+fn apply_all(to: &mut Transaction<'_>, changes: &[Change]) -> rusqlite::Result<()> {
+    let savepoint = to.savepoint()?;
+    for change in changes {
+        apply(&savepoint, change)?;
+    }
+    savepoint.commit()
+}
+
+/// Lets the oldest entries of the audit log go.
+fn trim(to: &Connection) -> rusqlite::Result<()> {
+    let oldest = "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?1";
+    to.execute(oldest, [AUDIT_ENTRIES_MAX]).map(|_| ())
+}
+
+fn apply(to: &Connection, change: &Change) -> rusqlite::Result<()> {
     let used_id = match change {
         Change::Identity(identity) => Some(identity.id.0),
         Change::Invite(invite) => Some(invite.id),
@@ -526,7 +642,7 @@ fn apply(to: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
     .map(|_| ())
 }
 
-fn write_sanction(to: &Transaction<'_>, s: &SanctionRecord) -> rusqlite::Result<usize> {
+fn write_sanction(to: &Connection, s: &SanctionRecord) -> rusqlite::Result<usize> {
     let kind = match s.kind {
         SanctionKind::Ban => "ban",
         SanctionKind::Mute | SanctionKind::Unknown => "mute",
@@ -565,7 +681,7 @@ fn write_sanction(to: &Transaction<'_>, s: &SanctionRecord) -> rusqlite::Result<
     Ok(0)
 }
 
-fn write_room(to: &Transaction<'_>, room: &KeptRoom) -> rusqlite::Result<usize> {
+fn write_room(to: &Connection, room: &KeptRoom) -> rusqlite::Result<usize> {
     let name = room.name.as_str();
     to.execute("DELETE FROM rooms WHERE name = ?1", [name])?;
     let password = room.password.as_ref().map(|password| password.0.as_str());

@@ -120,6 +120,9 @@ fn fitted(report: Report) -> Report {
 impl Lobby {
     /// Decides an order, carries it out, and answers when it is in force and on disk.
     fn moderate(&mut self, by: Orderer, order: Moderation, supplied: Option<Hashed>) -> Answering {
+        if self.store.overfull() {
+            return at_once(ServerMessage::error(ErrorCode::NotKept, []));
+        }
         let token = match order {
             Moderation::Invite { .. } => Secret::random().ok(),
             _ => None,
@@ -366,9 +369,12 @@ impl Lobby {
 
     /// Ends what has had its time: silences are told of, bans and invites only forgotten.
     pub(super) fn lapse(&mut self) {
-        self.core.access.expire(clock::unix_ms());
-        // Nobody waits for it: what is not forgotten on disk is forgotten after the next start.
-        drop(self.commit());
+        self.store.retry();
+        if !self.store.overfull() {
+            self.core.access.expire(clock::unix_ms());
+            // Nobody waits for it.
+            drop(self.commit());
+        }
         let silenced = self.clients.iter().filter(|(_, client)| client.standing.silenced);
         let silenced: Vec<SessionId> = silenced.map(|(session, _)| *session).collect();
         for session in silenced {

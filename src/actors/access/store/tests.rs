@@ -1,7 +1,7 @@
 //! What was written is read back, whatever happens in between.
 
 use super::*;
-use crate::actors::access::core::{AccessCore, Claim, Facts, InviteTerms, Proofs};
+use crate::actors::access::core::{AccessCore, Claim, Denial, Facts, InviteTerms, Proofs};
 use crate::net::secret::Secret;
 use std::collections::BTreeSet;
 
@@ -165,13 +165,98 @@ fn a_newer_or_damaged_store_is_refused_and_left_alone() {
     assert!(std::fs::read(&path).unwrap().starts_with(b"this is no database"));
 }
 
+/// Has the store refuse new identities, as a full disk would, until it is told otherwise.
+fn refuse_identities(path: &Path, refuse: bool) {
+    let trigger = match refuse {
+        true => {
+            "CREATE TRIGGER full BEFORE INSERT ON identities BEGIN SELECT RAISE(ABORT, 'full'); END"
+        }
+        false => "DROP TRIGGER full",
+    };
+    Database::open(path).unwrap().connection.execute_batch(trigger).unwrap();
+}
+
+fn on(device: u8) -> Facts {
+    Facts { device: Some(DeviceId([device; 32])), ..Facts::default() }
+}
+
+fn secret() -> PasswordRecord {
+    PasswordRecord("$p$".to_owned())
+}
+
 #[tokio::test]
-async fn a_disk_that_refuses_is_said() {
+async fn what_the_disk_refused_is_said_and_written_before_what_follows_when_it_takes_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.sqlite");
     let (mut store, _) = Store::open(path.clone()).unwrap();
-    Database::open(&path).unwrap().connection.execute_batch("DROP TABLE invites").unwrap();
+    refuse_identities(&path, true);
+    let mut core = AccessCore::default();
+    let id = core.register(&name("ann"), &on(1), secret(), 0).unwrap();
+    assert_eq!(store.commit(core.take_changes()).on_disk().await, Err(NotWritten));
+    assert!(store.refuses() && !store.overfull());
+    // Another device of hers stands on what was refused.
+    let login = Claim { device: Some(DeviceId([2; 32])), password: true, ..Claim::default() };
+    let mut proofs = Proofs::default();
+    let Err(Denial::Verify(question)) = core.review(&name("ann"), &login, &proofs, 0) else {
+        panic!("no password is asked for")
+    };
+    proofs.add(question, true);
+    let grant = core.review(&name("ann"), &login, &proofs, 0).unwrap();
+    assert_eq!(core.settle(&grant, login.device, &name("ann"), 0), Some(id));
+    assert_eq!(store.commit(core.take_changes()).on_disk().await, Err(NotWritten));
+    refuse_identities(&path, false);
+    store.retry();
+    drop(store);
+    let kept = Database::open(&path).unwrap().read().unwrap();
+    assert_eq!(kept.identities.len(), 1);
+    assert_eq!(kept.devices, [(DeviceId([1; 32]), id), (DeviceId([2; 32]), id)]);
+}
+
+#[tokio::test]
+async fn whoever_stands_on_what_was_refused_waits_for_it_and_nobody_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let (mut store, _) = Store::open(path.clone()).unwrap();
+    let mut core = AccessCore::default();
+    let bob = core.register(&name("bob"), &on(1), secret(), 0).unwrap();
+    assert_eq!(store.commit(core.take_changes()).on_disk().await, Ok(()));
+    refuse_identities(&path, true);
+    let ann = core.register(&name("ann"), &on(2), secret(), 0).unwrap();
+    assert_eq!(store.commit(core.take_changes()).on_disk().await, Err(NotWritten));
+    assert_eq!(store.commit_of(Some(ann), Vec::new()).on_disk().await, Err(NotWritten));
+    assert_eq!(store.commit_of(Some(bob), Vec::new()).on_disk().await, Ok(()));
+    assert_eq!(store.commit_of(None, Vec::new()).on_disk().await, Ok(()));
+    refuse_identities(&path, false);
+    assert_eq!(store.commit_of(Some(ann), Vec::new()).on_disk().await, Ok(()));
+    assert!(!store.refuses());
+}
+
+#[test]
+fn a_change_that_contradicts_the_store_takes_no_other_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let mut core = AccessCore::default();
+    core.register(&name("ann"), &on(1), secret(), 0).unwrap();
+    let good = core.take_changes();
+    let stray = [Change::Device(DeviceId([9; 32]), IdentityId(77))];
+    let mut database = Database::open(&path).unwrap();
+    let batches = [&stray[..], &good[..]];
+    let (written, refused) = database.write_batches(batches.into_iter());
+    assert_eq!((written, refused), (vec![Err(NotWritten), Ok(())], None));
+    assert_eq!(database.read().unwrap().devices.len(), 1);
+}
+
+#[test]
+fn while_the_store_refuses_no_invite_is_used_up_and_no_name_is_registered() {
     let mut core = AccessCore::default();
     core.invite(&Secret::new([1; 32]), InviteTerms::default(), "op", 0).unwrap();
-    assert_eq!(store.commit(core.take_changes()).on_disk().await, Err(NotWritten));
+    core.store_refuses(true);
+    core.take_changes();
+    let token = Secret::new([1; 32]);
+    let claim = Claim { device: Some(DeviceId([2; 32])), invite: Some(&token), ..Claim::default() };
+    assert!(core.review(&name("ann"), &claim, &Proofs::default(), 0).is_err());
+    assert!(core.register(&name("ann"), &on(3), secret(), 0).is_err());
+    assert_eq!(core.take_changes(), []);
+    core.store_refuses(false);
+    assert!(core.review(&name("ann"), &claim, &Proofs::default(), 0).is_ok());
 }
