@@ -1,7 +1,9 @@
-//! Who may come in, tried on a real server: what the disk refuses is not done.
+//! Who may come in, tried on a real server: what the disk refuses is not done, and nobody is kept out by what strangers
+//! do.
 
 use parlor::actors::server::Server;
-use parlor::net::message::{ErrorCode, ServerMessage};
+use parlor::net::message::{ClientMessage, ErrorCode, ServerMessage};
+use parlor::net::secret::Password;
 use rusqlite::Connection;
 use std::path::Path;
 
@@ -63,4 +65,57 @@ async fn an_invite_that_was_used_up_before_the_disk_refused_is_used_up_after_a_r
     assert_eq!(code(visit(2).come(&server, "Eve").await), ErrorCode::BadInvite);
     assert!(Visit::on(1).come(&server, "Olga").await.unwrap().welcome.standing.role.is_some());
     server.stop().await;
+}
+
+fn password(text: &str) -> Option<Password> {
+    Some(Password::new(text.to_owned()).unwrap())
+}
+
+#[actix::test]
+async fn whoever_knows_his_password_comes_in_while_many_register_names_without_end() {
+    const ADDRESSES: [&str; 8] = [
+        "203.0.113.1",
+        "203.0.113.2",
+        "203.0.113.3",
+        "203.0.113.4",
+        "203.0.113.5",
+        "203.0.113.6",
+        "203.0.113.7",
+        "203.0.113.8",
+    ];
+    let state = tempfile::tempdir().unwrap();
+    let server = server_in(state.path()).await;
+    let mut ann = Visit::on(1).come(&server, "ann").await.unwrap();
+    let register = |text| ClientMessage::Register { password: password(text).unwrap() };
+    let kept = ann.request(register("sesame")).await;
+    assert!(matches!(kept, ServerMessage::Registered { .. }), "{kept:?}");
+    drop(ann);
+    // More than wait in line, and each with more requests under way than the server deals with in this time.
+    let mut crowd = Vec::new();
+    for k in 0..80 {
+        let visit = Visit::from(ADDRESSES[k % ADDRESSES.len()]);
+        let mut eve = visit.come(&server, &format!("eve {k}")).await.unwrap();
+        for _ in 0..40 {
+            eve.send(register("x")).await;
+        }
+        crowd.push(eve);
+    }
+    for device in 2..12 {
+        let visit = Visit { password: password("sesame"), ..Visit::on(device) };
+        let visit = Visit { address: Some("198.51.100.7"), ..visit };
+        until("the last session is gone", || async { !is_here(&server, "ann").await }).await;
+        let came = visit.come(&server, "ann").await;
+        assert!(came.is_ok(), "device {device}: {:?}", came.err());
+    }
+    server.stop().await;
+}
+
+/// Whether somebody of this name is on the server.
+async fn is_here(server: &Server, name: &str) -> bool {
+    let mut asking = Visit::default().come(server, "asking").await.unwrap();
+    let tell = ClientMessage::Private { to: name.to_owned(), text: "?".to_owned() };
+    let here = !matches!(asking.request(tell).await, ServerMessage::Error { .. });
+    asking.send(ClientMessage::Bye).await;
+    while asking.read().await.is_some() {}
+    here
 }

@@ -3,7 +3,8 @@
 //! Every change is noted for the store. Times are milliseconds since 1970, because they outlive
 //! the process.
 
-use super::attempts::{Attempts, Origin};
+use super::attempts::{Attempts, Origin, Target, is_own};
+use super::levels::Levels;
 use super::newcomers::Newcomers;
 use super::password::PasswordRecord;
 use crate::actors::bucket::Rate;
@@ -11,7 +12,8 @@ use crate::actors::lobby::core::Refusal;
 use crate::net::device::DeviceId;
 use crate::net::invite::InviteToken;
 use crate::net::limits::{
-    IDENTITIES_MAX, IDENTITY_DEVICES_MAX, INVITE_MEMORY, INVITES_MAX, KEPT_ROOMS_MAX,
+    IDENTITIES_MAX, IDENTITIES_REGISTERED_MAX, IDENTITY_DEVICES_MAX, INVITE_MEMORY, INVITES_MAX,
+    KEPT_ROOMS_MAX, NEWCOMER_ADDRESSES_MAX, REGISTRATION_BURST, REGISTRATIONS_PER_HOUR,
     ROOM_ADMITTED_MAX, ROOM_MODERATORS_MAX, SANCTIONS_MAX,
 };
 use crate::net::message::{ErrorCode, ServerMessage};
@@ -21,6 +23,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 /// Someone whom the server knows again: by his device, or by his name's password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,8 +62,10 @@ pub struct InviteRecord {
     pub uses_left: u32,
     /// Until when.
     pub until_ms: Option<u64>,
-    /// Who made it.
+    /// Who made it, by the name that he had.
     pub by: String,
+    /// Who that is; nobody if the server itself made it.
+    pub maker: Option<IdentityId>,
     /// Who has used it.
     pub used_by: BTreeSet<IdentityId>,
 }
@@ -206,6 +211,8 @@ pub struct Verify {
     pub what: Lock,
     /// What it is compared with.
     pub record: PasswordRecord,
+    /// What is guessed at, if it is a guess.
+    pub target: Target,
 }
 
 /// What a password opens.
@@ -227,6 +234,12 @@ impl Proofs {
     /// Notes what came of a comparison.
     pub fn add(&mut self, question: Verify, fits: bool) {
         self.0.push((question, fits));
+    }
+
+    /// The last comparison.
+    #[must_use]
+    pub fn last(&self) -> Option<(&Verify, bool)> {
+        self.0.last().map(|(question, fits)| (question, *fits))
     }
 
     /// How many comparisons there were.
@@ -310,6 +323,18 @@ impl Names {
     }
 }
 
+/// How many names may be registered from where, whoever registers them: each makes work.
+#[derive(Debug)]
+struct Registrations(Levels<Origin>);
+
+impl Default for Registrations {
+    fn default() -> Self {
+        let per_second = f64::from(REGISTRATIONS_PER_HOUR) / 3600.0;
+        let rate = Rate { per_second, burst: f64::from(REGISTRATION_BURST) };
+        Self(Levels::new(rate, NEWCOMER_ADDRESSES_MAX))
+    }
+}
+
 /// The state.
 #[derive(Debug, Default)]
 pub struct AccessCore {
@@ -324,6 +349,7 @@ pub struct AccessCore {
     server_password: Option<PasswordRecord>,
     attempts: Attempts,
     newcomers: Newcomers,
+    registrations: Registrations,
     store_refuses: bool,
     next_id: u64,
     changes: Vec<Change>,
@@ -335,6 +361,29 @@ fn refuse<const N: usize>(code: ErrorCode, args: [(&str, String); N]) -> Refusal
 
 fn too_many(what: &str, max: usize) -> Refusal {
     refuse(ErrorCode::TooMany, [("what", what.to_owned()), ("max", max.to_string())])
+}
+
+/// What the audit log calls the server's own sub-commands.
+pub const CONSOLE: &str = "console";
+/// Who the first invites are from.
+pub const FIRST_START: &str = "first start";
+
+/// Nobody goes by a name that the log has for the server itself, or that looks like it.
+fn refuse_reserved(keys: &NameKeys) -> Result<(), Refusal> {
+    static RESERVED: LazyLock<Vec<NameKeys>> = LazyLock::new(|| {
+        let names = [CONSOLE, FIRST_START].into_iter();
+        names.filter_map(|name| UserName::parse(name).ok()).map(|name| name.keys()).collect()
+    });
+    if RESERVED.iter().any(|reserved| alike(reserved, keys)) {
+        let why = "the server itself goes by it".to_owned();
+        return Err(refuse(ErrorCode::BadName, [("why", why)]));
+    }
+    Ok(())
+}
+
+/// Whether two names are the same but for their case, or look the same.
+fn alike(a: &NameKeys, b: &NameKeys) -> bool {
+    a.folded == b.folded || a.skeleton == b.skeleton || a.folded_skeleton == b.folded_skeleton
 }
 
 /// The hash that is kept of a token.
@@ -432,14 +481,13 @@ impl AccessCore {
     ) -> Result<Grant, Denial> {
         let known = claim.device.and_then(|device| self.devices.get(&device).copied());
         let mut facts = Facts { address: claim.address, device: claim.device, identity: known };
-        self.refuse_banned(name, &facts, None, now_ms)?;
+        // Whoever says that he is an operator is judged when his password has been compared.
+        if !(claim.password && self.role(self.owner_of(name)) == Some(Role::Operator)) {
+            self.refuse_banned(name, &facts, None, now_ms)?;
+        }
         let origin = Origin::of(claim.address);
-        // Once, before the first comparison: what is compared counts as a wrong guess until it is known
-        // to be right, so that many at once are not free.
-        if proofs.count() == 0
-            && (claim.invite.is_some() || claim.server_password || claim.password)
-        {
-            self.hold_back(origin, now_ms)?;
+        if claim.invite.is_some() && proofs.count() == 0 {
+            self.hold_back(origin, None, now_ms)?;
         }
         let identity = self.own_name(name, known, claim.password, proofs, origin, now_ms)?;
         facts.identity = identity;
@@ -455,12 +503,11 @@ impl AccessCore {
             return Err(refuse(ErrorCode::NotKept, []).into());
         }
         // Without it he comes in all the same, with his password.
-        let bind = identity.is_some()
-            && identity != known
-            && claim.device.is_some()
-            && !self.store_refuses;
+        // A device that is somebody's stays his: a password opens its name there for that session alone.
+        let bind =
+            identity.is_some() && known.is_none() && claim.device.is_some() && !self.store_refuses;
         if identity.is_none() && invite.is_some() {
-            self.refuse_newcomer(claim.address, now_ms)?;
+            self.refuse_newcomer(claim.address, IDENTITIES_MAX, now_ms)?;
         }
         Ok(Grant { identity, invite, bind, address: claim.address })
     }
@@ -471,9 +518,14 @@ impl AccessCore {
     }
 
     /// No more people to be remembered, of all or from this address.
-    fn refuse_newcomer(&mut self, address: Option<IpAddr>, now_ms: u64) -> Result<(), Refusal> {
-        if self.identities.len() >= IDENTITIES_MAX {
-            return Err(too_many("identities", IDENTITIES_MAX));
+    fn refuse_newcomer(
+        &mut self,
+        address: Option<IpAddr>,
+        most: usize,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        if self.identities.len() >= most {
+            return Err(too_many("identities", most));
         }
         match self.newcomers.wait(address, now_ms) {
             None => Ok(()),
@@ -484,9 +536,14 @@ impl AccessCore {
         }
     }
 
-    /// No more guesses from an address that has guessed wrong too often.
-    fn hold_back(&self, origin: Origin, now_ms: u64) -> Result<(), Refusal> {
-        match self.attempts.wait(origin, now_ms) {
+    /// No more guesses, at this or at an invite, from where there were too many wrong ones.
+    fn hold_back(
+        &mut self,
+        origin: Origin,
+        target: Option<&Target>,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        match self.attempts.wait(origin, target, now_ms) {
             None => Ok(()),
             Some(wait) => {
                 let seconds = wait.as_secs() + 1;
@@ -495,8 +552,8 @@ impl AccessCore {
         }
     }
 
-    /// What came of a comparison. The guess is counted as wrong when the comparison is asked for; see
-    /// [`AccessCore::was_right`].
+    /// What came of a comparison. The guess is counted as wrong when the comparison is asked for, so that many
+    /// at once are not free; see [`AccessCore::was_right`] and [`AccessCore::was_not_compared`].
     fn compare(
         &mut self,
         question: Verify,
@@ -507,15 +564,24 @@ impl AccessCore {
         match proofs.answer(question.what, &question.record) {
             Some(fits) => Ok(fits),
             None => {
-                self.attempts.note_wrong(origin, now_ms);
+                let target = Some(&question.target);
+                self.hold_back(origin, target, now_ms)?;
+                self.attempts.note_wrong(origin, target, now_ms);
                 Err(Denial::Verify(question))
             }
         }
     }
 
     /// A password that was compared for somebody from this address did fit: that was no guess.
-    pub fn was_right(&mut self, address: Option<IpAddr>) {
-        self.attempts.take_back(Origin::of(address));
+    pub fn was_right(&mut self, address: Option<IpAddr>, question: &Verify, now_ms: u64) {
+        let origin = Origin::of(address);
+        self.attempts.take_back(origin, &question.target);
+        self.attempts.note_right(origin, question.target.clone(), now_ms);
+    }
+
+    /// A password that somebody from this address gave was not compared after all: that tells nobody anything.
+    pub fn was_not_compared(&mut self, address: Option<IpAddr>, question: &Verify) {
+        self.attempts.take_back(Origin::of(address), &question.target);
     }
 
     /// Who he is under this name: the one whom it is kept for, or whoever his device says.
@@ -529,6 +595,7 @@ impl AccessCore {
         now_ms: u64,
     ) -> Result<Option<IdentityId>, Denial> {
         let keys = name.keys();
+        refuse_reserved(&keys)?;
         let Some(owner) = self.names.folded.get(&keys.folded).copied() else {
             let alike = [&keys.skeleton, &keys.folded_skeleton];
             let alike = alike.iter().find_map(|key| self.names.looks.get(*key).copied());
@@ -550,7 +617,8 @@ impl AccessCore {
         let Some(record) = record.filter(|_| password) else {
             return Err(refuse(ErrorCode::NameRegistered, args()).into());
         };
-        match self.compare(Verify { what: Lock::Name, record }, proofs, origin, now_ms)? {
+        let question = Verify { what: Lock::Name, record, target: Target::Name(owner) };
+        match self.compare(question, proofs, origin, now_ms)? {
             true => Ok(Some(owner)),
             false => Err(refuse(ErrorCode::BadPassword, args()).into()),
         }
@@ -568,7 +636,7 @@ impl AccessCore {
         // The table is searched by the hash of 256 random bits: its timing tells nothing of a token.
         let id = self.by_hash.get(&token_hash(token)).copied();
         let Some(invite) = id.and_then(|id| self.invites.get(&id)) else {
-            self.attempts.note_wrong(origin, now_ms);
+            self.attempts.note_wrong(origin, None, now_ms);
             return Err(refuse(ErrorCode::BadInvite, []));
         };
         if identity.is_some_and(|identity| invite.used_by.contains(&identity)) {
@@ -597,7 +665,8 @@ impl AccessCore {
         if !given {
             return Err(refuse(ErrorCode::ServerPassword, []).into());
         }
-        match self.compare(Verify { what: Lock::Server, record }, proofs, origin, now_ms)? {
+        let question = Verify { what: Lock::Server, record, target: Target::Server };
+        match self.compare(question, proofs, origin, now_ms)? {
             true => Ok(()),
             false => Err(refuse(ErrorCode::BadServerPassword, []).into()),
         }
@@ -658,18 +727,13 @@ impl AccessCore {
         }
     }
 
-    /// Makes a device this identity's; of too many the oldest goes.
+    /// Makes a device this identity's, unless it is somebody's already; of too many the oldest goes.
     fn bind(&mut self, device: Option<DeviceId>, id: IdentityId) {
         let Some(device) = device else { return };
-        match self.devices.insert(device, id) {
-            Some(before) if before == id => return,
-            Some(before) => {
-                if let Some(devices) = self.of_identity.get_mut(&before) {
-                    devices.retain(|one| *one != device);
-                }
-            }
-            None => {}
+        if self.devices.contains_key(&device) {
+            return;
         }
+        self.devices.insert(device, id);
         let devices = self.of_identity.entry(id).or_default();
         devices.push(device);
         if devices.len() > IDENTITY_DEVICES_MAX {
@@ -680,6 +744,44 @@ impl AccessCore {
         self.changes.push(Change::Device(device, id));
     }
 
+    /// Who somebody is now: who he was when he came in, unless that has been forgotten since; else whoever his
+    /// device says.
+    fn who(&self, facts: &Facts) -> Option<IdentityId> {
+        let still = facts.identity.filter(|id| self.identities.contains_key(id));
+        still.or_else(|| self.devices.get(&facts.device?).copied())
+    }
+
+    /// Whether somebody can come in as this identity: by its name, or by a device.
+    fn can_return(&self, identity: &Identity) -> bool {
+        let devices = self.of_identity.get(&identity.id);
+        identity.name.is_some() || devices.is_some_and(|devices| !devices.is_empty())
+    }
+
+    /// Whether the server has a use for an identity without a name: a role, a room that lets it in, something
+    /// against it, an invite that may come again.
+    fn is_of_use(&self, id: IdentityId) -> bool {
+        let against = |s: &SanctionRecord| s.subjects.contains(&Subject::Identity(id));
+        self.identities.get(&id).is_some_and(|identity| identity.operator)
+            || self.invites.values().any(|invite| invite.used_by.contains(&id))
+            || self.rooms.values().any(|r| r.moderators.contains(&id) || r.admitted.contains(&id))
+            || self.sanctions.values().any(against)
+    }
+
+    /// Forgets an identity that nobody has a use for any more. Its devices count only where they let one in: on a
+    /// server with a password.
+    fn forget_unused(&mut self, id: IdentityId) {
+        let Some(identity) = self.identities.get(&id) else { return };
+        let lets_in = self.server_password.is_some() && self.can_return(identity);
+        if identity.name.is_some() || lets_in || self.is_of_use(id) {
+            return;
+        }
+        self.identities.remove(&id);
+        for device in self.of_identity.remove(&id).unwrap_or_default() {
+            self.devices.remove(&device);
+        }
+        self.changes.push(Change::IdentityGone(id));
+    }
+
     // ---- names -----------------------------------------------------------------------------
 
     /// Whether somebody may go by this name: it is his own, or nobody's.
@@ -688,6 +790,7 @@ impl AccessCore {
     /// It is kept for somebody else, or looks like such a name.
     pub fn check_name(&self, name: &UserName, identity: Option<IdentityId>) -> Result<(), Refusal> {
         let keys = name.keys();
+        refuse_reserved(&keys)?;
         let same = self.names.folded.get(&keys.folded).copied();
         if same.is_some_and(|owner| Some(owner) != identity) {
             return Err(refuse(ErrorCode::NameRegistered, [("name", name.to_string())]));
@@ -704,31 +807,51 @@ impl AccessCore {
         }
     }
 
-    /// Whether somebody may register this name now; before its password is hashed.
+    /// Whether somebody may register this name now; before its password is hashed, which counts for his address.
     ///
     /// # Errors
-    /// It is kept for somebody else, or he is new and one too many of all or from his address; or the store
-    /// refuses changes.
-    pub fn review_register(
+    /// As [`Self::register`]; or there were too many from his address lately.
+    pub fn begin_registering(
         &mut self,
         name: &UserName,
         facts: &Facts,
         now_ms: u64,
     ) -> Result<(), Refusal> {
-        self.check_name(name, facts.identity)?;
+        self.review_register(name, facts, now_ms)?;
+        let origin = Origin::of(facts.address);
+        if is_own(facts.address) {
+            return Ok(());
+        }
+        if let Some(wait) = self.registrations.0.wait(&origin, now_ms) {
+            let wait = wait.as_millis().max(1).to_string();
+            return Err(refuse(ErrorCode::TooFast, [("retry_ms", wait)]));
+        }
+        self.registrations.0.take(origin, now_ms);
+        Ok(())
+    }
+
+    fn review_register(
+        &mut self,
+        name: &UserName,
+        facts: &Facts,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        let known = self.who(facts);
+        self.check_name(name, known)?;
         if self.store_refuses {
             return Err(refuse(ErrorCode::NotKept, []));
         }
-        match facts.identity {
+        match known {
             Some(_) => Ok(()),
-            None => self.refuse_newcomer(facts.address, now_ms),
+            None => self.refuse_newcomer(facts.address, IDENTITIES_REGISTERED_MAX, now_ms),
         }
     }
 
     /// Keeps a name for somebody, with a password; a name that was kept for him before is free again.
     ///
     /// # Errors
-    /// As [`Self::review_register`].
+    /// It is kept for somebody else, or he is new and one too many of all or from his address; or the store
+    /// refuses changes.
     pub fn register(
         &mut self,
         name: &UserName,
@@ -737,7 +860,7 @@ impl AccessCore {
         now_ms: u64,
     ) -> Result<IdentityId, Refusal> {
         self.review_register(name, facts, now_ms)?;
-        let id = facts.identity.unwrap_or_else(|| {
+        let id = self.who(facts).unwrap_or_else(|| {
             self.newcomers.note(facts.address, now_ms);
             self.new_identity(now_ms)
         });
@@ -754,7 +877,8 @@ impl AccessCore {
         Ok(id)
     }
 
-    /// Keeps a name for nobody any more. Whose it was.
+    /// Keeps a name for nobody any more, nor whoever it was kept for if the server has no other use for him. Whose
+    /// it was.
     ///
     /// # Errors
     /// It is not registered.
@@ -774,6 +898,7 @@ impl AccessCore {
             identity.password = None;
         });
         self.note(now_ms, by, "forget name", name.as_str(), "");
+        self.forget_unused(id);
         Ok(id)
     }
 
@@ -811,15 +936,26 @@ impl AccessCore {
         identity.is_some_and(|id| self.rooms.values().any(|room| room.moderators.contains(&id)))
     }
 
-    /// Whether anyone is an operator.
+    /// Whether anyone is an operator who can come in as one.
     #[must_use]
     pub fn has_operator(&self) -> bool {
-        self.identities.values().any(|identity| identity.operator)
+        self.identities.values().any(|identity| identity.operator && self.can_return(identity))
     }
 
-    /// Makes somebody an operator, or none any more.
+    /// Makes somebody an operator, or none any more: then his invites are worth nothing, but those to rooms that he
+    /// still keeps order in.
     pub fn set_operator(&mut self, id: IdentityId, on: bool) {
         self.change_identity(id, |identity| identity.operator = on);
+        if !on {
+            let rooms = &self.rooms;
+            let keeps = |room: &Option<RoomName>| {
+                let kept = room.as_ref().and_then(|room| rooms.get(&room_key(room)));
+                kept.is_some_and(|kept| kept.moderators.contains(&id))
+            };
+            let his = self.invites.values().filter(|i| i.maker == Some(id));
+            let gone = his.filter(|i| i.operator || !keeps(&i.room)).map(|i| i.id).collect();
+            self.drop_invites(gone);
+        }
     }
 
     /// An identity for somebody who is here and has none yet, so that he can be given a role.
@@ -827,7 +963,7 @@ impl AccessCore {
     /// # Errors
     /// He has no device key to be known by, or the server knows too many people.
     pub fn make_known(&mut self, facts: &Facts, now_ms: u64) -> Result<IdentityId, Refusal> {
-        match (facts.identity, facts.device) {
+        match (self.who(facts), facts.device) {
             (Some(id), _) => Ok(id),
             (None, None) => Err(refuse(ErrorCode::DeviceNeeded, [])),
             (None, Some(_)) if self.identities.len() >= IDENTITIES_MAX => {
@@ -882,10 +1018,9 @@ impl AccessCore {
             return Err(refuse(ErrorCode::RoomPassword, args).into());
         }
         let origin = Origin::of(facts.address);
-        if answer.is_none() {
-            self.hold_back(origin, now_ms)?;
-        }
-        match self.compare(Verify { what: Lock::Room, record }, proofs, origin, now_ms)? {
+        let target = Target::Room(room_key(room));
+        let question = Verify { what: Lock::Room, record, target };
+        match self.compare(question, proofs, origin, now_ms)? {
             true => Ok(()),
             false => Err(refuse(ErrorCode::BadRoomPassword, args).into()),
         }
@@ -918,7 +1053,7 @@ impl AccessCore {
         }
     }
 
-    /// Sets or takes off a room's password.
+    /// Sets or takes off a room's password. No invite that was made before opens a new one.
     ///
     /// # Errors
     /// Too many rooms are kept.
@@ -928,13 +1063,43 @@ impl AccessCore {
         password: Option<PasswordRecord>,
     ) -> Result<(), Refusal> {
         let kept = self.keep(room)?;
+        let locked = password.is_some();
         kept.admitted.clear();
         kept.password = password;
         self.settle_room(room);
+        if locked {
+            self.close_invites(room);
+        }
         Ok(())
     }
 
-    /// Makes somebody a moderator of a room, or none any more.
+    /// What invites open of a room ends: those of its moderators are worth nothing any more, those of operators open
+    /// the server alone.
+    fn close_invites(&mut self, room: &RoomName) {
+        let key = room_key(room);
+        let mut gone = Vec::new();
+        for invite in self.invites.values_mut() {
+            if invite.room.as_ref().is_none_or(|room| room_key(room) != key) {
+                continue;
+            }
+            let maker = invite.maker.and_then(|maker| self.identities.get(&maker));
+            if invite.maker.is_none() || maker.is_some_and(|maker| maker.operator) {
+                invite.room = None;
+                self.changes.push(Change::Invite(invite.clone()));
+            } else {
+                gone.push(invite.id);
+            }
+        }
+        self.drop_invites(gone);
+    }
+
+    fn drop_invites(&mut self, gone: Vec<u64>) {
+        for id in gone {
+            self.drop_invite(id);
+        }
+    }
+
+    /// Makes somebody a moderator of a room, or none any more: then his invites to it are worth nothing.
     ///
     /// # Errors
     /// Too many rooms are kept, or the room has too many moderators.
@@ -954,6 +1119,13 @@ impl AccessCore {
             kept.moderators.remove(&id)
         };
         self.settle_room(room);
+        if !on && self.role(Some(id)) != Some(Role::Operator) {
+            let key = room_key(room);
+            let there = |i: &&InviteRecord| i.room.as_ref().is_some_and(|r| room_key(r) == key);
+            let his = self.invites.values().filter(|i| i.maker == Some(id)).filter(there);
+            let gone = his.map(|i| i.id).collect();
+            self.drop_invites(gone);
+        }
         Ok(())
     }
 
@@ -967,9 +1139,10 @@ impl AccessCore {
         }
     }
 
-    /// Forgets what was kept of a room, bans from it included. Invites that lead there stay: they open
-    /// the server first of all, and whoever holds one finds a new room of that name.
+    /// Forgets what was kept of a room, bans from it included. Another of that name is another room: no invite to
+    /// this one opens it.
     pub fn forget_room(&mut self, room: &RoomName) {
+        self.close_invites(room);
         if let Some(kept) = self.rooms.remove(&room_key(room)) {
             self.changes.push(Change::RoomGone(kept.name));
         }
@@ -1029,6 +1202,7 @@ impl AccessCore {
             uses_left: terms.uses.max(1),
             until_ms: terms.until_ms,
             by: by.to_owned(),
+            maker: terms.maker,
             used_by: BTreeSet::new(),
         };
         self.note(now_ms, by, "invite", &format!("invite {id}"), &describe(&invite));
@@ -1256,6 +1430,8 @@ pub struct InviteTerms {
     pub uses: u32,
     /// Until when.
     pub until_ms: Option<u64>,
+    /// Who makes it; nobody if the server itself does.
+    pub maker: Option<IdentityId>,
 }
 
 fn describe(invite: &InviteRecord) -> String {
@@ -1269,11 +1445,7 @@ impl Subject {
         match self {
             Self::Identity(id) => facts.identity == Some(*id),
             Self::Device(device) => facts.device == Some(*device),
-            Self::Name(name) => keys.is_some_and(|keys| {
-                name.folded == keys.folded
-                    || name.skeleton == keys.skeleton
-                    || name.folded_skeleton == keys.folded_skeleton
-            }),
+            Self::Name(name) => keys.is_some_and(|keys| alike(name, keys)),
             Self::Network(network) => {
                 facts.address.is_some_and(|address| network.contains(&address.to_canonical()))
             }

@@ -29,7 +29,8 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 /// Version of the tables, in the file's `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
+/// Version 1.
 const SCHEMA: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
     CREATE TABLE identities (
@@ -64,6 +65,8 @@ const SCHEMA: &str = "
         target TEXT NOT NULL, detail TEXT NOT NULL
     ) STRICT;
 ";
+/// What version 2 adds: who made an invite.
+const SCHEMA_2: &str = "ALTER TABLE invites ADD COLUMN maker INTEGER;";
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -296,9 +299,12 @@ impl Database {
         let found: i64 =
             connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(error)?;
         match found {
-            0 => {
+            0..SCHEMA_VERSION => {
                 let made = connection.transaction().and_then(|transaction| {
-                    transaction.execute_batch(SCHEMA)?;
+                    if found < 1 {
+                        transaction.execute_batch(SCHEMA)?;
+                    }
+                    transaction.execute_batch(SCHEMA_2)?;
                     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
                     transaction.commit()
                 });
@@ -483,6 +489,7 @@ fn invite(row: &Row<'_>) -> rusqlite::Result<InviteRecord> {
         uses_left: row.get(4)?,
         until_ms: until(row, 5)?,
         by: row.get(6)?,
+        maker: row.get::<_, Option<i64>>(7)?.map(|_| number(row, 7)).transpose()?.map(IdentityId),
         used_by: Default::default(),
     })
 }
@@ -603,7 +610,7 @@ fn apply(to: &Connection, change: &Change) -> rusqlite::Result<()> {
         Change::Invite(i) => {
             to.execute("DELETE FROM invites WHERE id = ?1", [signed(i.id)])?;
             to.execute(
-                "INSERT INTO invites VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO invites VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 params![
                     signed(i.id),
                     i.hash,
@@ -611,7 +618,8 @@ fn apply(to: &Connection, change: &Change) -> rusqlite::Result<()> {
                     i.operator,
                     i.uses_left,
                     i.until_ms.map(signed),
-                    i.by
+                    i.by,
+                    i.maker.map(|maker| signed(maker.0))
                 ],
             )?;
             for identity in &i.used_by {

@@ -648,6 +648,7 @@ impl LobbyCore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::access::attempts::Target;
     use crate::actors::access::core::{Lock, Verify};
     use crate::actors::access::password::PasswordRecord;
     use crate::net::secret::Secret;
@@ -748,7 +749,8 @@ mod tests {
             })
         };
         let (mut right, mut wrong) = (Proofs::default(), Proofs::default());
-        let question = Verify { what: Lock::Room, record };
+        let target = Target::Server;
+        let question = Verify { what: Lock::Room, record, target };
         right.add(question.clone(), true);
         wrong.add(question, false);
         assert_eq!(review(false, &Proofs::default()), Err(Some(ErrorCode::RoomPassword)));

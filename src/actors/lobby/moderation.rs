@@ -6,6 +6,7 @@ pub mod core;
 use self::core::{Action, Decision, Orderer, Supplies, decide};
 use super::core::Refusal;
 use super::{Join, Lobby};
+use crate::actors::access::attempts::Origin;
 use crate::actors::access::store::NotWritten;
 use crate::actors::room;
 use crate::actors::room::core::Change;
@@ -138,7 +139,12 @@ impl Lobby {
             Ok(Decision::Audit(last)) => at_once(self.audit(last)),
             Ok(Decision::Hash(password)) => {
                 let hasher = self.hasher.clone();
-                let hashed = async move { hasher.hash(password).await };
+                let facts = match by {
+                    Orderer::Session(session) => self.core.facts(session),
+                    Orderer::Console => None,
+                };
+                let origin = Origin::of(facts.and_then(|facts| facts.address));
+                let hashed = async move { hasher.hash(origin, password).await };
                 Box::pin(hashed.into_actor(self).then(move |hashed, lobby, _| match hashed {
                     // Judged once more: he may not be what he was.
                     Ok(record) => lobby.moderate(by, order, Some(record)),

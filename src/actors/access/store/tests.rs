@@ -27,6 +27,7 @@ fn lived_in() -> AccessCore {
         operator: false,
         uses: 3,
         until_ms: Some(9_000_000_000_000),
+        maker: Some(id),
     };
     core.invite(&token, terms, "Änn", 6).unwrap();
     let bob = Claim { device: Some(DeviceId([2; 32])), invite: Some(&token), ..Claim::default() };
@@ -82,6 +83,7 @@ fn everything_is_read_back_as_it_was() {
     assert_eq!((snapshot.invites.len(), snapshot.invites[0].uses_left), (1, 2));
     assert_eq!(snapshot.invites[0].used_by.len(), 1);
     assert_eq!(snapshot.invites[0].room, Some(room("Cave")));
+    assert_eq!(snapshot.invites[0].maker, core.owner_of(&name("änn")));
     assert_eq!(snapshot.sanctions.len(), 2);
     assert_eq!(snapshot.sanctions[0].subjects.len(), 4);
     assert_eq!(snapshot.rooms.len(), 1);
@@ -259,4 +261,19 @@ fn while_the_store_refuses_no_invite_is_used_up_and_no_name_is_registered() {
     assert_eq!(core.take_changes(), []);
     core.store_refuses(false);
     assert!(core.review(&name("ann"), &claim, &Proofs::default(), 0).is_ok());
+}
+
+#[test]
+fn a_store_of_the_first_version_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(SCHEMA).unwrap();
+    old.execute("INSERT INTO invites VALUES (7, ?1, NULL, 0, 1, NULL, 'op')", [[9u8; 32]]).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let kept = Database::open(&path).unwrap().read().unwrap();
+        assert_eq!(kept.invites.iter().map(|i| (i.id, i.maker)).collect::<Vec<_>>(), [(7, None)]);
+    }
 }
