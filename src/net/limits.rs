@@ -167,6 +167,8 @@ pub const PROOFS_MAX: usize = 4;
 pub const ROOMS_OPENED_MAX: usize = 32;
 /// Entries of the audit log; older ones go.
 pub const AUDIT_ENTRIES_MAX: u32 = 10_000;
+/// Entries beside them of what people without a role did for themselves: names registered, invites used.
+pub const AUDIT_ROUTINE_MAX: u32 = 2000;
 /// Entries of the audit log in one answer.
 pub const AUDIT_ANSWER_MAX: u32 = 200;
 /// Wrong guesses of one address before it has to wait.

@@ -3,6 +3,11 @@
 //! Every change is noted for the store. Times are milliseconds since 1970, because they outlive
 //! the process.
 
+mod invites;
+mod sanctions;
+
+use self::sanctions::InForce;
+pub use self::sanctions::banned;
 use super::attempts::{Attempts, Origin, Target, is_own};
 use super::levels::Levels;
 use super::newcomers::Newcomers;
@@ -12,12 +17,12 @@ use crate::actors::lobby::core::Refusal;
 use crate::net::device::DeviceId;
 use crate::net::invite::InviteToken;
 use crate::net::limits::{
-    IDENTITIES_MAX, IDENTITIES_REGISTERED_MAX, IDENTITY_DEVICES_MAX, INVITE_MEMORY, INVITES_MAX,
-    KEPT_ROOMS_MAX, NEWCOMER_ADDRESSES_MAX, REGISTRATION_BURST, REGISTRATIONS_PER_HOUR,
-    ROOM_ADMITTED_MAX, ROOM_MODERATORS_MAX, SANCTIONS_MAX,
+    IDENTITIES_MAX, IDENTITIES_REGISTERED_MAX, IDENTITY_DEVICES_MAX, KEPT_ROOMS_MAX,
+    NEWCOMER_ADDRESSES_MAX, REGISTRATION_BURST, REGISTRATIONS_PER_HOUR, ROOM_ADMITTED_MAX,
+    ROOM_MODERATORS_MAX,
 };
 use crate::net::message::{ErrorCode, ServerMessage};
-use crate::net::moderation::{AuditEntry, InviteInfo, Role, Sanction, SanctionKind};
+use crate::net::moderation::{AuditEntry, Role, SanctionKind};
 use crate::net::name::{NameKeys, RoomName, UserName};
 use aws_lc_rs::digest::{SHA256, digest};
 use ipnet::IpNet;
@@ -163,7 +168,13 @@ pub enum Change {
     /// Gone.
     RoomGone(RoomName),
     /// Somebody did something.
-    Audit(AuditEntry),
+    Audit {
+        /// Who, and what.
+        entry: AuditEntry,
+        /// It was somebody without a role, who may do it often: such entries have a bound of their own, so that
+        /// they push out none of those who keep order.
+        routine: bool,
+    },
 }
 
 impl Change {
@@ -344,7 +355,7 @@ pub struct AccessCore {
     of_identity: BTreeMap<IdentityId, Vec<DeviceId>>,
     invites: BTreeMap<u64, InviteRecord>,
     by_hash: HashMap<TokenHash, u64>,
-    sanctions: BTreeMap<u64, SanctionRecord>,
+    sanctions: BTreeMap<u64, InForce>,
     rooms: BTreeMap<String, KeptRoom>,
     server_password: Option<PasswordRecord>,
     attempts: Attempts,
@@ -401,23 +412,6 @@ fn in_force(until_ms: Option<u64>, now_ms: u64) -> bool {
     until_ms.is_none_or(|until| now_ms < until)
 }
 
-impl SanctionRecord {
-    /// Whether it is meant for somebody of this name and these facts, wherever he is.
-    #[must_use]
-    pub fn meets(&self, name: &UserName, facts: &Facts) -> bool {
-        let named = self.subjects.iter().any(|one| matches!(one, Subject::Name(_)));
-        // Most sanctions name nobody whom it would take time to compare with.
-        let keys = named.then(|| name.keys());
-        self.subjects.iter().any(|one| one.meets(keys.as_ref(), facts))
-    }
-
-    /// Whether it holds in a room of this name, and there alone.
-    #[must_use]
-    pub fn is_of(&self, room: &RoomName) -> bool {
-        self.room.as_ref().is_some_and(|own| room_key(own) == room_key(room))
-    }
-}
-
 impl AccessCore {
     /// What the store held, and the server's own password, if it has one.
     #[must_use]
@@ -438,7 +432,7 @@ impl AccessCore {
             core.by_hash.insert(invite.hash, invite.id);
             core.invites.insert(invite.id, invite);
         }
-        core.sanctions.extend(snapshot.sanctions.into_iter().map(|s| (s.id, s)));
+        core.sanctions.extend(snapshot.sanctions.into_iter().map(|s| (s.id, InForce::new(s))));
         core.rooms.extend(snapshot.rooms.into_iter().map(|room| (room_key(&room.name), room)));
         core
     }
@@ -698,7 +692,7 @@ impl AccessCore {
                 self.admit_to_room(room, id);
             }
             let by = format!("invite {} of {}", invite.id, invite.by);
-            self.note(now_ms, name.as_str(), "redeem", &by, "");
+            self.note_own(id, now_ms, name.as_str(), "redeem", &by);
             self.changes.push(Change::Invite(invite.clone()));
             self.invites.insert(invite.id, invite);
             self.bind(device, id);
@@ -760,7 +754,7 @@ impl AccessCore {
     /// Whether the server has a use for an identity without a name: a role, a room that lets it in, something
     /// against it, an invite that may come again.
     fn is_of_use(&self, id: IdentityId) -> bool {
-        let against = |s: &SanctionRecord| s.subjects.contains(&Subject::Identity(id));
+        let against = |s: &InForce| s.record.subjects.contains(&Subject::Identity(id));
         self.identities.get(&id).is_some_and(|identity| identity.operator)
             || self.invites.values().any(|invite| invite.used_by.contains(&id))
             || self.rooms.values().any(|r| r.moderators.contains(&id) || r.admitted.contains(&id))
@@ -873,7 +867,7 @@ impl AccessCore {
             identity.name = Some(name.clone());
             identity.password = Some(password);
         });
-        self.note(now_ms, name.as_str(), "register", name.as_str(), "");
+        self.note_own(id, now_ms, name.as_str(), "register", name.as_str());
         Ok(id)
     }
 
@@ -897,7 +891,10 @@ impl AccessCore {
             identity.name = None;
             identity.password = None;
         });
-        self.note(now_ms, by, "forget name", name.as_str(), "");
+        match by == name.as_str() {
+            true => self.note_own(id, now_ms, by, "forget name", name.as_str()),
+            false => self.note(now_ms, by, "forget name", name.as_str(), ""),
+        }
         self.forget_unused(id);
         Ok(id)
     }
@@ -1073,32 +1070,6 @@ impl AccessCore {
         Ok(())
     }
 
-    /// What invites open of a room ends: those of its moderators are worth nothing any more, those of operators open
-    /// the server alone.
-    fn close_invites(&mut self, room: &RoomName) {
-        let key = room_key(room);
-        let mut gone = Vec::new();
-        for invite in self.invites.values_mut() {
-            if invite.room.as_ref().is_none_or(|room| room_key(room) != key) {
-                continue;
-            }
-            let maker = invite.maker.and_then(|maker| self.identities.get(&maker));
-            if invite.maker.is_none() || maker.is_some_and(|maker| maker.operator) {
-                invite.room = None;
-                self.changes.push(Change::Invite(invite.clone()));
-            } else {
-                gone.push(invite.id);
-            }
-        }
-        self.drop_invites(gone);
-    }
-
-    fn drop_invites(&mut self, gone: Vec<u64>) {
-        for id in gone {
-            self.drop_invite(id);
-        }
-    }
-
     /// Makes somebody a moderator of a room, or none any more: then his invites to it are worth nothing.
     ///
     /// # Errors
@@ -1146,9 +1117,7 @@ impl AccessCore {
         if let Some(kept) = self.rooms.remove(&room_key(room)) {
             self.changes.push(Change::RoomGone(kept.name));
         }
-        let of_room = self.sanctions.values().filter(|s| s.is_of(room));
-        let gone: Vec<u64> = of_room.map(|s| s.id).collect();
-        for id in gone {
+        for id in self.sanctions_of(room) {
             self.drop_sanction(id);
         }
     }
@@ -1161,13 +1130,8 @@ impl AccessCore {
             self.changes.push(Change::Room { room: kept.clone(), before });
             self.rooms.insert(room_key(to), kept);
         }
+        self.rename_sanctions(from, to);
         let key = room_key(from);
-        for sanction in self.sanctions.values_mut() {
-            if sanction.room.as_ref().is_some_and(|room| room_key(room) == key) {
-                sanction.room = Some(to.clone());
-                self.changes.push(Change::Sanction(sanction.clone()));
-            }
-        }
         for invite in self.invites.values_mut() {
             if invite.room.as_ref().is_some_and(|room| room_key(room) == key) {
                 invite.room = Some(to.clone());
@@ -1176,247 +1140,29 @@ impl AccessCore {
         }
     }
 
-    // ---- invites ---------------------------------------------------------------------------
-
-    /// Makes an invite for the bearer of a token.
-    ///
-    /// # Errors
-    /// There are too many.
-    pub fn invite(
-        &mut self,
-        token: &InviteToken,
-        terms: InviteTerms,
-        by: &str,
-        now_ms: u64,
-    ) -> Result<u64, Refusal> {
-        self.expire(now_ms);
-        if self.invites.len() >= INVITES_MAX {
-            return Err(too_many("invites", INVITES_MAX));
-        }
-        let id = self.fresh_id();
-        let invite = InviteRecord {
-            id,
-            hash: token_hash(token),
-            room: terms.room,
-            operator: terms.operator,
-            uses_left: terms.uses.max(1),
-            until_ms: terms.until_ms,
-            by: by.to_owned(),
-            maker: terms.maker,
-            used_by: BTreeSet::new(),
-        };
-        self.note(now_ms, by, "invite", &format!("invite {id}"), &describe(&invite));
-        self.by_hash.insert(invite.hash, id);
-        self.changes.push(Change::Invite(invite.clone()));
-        self.invites.insert(id, invite);
-        Ok(id)
-    }
-
-    /// Makes an invite worthless.
-    ///
-    /// # Errors
-    /// There is none of this number.
-    pub fn revoke_invite(&mut self, id: u64, by: &str, now_ms: u64) -> Result<(), Refusal> {
-        if !self.drop_invite(id) {
-            return Err(refuse(ErrorCode::NoSuchEntry, [("id", id.to_string())]));
-        }
-        self.note(now_ms, by, "revoke invite", &format!("invite {id}"), "");
-        Ok(())
-    }
-
-    fn drop_invite(&mut self, id: u64) -> bool {
-        let Some(invite) = self.invites.remove(&id) else { return false };
-        self.by_hash.remove(&invite.hash);
-        self.changes.push(Change::InviteGone(id));
-        true
-    }
-
-    /// One invite, used-up and expired ones included.
-    #[must_use]
-    pub fn invite_record(&self, id: u64) -> Option<&InviteRecord> {
-        self.invites.get(&id)
-    }
-
-    /// The invites that can still be used, by number.
-    #[must_use]
-    pub fn invites(&self, now_ms: u64) -> Vec<InviteInfo> {
-        let usable = |i: &&InviteRecord| i.uses_left > 0 && in_force(i.until_ms, now_ms);
-        let info = |i: &InviteRecord| InviteInfo {
-            id: i.id,
-            room: i.room.clone(),
-            operator: i.operator,
-            uses_left: i.uses_left,
-            until_ms: i.until_ms,
-            by: i.by.clone(),
-        };
-        self.invites.values().filter(usable).map(info).collect()
-    }
-
-    /// Forgets what has ended: invites that have expired long ago, sanctions that are over.
-    pub fn expire(&mut self, now_ms: u64) {
-        // Invites that are good no more stay for a while, so that whoever used one may come with it
-        // again, and whoever is late is told why; they go when they are in the way.
-        let crowded = self.invites.len() >= INVITES_MAX / 2;
-        let memory = u64::try_from(INVITE_MEMORY.as_millis()).unwrap_or(u64::MAX);
-        let forgotten = |until: u64| until.saturating_add(memory);
-        let over = |i: &InviteRecord| {
-            !in_force(i.until_ms.map(forgotten), now_ms)
-                || (crowded && (i.uses_left == 0 || !in_force(i.until_ms, now_ms)))
-        };
-        let gone: Vec<u64> = self.invites.values().filter(|i| over(i)).map(|i| i.id).collect();
-        for id in gone {
-            self.drop_invite(id);
-        }
-        let over = |s: &&SanctionRecord| !in_force(s.until_ms, now_ms);
-        let gone: Vec<u64> = self.sanctions.values().filter(over).map(|s| s.id).collect();
-        for id in gone {
-            self.drop_sanction(id);
-        }
-    }
-
-    // ---- sanctions -------------------------------------------------------------------------
-
-    /// Bans or silences. The record's number is set here.
-    ///
-    /// # Errors
-    /// There are too many.
-    pub fn sanction(&mut self, record: SanctionRecord, now_ms: u64) -> Result<u64, Refusal> {
-        self.expire(now_ms);
-        if self.sanctions.len() >= SANCTIONS_MAX {
-            return Err(too_many("bans", SANCTIONS_MAX));
-        }
-        let id = self.fresh_id();
-        let record = SanctionRecord { id, ..record };
-        self.changes.push(Change::Sanction(record.clone()));
-        self.sanctions.insert(id, record);
-        Ok(id)
-    }
-
-    /// A sanction by its number.
-    #[must_use]
-    pub fn sanction_record(&self, id: u64) -> Option<&SanctionRecord> {
-        self.sanctions.get(&id)
-    }
-
-    /// Lifts a sanction. What it was.
-    ///
-    /// # Errors
-    /// There is none of this number.
-    pub fn lift(&mut self, id: u64) -> Result<SanctionRecord, Refusal> {
-        let error = || refuse(ErrorCode::NoSuchEntry, [("id", id.to_string())]);
-        self.drop_sanction(id).ok_or_else(error)
-    }
-
-    fn drop_sanction(&mut self, id: u64) -> Option<SanctionRecord> {
-        let record = self.sanctions.remove(&id)?;
-        self.changes.push(Change::SanctionGone(id));
-        Some(record)
-    }
-
-    /// What is in force, by number.
-    #[must_use]
-    pub fn sanctions(&self, now_ms: u64) -> Vec<Sanction> {
-        let info = |s: &SanctionRecord| Sanction {
-            id: s.id,
-            kind: s.kind,
-            target: s.label.clone(),
-            room: s.room.clone(),
-            until_ms: s.until_ms,
-            by: s.by.clone(),
-            reason: s.reason.clone(),
-        };
-        let in_force = |s: &&SanctionRecord| in_force(s.until_ms, now_ms);
-        self.sanctions.values().filter(in_force).map(info).collect()
-    }
-
-    /// The sanction of this kind that meets somebody here and now: on the whole server, or in this room.
-    #[must_use]
-    pub fn sanctioned(
-        &self,
-        kind: SanctionKind,
-        name: &UserName,
-        facts: &Facts,
-        room: Option<&RoomName>,
-        now_ms: u64,
-    ) -> Option<&SanctionRecord> {
-        let keys = name.keys();
-        let key = room.map(room_key);
-        let here = |s: &&SanctionRecord| match (&s.room, &key) {
-            (None, _) => true,
-            (Some(only), Some(key)) => room_key(only) == *key,
-            (Some(_), None) => false,
-        };
-        let candidates = self.sanctions.values().filter(|s| s.kind == kind);
-        let candidates = candidates.filter(|s| in_force(s.until_ms, now_ms)).filter(here);
-        candidates.into_iter().find(|s| s.subjects.iter().any(|one| one.meets(Some(&keys), facts)))
-    }
-
-    /// Numbers of the silences that are meant for somebody: those of this room, or of any place.
-    #[must_use]
-    pub fn silences(&self, name: &UserName, facts: &Facts, room: Option<&RoomName>) -> Vec<u64> {
-        let mutes = self.sanctions.values().filter(|s| s.kind == SanctionKind::Mute);
-        let here = mutes.filter(|s| room.is_none_or(|room| s.is_of(room)));
-        here.filter(|s| s.meets(name, facts)).map(|s| s.id).collect()
-    }
-
-    /// How many sanctions and usable invites there are of one room.
-    #[must_use]
-    pub fn count_of_room(&self, room: &RoomName, now_ms: u64) -> (usize, usize) {
-        let key = room_key(room);
-        let leads = |i: &&InviteRecord| {
-            i.uses_left > 0
-                && in_force(i.until_ms, now_ms)
-                && i.room.as_ref().is_some_and(|room| room_key(room) == key)
-        };
-        let sanctions = self.sanctions.values().filter(|s| s.is_of(room)).count();
-        (sanctions, self.invites.values().filter(leads).count())
-    }
-
-    /// Whether somebody is banned: from the server, or from this room.
-    ///
-    /// # Errors
-    /// He is.
-    pub fn refuse_banned(
-        &self,
-        name: &UserName,
-        facts: &Facts,
-        room: Option<&RoomName>,
-        now_ms: u64,
-    ) -> Result<(), Refusal> {
-        // Nobody can lock the operators out.
-        if self.role(facts.identity) == Some(Role::Operator) {
-            return Ok(());
-        }
-        match self.sanctioned(SanctionKind::Ban, name, facts, room, now_ms) {
-            None => Ok(()),
-            Some(ban) => Err(banned(ban)),
-        }
-    }
-
     // ---- the audit log ---------------------------------------------------------------------
 
     /// Notes who did what.
     pub fn note(&mut self, at_ms: u64, by: &str, action: &str, target: &str, detail: &str) {
         tracing::info!(by, action, target, detail, "audit");
-        self.changes.push(Change::Audit(AuditEntry {
+        let entry = AuditEntry {
             at_ms,
             by: by.to_owned(),
             action: action.to_owned(),
             target: target.to_owned(),
             detail: detail.to_owned(),
-        }));
+        };
+        self.changes.push(Change::Audit { entry, routine: false });
     }
-}
 
-/// The answer to somebody who is banned.
-#[must_use]
-pub fn banned(ban: &SanctionRecord) -> Refusal {
-    let mut args = vec![("by", ban.by.clone())];
-    args.extend(ban.until_ms.map(|until| ("until_ms", until.to_string())));
-    args.extend(ban.reason.clone().map(|why| ("why", why)));
-    args.extend(ban.room.as_ref().map(|room| ("room", room.to_string())));
-    let args = args.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    Refusal(Box::new(ServerMessage::Error { code: ErrorCode::Banned, args }))
+    /// Notes what somebody did for himself.
+    fn note_own(&mut self, id: IdentityId, at_ms: u64, by: &str, action: &str, target: &str) {
+        self.note(at_ms, by, action, target, "");
+        let has_role = self.role(Some(id)).is_some() || self.moderates(Some(id));
+        if let Some(Change::Audit { routine, .. }) = self.changes.last_mut() {
+            *routine = !has_role;
+        }
+    }
 }
 
 /// What an invite is good for.
@@ -1432,25 +1178,6 @@ pub struct InviteTerms {
     pub until_ms: Option<u64>,
     /// Who makes it; nobody if the server itself does.
     pub maker: Option<IdentityId>,
-}
-
-fn describe(invite: &InviteRecord) -> String {
-    let room = invite.room.as_ref().map(|room| format!("room {room}, ")).unwrap_or_default();
-    let operator = if invite.operator { "operator, " } else { "" };
-    format!("{room}{operator}{} use(s)", invite.uses_left)
-}
-
-impl Subject {
-    fn meets(&self, keys: Option<&NameKeys>, facts: &Facts) -> bool {
-        match self {
-            Self::Identity(id) => facts.identity == Some(*id),
-            Self::Device(device) => facts.device == Some(*device),
-            Self::Name(name) => keys.is_some_and(|keys| alike(name, keys)),
-            Self::Network(network) => {
-                facts.address.is_some_and(|address| network.contains(&address.to_canonical()))
-            }
-        }
-    }
 }
 
 #[cfg(test)]

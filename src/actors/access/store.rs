@@ -13,7 +13,9 @@ use super::core::{
 };
 use super::password::PasswordRecord;
 use crate::net::device::DeviceId;
-use crate::net::limits::{AUDIT_ENTRIES_MAX, STORE_BACKLOG_MAX, STORE_QUEUE_MAX};
+use crate::net::limits::{
+    AUDIT_ENTRIES_MAX, AUDIT_ROUTINE_MAX, STORE_BACKLOG_MAX, STORE_QUEUE_MAX,
+};
 use crate::net::moderation::{AuditEntry, SanctionKind};
 use crate::net::name::{NameKeys, RoomName, UserName};
 use rusqlite::ffi::{
@@ -65,8 +67,12 @@ const SCHEMA: &str = "
         target TEXT NOT NULL, detail TEXT NOT NULL
     ) STRICT;
 ";
-/// What version 2 adds: who made an invite.
-const SCHEMA_2: &str = "ALTER TABLE invites ADD COLUMN maker INTEGER;";
+/// What version 2 adds: who made an invite, and which entries of the log are routine.
+const SCHEMA_2: &str = "
+    ALTER TABLE invites ADD COLUMN maker INTEGER;
+    ALTER TABLE audit ADD COLUMN routine INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX audit_by_kind ON audit (routine);
+";
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +117,8 @@ pub struct Database {
 pub struct Store {
     queue: Option<mpsc::Sender<Batch>>,
     thread: Option<JoinHandle<()>>,
-    recent: VecDeque<AuditEntry>,
+    /// The audit log, and whether an entry is routine.
+    recent: VecDeque<(AuditEntry, bool)>,
     progress: Arc<Progress>,
     /// Number of the last batch.
     number: u64,
@@ -226,12 +233,14 @@ impl Store {
 
     fn remember(&mut self, changes: &[Change]) {
         for change in changes {
-            if let Change::Audit(entry) = change {
-                if self.recent.len() >= AUDIT_ENTRIES_MAX as usize {
-                    self.recent.pop_front();
-                }
-                self.recent.push_back(entry.clone());
+            let Change::Audit { entry, routine } = change else { continue };
+            let alike = |(_, other): &(AuditEntry, bool)| other == routine;
+            if self.recent.iter().filter(|entry| alike(entry)).count() >= entries_max(*routine)
+                && let Some(oldest) = self.recent.iter().position(alike)
+            {
+                self.recent.remove(oldest);
             }
+            self.recent.push_back((entry.clone(), *routine));
         }
     }
 
@@ -255,7 +264,8 @@ impl Store {
 
     /// The last entries of the audit log, oldest first.
     pub fn audit(&self, last: usize) -> impl Iterator<Item = &AuditEntry> {
-        self.recent.iter().skip(self.recent.len().saturating_sub(last))
+        let last = self.recent.iter().skip(self.recent.len().saturating_sub(last));
+        last.map(|(entry, _)| entry)
     }
 }
 
@@ -414,15 +424,16 @@ impl Database {
         Ok(snapshot)
     }
 
-    fn audit(&self) -> rusqlite::Result<VecDeque<AuditEntry>> {
+    fn audit(&self) -> rusqlite::Result<VecDeque<(AuditEntry, bool)>> {
         let entries = all(&self.connection, "SELECT * FROM audit ORDER BY id", |row| {
-            Ok(AuditEntry {
+            let entry = AuditEntry {
                 at_ms: number(row, 1)?,
                 by: row.get(2)?,
                 action: row.get(3)?,
                 target: row.get(4)?,
                 detail: row.get(5)?,
-            })
+            };
+            Ok((entry, row.get(6)?))
         })?;
         Ok(entries.into())
     }
@@ -565,10 +576,20 @@ fn apply_all(to: &mut Transaction<'_>, changes: &[Change]) -> rusqlite::Result<(
     savepoint.commit()
 }
 
+/// How many entries of the audit log are kept, of those that are routine or of the others.
+fn entries_max(routine: bool) -> usize {
+    let most = if routine { AUDIT_ROUTINE_MAX } else { AUDIT_ENTRIES_MAX };
+    usize::try_from(most).unwrap_or(usize::MAX)
+}
+
 /// Lets the oldest entries of the audit log go.
 fn trim(to: &Connection) -> rusqlite::Result<()> {
-    let oldest = "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?1";
-    to.execute(oldest, [AUDIT_ENTRIES_MAX]).map(|_| ())
+    let mut oldest = to.prepare_cached(
+        "DELETE FROM audit WHERE routine = ?1 AND id <= \
+         (SELECT id FROM audit WHERE routine = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+    )?;
+    oldest.execute(params![false, AUDIT_ENTRIES_MAX])?;
+    oldest.execute(params![true, AUDIT_ROUTINE_MAX]).map(|_| ())
 }
 
 fn apply(to: &Connection, change: &Change) -> rusqlite::Result<()> {
@@ -642,9 +663,10 @@ fn apply(to: &Connection, change: &Change) -> rusqlite::Result<()> {
             write_room(to, room)
         }
         Change::RoomGone(name) => to.execute("DELETE FROM rooms WHERE name = ?1", [name.as_str()]),
-        Change::Audit(e) => to.execute(
-            "INSERT INTO audit (at_ms, by, action, target, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![signed(e.at_ms), e.by, e.action, e.target, e.detail],
+        Change::Audit { entry: e, routine } => to.execute(
+            "INSERT INTO audit (at_ms, by, action, target, detail, routine) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![signed(e.at_ms), e.by, e.action, e.target, e.detail, routine],
         ),
     }
     .map(|_| ())

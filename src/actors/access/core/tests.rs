@@ -1,6 +1,7 @@
 //! The rules, driven by hand.
 
 use super::*;
+use crate::net::limits::INVITES_MAX;
 use crate::net::secret::Secret;
 
 const DAY: u64 = 86_400_000;
@@ -604,4 +605,31 @@ fn an_address_registers_so_many_names_whoever_it_is() {
     for _ in 0..2 * REGISTRATION_BURST {
         core.begin_registering(&name("bob"), &on(2), 0).unwrap();
     }
+}
+
+#[test]
+fn a_room_s_sanctions_take_next_to_no_time_to_look_at() {
+    let mut core = AccessCore::default();
+    for k in 0..256u32 {
+        let ban = SanctionRecord {
+            id: 0,
+            kind: SanctionKind::Ban,
+            subjects: vec![Subject::Name(name(&format!("eve {k}")).keys())],
+            label: "eve".to_owned(),
+            room: Some(room("Дом отдыха")),
+            until_ms: None,
+            by: "op".to_owned(),
+            reason: None,
+        };
+        core.sanction(ban, 0).unwrap();
+    }
+    let (ann, place) = (name("ann"), room("дом отдыха"));
+    let begun = crate::net::clock::now();
+    for _ in 0..200 {
+        let met = core.sanctioned(SanctionKind::Ban, &ann, &Facts::default(), Some(&place), 0);
+        assert_eq!(met, None);
+    }
+    let look = begun.elapsed() / 200;
+    println!("{look:?} for a look at 256");
+    assert!(look.as_micros() < 400, "{look:?}");
 }

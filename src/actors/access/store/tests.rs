@@ -277,3 +277,45 @@ fn a_store_of_the_first_version_is_brought_up_to_date() {
         assert_eq!(kept.invites.iter().map(|i| (i.id, i.maker)).collect::<Vec<_>>(), [(7, None)]);
     }
 }
+
+#[test]
+fn what_users_do_for_themselves_pushes_nothing_out_of_the_log_that_keepers_of_order_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let (mut store, _) = Store::open(path.clone()).unwrap();
+    let mut core = AccessCore::default();
+    core.note(0, "ann", "ban", "eve", "noise");
+    let mut noted = 1;
+    while noted <= AUDIT_ENTRIES_MAX + AUDIT_ROUTINE_MAX {
+        core.register(&name("eve"), &on(1), secret(), 0).unwrap();
+        core.unregister(&name("eve"), "eve", 0).unwrap();
+        noted += 2;
+    }
+    core.unregister(&name("eve"), "eve", 0).unwrap_err();
+    let changes = core.take_changes();
+    // In two pieces, so that the bound is met across them, too.
+    let (first, second) = changes.split_at(changes.len() / 2);
+    drop(store.commit(first.to_vec()));
+    drop(store.commit(second.to_vec()));
+    let told = |store: &Store| {
+        let entries: Vec<_> = store.audit(usize::MAX).cloned().collect();
+        (entries.len(), entries[0].by.clone(), entries[0].action.clone())
+    };
+    let expected = (1 + AUDIT_ROUTINE_MAX as usize, "ann".to_owned(), "ban".to_owned());
+    assert_eq!(told(&store), expected);
+    drop(store);
+    assert_eq!(told(&Store::open(path).unwrap().0), expected, "and after a restart");
+}
+
+#[test]
+fn what_somebody_with_a_role_does_for_himself_is_none_of_the_users_entries() {
+    let mut core = AccessCore::default();
+    let id = core.register(&name("ann"), &on(1), secret(), 0).unwrap();
+    core.set_operator(id, true);
+    core.register(&name("ann"), &on(1), secret(), 0).unwrap();
+    let routine = core.take_changes().into_iter().filter_map(|change| match change {
+        Change::Audit { routine, .. } => Some(routine),
+        _ => None,
+    });
+    assert_eq!(routine.collect::<Vec<_>>(), [true, false]);
+}

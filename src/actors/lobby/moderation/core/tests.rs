@@ -527,7 +527,7 @@ fn the_log_tells_who_did_what_and_no_password_and_no_token() {
     let log: Vec<_> = log
         .into_iter()
         .filter_map(|change| match change {
-            Change::Audit(entry) => Some(entry),
+            Change::Audit { entry, .. } => Some(entry),
             _ => None,
         })
         .collect();
