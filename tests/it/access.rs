@@ -2,7 +2,9 @@
 //! do.
 
 use parlor::actors::server::Server;
+use parlor::net::limits::ATTEMPTS_FREE;
 use parlor::net::message::{ClientMessage, ErrorCode, ServerMessage};
+use parlor::net::moderation::{Moderation, Report};
 use parlor::net::secret::Password;
 use rusqlite::Connection;
 use std::path::Path;
@@ -45,8 +47,8 @@ async fn whoever_s_invite_the_disk_refused_is_let_in_neither_then_nor_when_he_as
     // Those of whom nothing is to be kept come in all the same.
     Visit::on(2).come(&server, "guest").await.unwrap();
     refuse_people(state.path(), false);
-    let server = &server;
-    until("the disk takes it", || async { ask(server, 1).await.is_ok() }).await;
+    until("the disk takes it", || async { ask(&server, 1).await.is_ok() }).await;
+    server.stop().await;
 }
 
 #[actix::test]
@@ -124,4 +126,35 @@ async fn gone(asking: &mut Peer, name: &str) {
         }
     };
     tokio::time::timeout(DEADLINE, asks).await.expect("he goes");
+}
+
+#[actix::test]
+async fn whoever_guesses_at_a_room_s_password_has_to_wait_and_keeps_nobody_else_out() {
+    let state = tempfile::tempdir().unwrap();
+    let server = server_in(state.path()).await;
+    let invite = server.invites().owner.as_ref().map(|invite| invite.token.clone());
+    let mut olga = Visit { invite, ..Visit::on(1) }.come(&server, "Olga").await.unwrap();
+    olga.join("den").await;
+    let room = "den".to_owned();
+    let order = Moderation::RoomPassword { room: room.clone(), password: password("sesame") };
+    let locked = olga.request(ClientMessage::Moderate { order }).await;
+    assert!(matches!(locked, ServerMessage::Report { report: Report::Done }), "{locked:?}");
+    let guess = |text: &str| ClientMessage::Join { room: room.clone(), password: password(text) };
+    let mut eve = Visit::from("203.0.113.9").come(&server, "eve").await.unwrap();
+    for k in 0..ATTEMPTS_FREE {
+        let answer = eve.request(guess(&format!("guess {k}"))).await;
+        assert_eq!(code(Err(answer)), ErrorCode::BadRoomPassword);
+    }
+    let answer = eve.request(guess("sesame")).await;
+    let ServerMessage::Error { code: ErrorCode::TooManyAttempts, args } = &answer else {
+        panic!("{answer:?}")
+    };
+    assert!((1..=3).contains(&args["retry_s"].parse::<u64>().unwrap()), "{args:?}");
+    // Another session, from the same address and from another.
+    let mut again = Visit::from("203.0.113.9").come(&server, "eva").await.unwrap();
+    assert_eq!(code(Err(again.request(guess("sesame")).await)), ErrorCode::TooManyAttempts);
+    let mut ann = Visit::from("198.51.100.7").come(&server, "ann").await.unwrap();
+    let joined = ann.request(guess("sesame")).await;
+    assert!(matches!(joined, ServerMessage::Joined { .. }), "{joined:?}");
+    server.stop().await;
 }

@@ -4,8 +4,10 @@
 //! allow helpers outside test functions what they allow tests: to stop at the first surprise.
 
 #[cfg(test)]
-#[cfg(all(feature = "server", unix))]
+#[cfg(feature = "server")]
 mod access;
+#[cfg(test)]
+#[cfg(all(feature = "server", unix))]
 mod bad_input;
 #[cfg(test)]
 #[cfg(all(feature = "server", feature = "client", unix))]
