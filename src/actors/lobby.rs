@@ -379,7 +379,9 @@ impl Lobby {
         match self.core.review_join(join.session, &join.room, false, proofs, now) {
             Ok(_) => Ok(()),
             Err(Denial::Refused(refusal)) => Err(refusal),
-            Err(Denial::Verify(_)) => {
+            Err(Denial::Verify(question)) => {
+                let address = self.core.facts(join.session).and_then(|facts| facts.address);
+                self.core.access.was_not_compared(address, &question);
                 Err(Refusal(Box::new(ServerMessage::error(ErrorCode::Busy, []))))
             }
         }
@@ -405,12 +407,13 @@ impl Lobby {
             }
             Err(Denial::Verify(question)) => question,
         };
+        let address = self.core.facts(join.session).and_then(|facts| facts.address);
         let Some(password) = join.password.clone().filter(|_| proofs.count() < PROOFS_MAX) else {
+            self.core.access.was_not_compared(address, &question);
             self.answer(join.session, join.re, ServerMessage::error(ErrorCode::Busy, []));
             return nothing();
         };
         let hasher = self.hasher.clone();
-        let address = self.core.facts(join.session).and_then(|facts| facts.address);
         let record = question.record.clone();
         let compared = async move { hasher.verify(Origin::of(address), password, record).await };
         Box::pin(compared.into_actor(self).then(move |compared, lobby, _| match compared {
@@ -689,7 +692,7 @@ impl Handler<Register> for Lobby {
             let result = match self.core.access.owner_of(&name) {
                 owner if owner.is_some() && owner == facts.identity => {
                     let now = clock::unix_ms();
-                    self.core.access.unregister(&name, name.as_str(), now).map(|_| ())
+                    self.core.unregister(&name, name.as_str(), now).map(|_| ())
                 }
                 _ => Err(not_registered(&name)),
             };

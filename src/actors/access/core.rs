@@ -738,10 +738,16 @@ impl AccessCore {
         self.changes.push(Change::Device(device, id));
     }
 
+    /// Whether there is such an identity.
+    #[must_use]
+    pub fn knows(&self, id: IdentityId) -> bool {
+        self.identities.contains_key(&id)
+    }
+
     /// Who somebody is now: who he was when he came in, unless that has been forgotten since; else whoever his
     /// device says.
     fn who(&self, facts: &Facts) -> Option<IdentityId> {
-        let still = facts.identity.filter(|id| self.identities.contains_key(id));
+        let still = facts.identity.filter(|id| self.knows(*id));
         still.or_else(|| self.devices.get(&facts.device?).copied())
     }
 

@@ -326,6 +326,26 @@ impl LobbyCore {
         }
     }
 
+    /// Keeps a name for nobody any more; whoever it was kept for, and is here, is nobody in particular if the
+    /// server has no other use for him. Whose it was.
+    ///
+    /// # Errors
+    /// It is not registered.
+    pub fn unregister(
+        &mut self,
+        name: &UserName,
+        by: &str,
+        now_ms: u64,
+    ) -> Result<IdentityId, Refusal> {
+        let id = self.access.unregister(name, by, now_ms)?;
+        if !self.access.knows(id) {
+            for entry in self.sessions.values_mut().filter(|e| e.facts.identity == Some(id)) {
+                entry.facts.identity = None;
+            }
+        }
+        Ok(id)
+    }
+
     /// What the server thinks of a session.
     #[must_use]
     pub fn standing(&self, session: SessionId, now_ms: u64) -> Standing {

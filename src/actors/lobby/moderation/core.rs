@@ -279,8 +279,9 @@ impl Desk<'_, '_> {
         let owner = self.core.access.owner_of(&name).ok_or_else(error)?;
         let person = Person::known(name.clone(), owner);
         self.chair.over(self.core, &person, None)?;
-        self.core.access.unregister(&name, &self.chair.name, self.now_ms)?;
-        done(self.reviews(&person))
+        let reviews = self.reviews(&person);
+        self.core.unregister(&name, &self.chair.name, self.now_ms)?;
+        done(reviews)
     }
 
     fn reviews(&self, person: &Person) -> Vec<Action> {
