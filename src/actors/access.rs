@@ -6,6 +6,8 @@
 pub mod attempts;
 pub mod core;
 pub mod gate;
+pub mod levels;
 pub mod newcomers;
 pub mod password;
 pub mod store;
+pub mod turns;

@@ -10,7 +10,7 @@ use super::access::store::Commit;
 use super::allowance::Allowance;
 use super::limits::Limits;
 use super::lobby::core::{Admission, Refusal};
-use super::lobby::{Admit, Attach, Farewell, Lobby};
+use super::lobby::{Admit, Attach, Farewell, Lobby, NotCompared};
 use super::outbox::{Outbox, Take};
 use super::routes::{Routes, SessionVoice, StreamDatagram};
 use super::session::{Ended, Parts, Session, from_frame};
@@ -427,7 +427,7 @@ async fn ask_in(
     let busy = || ServerMessage::error(ErrorCode::Busy, []);
     let device = device_of(hello, caller).map_err(|code| ServerMessage::error(code, []))?;
     let given = |lock, password: &Option<Password>| password.as_ref().map(|_| lock);
-    let (mut proofs, mut right) = (Proofs::default(), false);
+    let mut proofs = Proofs::default();
     while proofs.count() <= PROOFS_MAX {
         let admit = Admit {
             session,
@@ -443,7 +443,6 @@ async fn ask_in(
                 given(Lock::Name, &hello.password),
             ),
             proofs: proofs.clone(),
-            right,
         };
         let question = match reception.lobby.send(admit).await {
             Ok(Ok(admitted)) => return Ok(admitted),
@@ -456,10 +455,16 @@ async fn ask_in(
             Lock::Name => hello.password.clone(),
             Lock::Room => None,
         };
-        let record = question.record.clone();
-        let compared = reception.hasher.verify(password.ok_or_else(busy)?, record).await;
-        right = compared.map_err(|_| busy())?;
-        proofs.add(question, right);
+        let (origin, record) = (Origin::of(caller.address), question.record.clone());
+        let compared = match password {
+            Some(password) => reception.hasher.verify(origin, password, record).await.ok(),
+            None => None,
+        };
+        let Some(fits) = compared else {
+            let _ = reception.lobby.send(NotCompared { address: caller.address, question }).await;
+            return Err(busy());
+        };
+        proofs.add(question, fits);
     }
     Err(busy())
 }

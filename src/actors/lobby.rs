@@ -5,10 +5,12 @@ pub mod moderation;
 
 use self::core::{Admission, Ask, LobbyCore, Place, Refusal, Vacated};
 use self::moderation::Transfer;
-use super::access::core::{Claim, Denial, Facts, Lock, Proofs};
+use super::access::attempts::Origin;
+use super::access::core::{Claim, Denial, Facts, Lock, Proofs, Verify};
 use super::access::gate::Gate;
 use super::access::password::{HashError, Hasher};
 use super::access::store::{Commit, NotWritten, Store};
+use super::bucket::{Bucket, Rate};
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::room::core::{Change, Member};
@@ -19,7 +21,10 @@ use crate::net::codec::Codec;
 use crate::net::device::DeviceId;
 use crate::net::ids::{RoomId, SessionId, Ssrc};
 use crate::net::invite::{InviteToken, Issuer};
-use crate::net::limits::{LIST_ENTRIES_MAX, LOBBY_MAILBOX, PROOFS_MAX, SANCTION_SWEEP};
+use crate::net::limits::{
+    LIST_ENTRIES_MAX, LOBBY_MAILBOX, PROOFS_MAX, SANCTION_SWEEP, SESSION_REGISTRATION_BURST,
+    SESSION_REGISTRATIONS_PER_MINUTE,
+};
 use crate::net::message::{
     ErrorCode, GoodbyeReason, LeaveReason, MemberState, ServerMessage, Standing,
 };
@@ -51,6 +56,16 @@ struct Client {
     base: Ssrc,
     /// What he was last told that the server thinks of him.
     standing: Standing,
+    /// How often he may still register a name.
+    registering: Bucket,
+}
+
+/// How often a session may register a name.
+fn registrations() -> Rate {
+    Rate {
+        per_second: f64::from(SESSION_REGISTRATIONS_PER_MINUTE) / 60.0,
+        burst: f64::from(SESSION_REGISTRATION_BURST),
+    }
 }
 
 /// Connection to lobby: let this client in. Nobody may hear of it before the commit is on disk.
@@ -75,10 +90,18 @@ pub struct Admit {
     pub invite: Option<InviteToken>,
     /// Which passwords he gave.
     pub given: (Option<Lock>, Option<Lock>),
-    /// What came of comparing them.
+    /// What came of comparing them; the last is new with each time that he asks.
     pub proofs: Proofs,
-    /// The last comparison found the password right.
-    pub right: bool,
+}
+
+/// Connection to lobby: what was to be compared was not, so it counts for nothing.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct NotCompared {
+    /// Where the password came from.
+    pub address: Option<IpAddr>,
+    /// What it was to be compared with.
+    pub question: Verify,
 }
 
 /// Connection to lobby: the session's actor runs.
@@ -356,7 +379,9 @@ impl Lobby {
         match self.core.review_join(join.session, &join.room, false, proofs, now) {
             Ok(_) => Ok(()),
             Err(Denial::Refused(refusal)) => Err(refusal),
-            Err(Denial::Verify(_)) => {
+            Err(Denial::Verify(question)) => {
+                let address = self.core.facts(join.session).and_then(|facts| facts.address);
+                self.core.access.was_not_compared(address, &question);
                 Err(Refusal(Box::new(ServerMessage::error(ErrorCode::Busy, []))))
             }
         }
@@ -382,24 +407,25 @@ impl Lobby {
             }
             Err(Denial::Verify(question)) => question,
         };
+        let address = self.core.facts(join.session).and_then(|facts| facts.address);
         let Some(password) = join.password.clone().filter(|_| proofs.count() < PROOFS_MAX) else {
+            self.core.access.was_not_compared(address, &question);
             self.answer(join.session, join.re, ServerMessage::error(ErrorCode::Busy, []));
             return nothing();
         };
         let hasher = self.hasher.clone();
-        let compared = async move {
-            hasher.verify(password, question.record.clone()).await.map(|fits| (question, fits))
-        };
+        let record = question.record.clone();
+        let compared = async move { hasher.verify(Origin::of(address), password, record).await };
         Box::pin(compared.into_actor(self).then(move |compared, lobby, _| match compared {
-            Ok((question, fits)) => {
+            Ok(fits) => {
                 if fits {
-                    let address = lobby.core.facts(join.session).and_then(|facts| facts.address);
-                    lobby.core.access.was_right(address);
+                    lobby.core.access.was_right(address, &question, clock::unix_ms());
                 }
                 proofs.add(question, fits);
                 lobby.join(join, proofs)
             }
             Err(HashError::Busy | HashError::Failed) => {
+                lobby.core.access.was_not_compared(address, &question);
                 lobby.answer(join.session, join.re, ServerMessage::error(ErrorCode::Busy, []));
                 Box::pin(actix::fut::ready(()))
             }
@@ -440,8 +466,8 @@ impl Handler<Admit> for Lobby {
 
     fn handle(&mut self, admit: Admit, _: &mut Self::Context) -> Self::Result {
         let Admit { session, name, resume, fresh, outbox, address, device, .. } = admit;
-        if admit.right {
-            self.core.access.was_right(address);
+        if let Some((question, true)) = admit.proofs.last() {
+            self.core.access.was_right(address, question, clock::unix_ms());
         }
         let given = |lock| admit.given.0 == Some(lock) || admit.given.1 == Some(lock);
         let claim = Claim {
@@ -452,6 +478,7 @@ impl Handler<Admit> for Lobby {
             password: given(Lock::Name),
         };
         let ask = Ask { session, name: &name, resume: resume.as_ref(), fresh, claim };
+        self.core.access.store_refuses(self.store.refuses());
         let admission = self.core.admit(ask, &admit.proofs, clock::unix_ms())?;
         if let Some((lost, _)) = &admission.resumed
             && let Some(client) = self.clients.remove(lost)
@@ -466,9 +493,19 @@ impl Handler<Admit> for Lobby {
             voice: None,
             base: admission.base,
             standing,
+            registering: Bucket::full(registrations(), clock::now()),
         };
         self.clients.insert(session, client);
-        Ok((admission, self.commit()))
+        let identity = self.core.facts(session).and_then(|facts| facts.identity);
+        Ok((admission, self.store.commit_of(identity, self.core.access.take_changes())))
+    }
+}
+
+impl Handler<NotCompared> for Lobby {
+    type Result = ();
+
+    fn handle(&mut self, NotCompared { address, question }: NotCompared, _: &mut Self::Context) {
+        self.core.access.was_not_compared(address, &question);
     }
 }
 
@@ -647,23 +684,31 @@ impl Handler<Register> for Lobby {
     ) -> Self::Result {
         let nothing = || -> ResponseActFuture<Self, ()> { Box::pin(actix::fut::ready(())) };
         let Some((name, facts)) = self.known(session) else { return nothing() };
+        if self.store.overfull() {
+            self.answer(session, re, ServerMessage::error(ErrorCode::NotKept, []));
+            return nothing();
+        }
         let Some(password) = password else {
             let result = match self.core.access.owner_of(&name) {
                 owner if owner.is_some() && owner == facts.identity => {
                     let now = clock::unix_ms();
-                    self.core.access.unregister(&name, name.as_str(), now).map(|_| ())
+                    self.core.unregister(&name, name.as_str(), now).map(|_| ())
                 }
                 _ => Err(not_registered(&name)),
             };
             return self.registered(session, re, name, false, result);
         };
         let now = clock::unix_ms();
-        if let Err(refusal) = self.core.access.review_register(&name, &facts, now) {
+        self.core.access.store_refuses(self.store.refuses());
+        let begun = self
+            .may_hash(session)
+            .and_then(|()| self.core.access.begin_registering(&name, &facts, now));
+        if let Err(refusal) = begun {
             self.refuse(session, re, refusal);
             return nothing();
         }
-        let hasher = self.hasher.clone();
-        let hashed = async move { hasher.hash(password).await };
+        let (hasher, origin) = (self.hasher.clone(), Origin::of(facts.address));
+        let hashed = async move { hasher.hash_for_name(origin, password).await };
         Box::pin(hashed.into_actor(self).then(move |hashed, lobby, _| {
             let Ok(record) = hashed else {
                 lobby.answer(session, re, ServerMessage::error(ErrorCode::Busy, []));
@@ -671,6 +716,7 @@ impl Handler<Register> for Lobby {
             };
             // He may have another name by now, or be gone.
             let Some((name, facts)) = lobby.known(session) else { return nothing() };
+            lobby.core.access.store_refuses(lobby.store.refuses());
             let result = lobby.core.access.register(&name, &facts, record, clock::unix_ms());
             let result = result.map(|identity| lobby.core.set_identity(session, identity));
             lobby.registered(session, re, name, true, result)
@@ -684,6 +730,17 @@ fn not_registered(name: &UserName) -> Refusal {
 }
 
 impl Lobby {
+    /// Takes a registration out of what a session has of them.
+    fn may_hash(&mut self, session: SessionId) -> Result<(), Refusal> {
+        let Some(client) = self.clients.get_mut(&session) else { return Ok(()) };
+        if client.registering.has(1.0, clock::now()) {
+            client.registering.spend(1.0);
+            return Ok(());
+        }
+        let wait = client.registering.wait(1.0).as_millis().max(1).to_string();
+        Err(Refusal(Box::new(ServerMessage::error(ErrorCode::TooFast, [("retry_ms", wait)]))))
+    }
+
     fn known(&self, session: SessionId) -> Option<(UserName, Facts)> {
         let (_, name) = self.core.member(session)?;
         Some((name.clone(), self.core.facts(session)?.clone()))

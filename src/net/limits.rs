@@ -101,6 +101,17 @@ pub const REQUEST_BURST: u32 = 200;
 
 /// Identities that a server knows: registered names, redeemed invites.
 pub const IDENTITIES_MAX: usize = 65_536;
+/// Identities beyond which nobody new may register a name; the rest is for invites and roles.
+pub const IDENTITIES_REGISTERED_MAX: usize = 49_152;
+/// Names that an address may register in one hour, passwords changed included, on average (this machine's own
+/// apart), ...
+pub const REGISTRATIONS_PER_HOUR: u32 = 120;
+/// ... and at once.
+pub const REGISTRATION_BURST: u32 = 60;
+/// The same of one session, in one minute, ...
+pub const SESSION_REGISTRATIONS_PER_MINUTE: u32 = 4;
+/// ... and at once.
+pub const SESSION_REGISTRATION_BURST: u32 = 5;
 /// New ones that an address may bring in one hour, on average (this machine's own apart), ...
 pub const IDENTITIES_PER_HOUR: u32 = 20;
 /// ... and at once: a first start's invite for friends, used by a school behind one address.
@@ -156,6 +167,8 @@ pub const PROOFS_MAX: usize = 4;
 pub const ROOMS_OPENED_MAX: usize = 32;
 /// Entries of the audit log; older ones go.
 pub const AUDIT_ENTRIES_MAX: u32 = 10_000;
+/// Entries beside them of what people without a role did for themselves: names registered, invites used.
+pub const AUDIT_ROUTINE_MAX: u32 = 2000;
 /// Entries of the audit log in one answer.
 pub const AUDIT_ANSWER_MAX: u32 = 200;
 /// Wrong guesses of one address before it has to wait.
@@ -164,14 +177,29 @@ pub const ATTEMPTS_FREE: u32 = 5;
 pub const ATTEMPT_WAIT: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(900));
 /// A wrong guess is forgotten after this long without another.
 pub const ATTEMPT_MEMORY: Duration = Duration::from_secs(3600);
-/// Addresses whose wrong guesses are remembered; the ones that waited longest are forgotten.
+/// Addresses whose wrong guesses are remembered, and those that have been right; beyond it those go that have
+/// guessed least.
 pub const ATTEMPT_ADDRESSES_MAX: usize = 16_384;
+/// Wrong guesses from one site of IPv6 (48 bits), whatever its addresses, in one hour, on average, ...
+pub const SITE_ATTEMPTS_PER_HOUR: u32 = 120;
+/// ... and at once.
+pub const SITE_ATTEMPTS_BURST: u32 = 40;
+/// Wrong guesses at one password, wherever they come from, in one hour, on average, ...
+pub const TARGET_ATTEMPTS_PER_HOUR: u32 = 360;
+/// ... and at once. Beyond it only those may guess who have not yet, or were right before.
+pub const TARGET_ATTEMPTS_BURST: u32 = 100;
+/// Names, rooms and the server itself, at whose passwords guesses are remembered.
+pub const ATTEMPT_TARGETS_MAX: usize = 16_384;
 /// Passwords hashed at the same time; each takes 19 MiB.
 pub const HASHING_AT_ONCE: usize = 2;
-/// Passwords that wait to be hashed.
-pub const HASHING_QUEUE_MAX: usize = 64;
+/// Passwords that wait to be hashed: those to be compared, and for themselves those to be registered.
+pub const HASHING_QUEUE_MAX: usize = 512;
+/// Those of one address, or one site of IPv6 (48 bits); one of them is hashed at a time.
+pub const HASHING_PER_ADDRESS_MAX: usize = 16;
 /// Batches of changes that wait for the disk.
 pub const STORE_QUEUE_MAX: usize = 1024;
+/// Batches that the disk has refused and that are tried again, until no order is taken any more that would add one.
+pub const STORE_BACKLOG_MAX: usize = 1024;
 
 /// How often the files of the server's certificate are looked at.
 pub const CERTIFICATE_POLL: Duration = Duration::from_secs(2);

@@ -5,6 +5,9 @@
 
 #[cfg(test)]
 #[cfg(feature = "server")]
+mod access;
+#[cfg(test)]
+#[cfg(feature = "server")]
 mod all_faults;
 #[cfg(test)]
 #[cfg(all(feature = "server", unix))]

@@ -34,12 +34,12 @@ use parlor::net::tls;
 use crate::support::peer::{DUPLEX_BYTES, Peer, until};
 
 /// Tests give orders faster than people do.
-fn hasty() -> Limits {
+pub fn hasty() -> Limits {
     Limits { requests_per_second: 10_000, request_burst: 10_000, ..Limits::default() }
 }
 
 /// A server that keeps its state in this directory.
-async fn server_in(state: &Path) -> Server {
+pub async fn server_in(state: &Path) -> Server {
     server_with(state, hasty()).await
 }
 
@@ -59,23 +59,24 @@ async fn server_with(state: &Path, limits: Limits) -> Server {
 
 /// Somebody who comes in.
 #[derive(Default)]
-struct Visit {
-    device: Option<u8>,
-    address: Option<&'static str>,
-    invite: Option<InviteToken>,
-    resume: Option<ResumeSecret>,
+pub struct Visit {
+    pub device: Option<u8>,
+    pub address: Option<&'static str>,
+    pub invite: Option<InviteToken>,
+    pub resume: Option<ResumeSecret>,
+    pub password: Option<Password>,
 }
 
 impl Visit {
-    fn on(device: u8) -> Self {
+    pub fn on(device: u8) -> Self {
         Self { device: Some(device), ..Self::default() }
     }
 
-    fn from(address: &'static str) -> Self {
+    pub fn from(address: &'static str) -> Self {
         Self { address: Some(address), ..Self::default() }
     }
 
-    async fn come(self, server: &Server, name: &str) -> Result<Peer, ServerMessage> {
+    pub async fn come(self, server: &Server, name: &str) -> Result<Peer, ServerMessage> {
         let binding = Secret::new([7; 32]);
         let device = self
             .device
@@ -85,6 +86,7 @@ impl Visit {
             device,
             invite: self.invite,
             resume: self.resume,
+            password: self.password,
             ..Hello::new(name)
         };
         let address: Option<IpAddr> = self.address.map(|address| address.parse().unwrap());

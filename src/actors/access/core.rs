@@ -3,7 +3,13 @@
 //! Every change is noted for the store. Times are milliseconds since 1970, because they outlive
 //! the process.
 
-use super::attempts::{Attempts, Origin};
+mod invites;
+mod sanctions;
+
+use self::sanctions::InForce;
+pub use self::sanctions::banned;
+use super::attempts::{Attempts, Origin, Target, is_own};
+use super::levels::Levels;
 use super::newcomers::Newcomers;
 use super::password::PasswordRecord;
 use crate::actors::bucket::Rate;
@@ -11,16 +17,18 @@ use crate::actors::lobby::core::Refusal;
 use crate::net::device::DeviceId;
 use crate::net::invite::InviteToken;
 use crate::net::limits::{
-    IDENTITIES_MAX, IDENTITY_DEVICES_MAX, INVITE_MEMORY, INVITES_MAX, KEPT_ROOMS_MAX,
-    ROOM_ADMITTED_MAX, ROOM_MODERATORS_MAX, SANCTIONS_MAX,
+    IDENTITIES_MAX, IDENTITIES_REGISTERED_MAX, IDENTITY_DEVICES_MAX, KEPT_ROOMS_MAX,
+    NEWCOMER_ADDRESSES_MAX, REGISTRATION_BURST, REGISTRATIONS_PER_HOUR, ROOM_ADMITTED_MAX,
+    ROOM_MODERATORS_MAX,
 };
 use crate::net::message::{ErrorCode, ServerMessage};
-use crate::net::moderation::{AuditEntry, InviteInfo, Role, Sanction, SanctionKind};
+use crate::net::moderation::{AuditEntry, Role, SanctionKind};
 use crate::net::name::{NameKeys, RoomName, UserName};
 use aws_lc_rs::digest::{SHA256, digest};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 /// Someone whom the server knows again: by his device, or by his name's password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,8 +67,10 @@ pub struct InviteRecord {
     pub uses_left: u32,
     /// Until when.
     pub until_ms: Option<u64>,
-    /// Who made it.
+    /// Who made it, by the name that he had.
     pub by: String,
+    /// Who that is; nobody if the server itself made it.
+    pub maker: Option<IdentityId>,
     /// Who has used it.
     pub used_by: BTreeSet<IdentityId>,
 }
@@ -158,7 +168,25 @@ pub enum Change {
     /// Gone.
     RoomGone(RoomName),
     /// Somebody did something.
-    Audit(AuditEntry),
+    Audit {
+        /// Who, and what.
+        entry: AuditEntry,
+        /// It was somebody without a role, who may do it often: such entries have a bound of their own, so that
+        /// they push out none of those who keep order.
+        routine: bool,
+    },
+}
+
+impl Change {
+    /// Whom it is about, where he stands on it when he comes back.
+    #[must_use]
+    pub fn identity(&self) -> Option<IdentityId> {
+        match self {
+            Self::Identity(identity) => Some(identity.id),
+            Self::Device(_, id) => Some(*id),
+            _ => None,
+        }
+    }
 }
 
 /// Who stands before the door, or is inside: everything that sanctions can recognise.
@@ -194,6 +222,8 @@ pub struct Verify {
     pub what: Lock,
     /// What it is compared with.
     pub record: PasswordRecord,
+    /// What is guessed at, if it is a guess.
+    pub target: Target,
 }
 
 /// What a password opens.
@@ -215,6 +245,12 @@ impl Proofs {
     /// Notes what came of a comparison.
     pub fn add(&mut self, question: Verify, fits: bool) {
         self.0.push((question, fits));
+    }
+
+    /// The last comparison.
+    #[must_use]
+    pub fn last(&self) -> Option<(&Verify, bool)> {
+        self.0.last().map(|(question, fits)| (question, *fits))
     }
 
     /// How many comparisons there were.
@@ -298,6 +334,18 @@ impl Names {
     }
 }
 
+/// How many names may be registered from where, whoever registers them: each makes work.
+#[derive(Debug)]
+struct Registrations(Levels<Origin>);
+
+impl Default for Registrations {
+    fn default() -> Self {
+        let per_second = f64::from(REGISTRATIONS_PER_HOUR) / 3600.0;
+        let rate = Rate { per_second, burst: f64::from(REGISTRATION_BURST) };
+        Self(Levels::new(rate, NEWCOMER_ADDRESSES_MAX))
+    }
+}
+
 /// The state.
 #[derive(Debug, Default)]
 pub struct AccessCore {
@@ -307,11 +355,13 @@ pub struct AccessCore {
     of_identity: BTreeMap<IdentityId, Vec<DeviceId>>,
     invites: BTreeMap<u64, InviteRecord>,
     by_hash: HashMap<TokenHash, u64>,
-    sanctions: BTreeMap<u64, SanctionRecord>,
+    sanctions: BTreeMap<u64, InForce>,
     rooms: BTreeMap<String, KeptRoom>,
     server_password: Option<PasswordRecord>,
     attempts: Attempts,
     newcomers: Newcomers,
+    registrations: Registrations,
+    store_refuses: bool,
     next_id: u64,
     changes: Vec<Change>,
 }
@@ -322,6 +372,29 @@ fn refuse<const N: usize>(code: ErrorCode, args: [(&str, String); N]) -> Refusal
 
 fn too_many(what: &str, max: usize) -> Refusal {
     refuse(ErrorCode::TooMany, [("what", what.to_owned()), ("max", max.to_string())])
+}
+
+/// What the audit log calls the server's own sub-commands.
+pub const CONSOLE: &str = "console";
+/// Who the first invites are from.
+pub const FIRST_START: &str = "first start";
+
+/// Nobody goes by a name that the log has for the server itself, or that looks like it.
+fn refuse_reserved(keys: &NameKeys) -> Result<(), Refusal> {
+    static RESERVED: LazyLock<Vec<NameKeys>> = LazyLock::new(|| {
+        let names = [CONSOLE, FIRST_START].into_iter();
+        names.filter_map(|name| UserName::parse(name).ok()).map(|name| name.keys()).collect()
+    });
+    if RESERVED.iter().any(|reserved| alike(reserved, keys)) {
+        let why = "the server itself goes by it".to_owned();
+        return Err(refuse(ErrorCode::BadName, [("why", why)]));
+    }
+    Ok(())
+}
+
+/// Whether two names are the same but for their case, or look the same.
+fn alike(a: &NameKeys, b: &NameKeys) -> bool {
+    a.folded == b.folded || a.skeleton == b.skeleton || a.folded_skeleton == b.folded_skeleton
 }
 
 /// The hash that is kept of a token.
@@ -337,23 +410,6 @@ fn room_key(room: &RoomName) -> String {
 
 fn in_force(until_ms: Option<u64>, now_ms: u64) -> bool {
     until_ms.is_none_or(|until| now_ms < until)
-}
-
-impl SanctionRecord {
-    /// Whether it is meant for somebody of this name and these facts, wherever he is.
-    #[must_use]
-    pub fn meets(&self, name: &UserName, facts: &Facts) -> bool {
-        let named = self.subjects.iter().any(|one| matches!(one, Subject::Name(_)));
-        // Most sanctions name nobody whom it would take time to compare with.
-        let keys = named.then(|| name.keys());
-        self.subjects.iter().any(|one| one.meets(keys.as_ref(), facts))
-    }
-
-    /// Whether it holds in a room of this name, and there alone.
-    #[must_use]
-    pub fn is_of(&self, room: &RoomName) -> bool {
-        self.room.as_ref().is_some_and(|own| room_key(own) == room_key(room))
-    }
 }
 
 impl AccessCore {
@@ -376,7 +432,7 @@ impl AccessCore {
             core.by_hash.insert(invite.hash, invite.id);
             core.invites.insert(invite.id, invite);
         }
-        core.sanctions.extend(snapshot.sanctions.into_iter().map(|s| (s.id, s)));
+        core.sanctions.extend(snapshot.sanctions.into_iter().map(|s| (s.id, InForce::new(s))));
         core.rooms.extend(snapshot.rooms.into_iter().map(|room| (room_key(&room.name), room)));
         core
     }
@@ -390,6 +446,12 @@ impl AccessCore {
     /// What has changed since the last call, for the store.
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
+    }
+
+    /// Whether the store refuses changes. While it does, nobody gains anything by coming in or registering: he would
+    /// lose it with the next start, and an invite would be used up or not, as it happens.
+    pub fn store_refuses(&mut self, refuses: bool) {
+        self.store_refuses = refuses;
     }
 
     fn fresh_id(&mut self) -> u64 {
@@ -413,14 +475,13 @@ impl AccessCore {
     ) -> Result<Grant, Denial> {
         let known = claim.device.and_then(|device| self.devices.get(&device).copied());
         let mut facts = Facts { address: claim.address, device: claim.device, identity: known };
-        self.refuse_banned(name, &facts, None, now_ms)?;
+        // Whoever says that he is an operator is judged when his password has been compared.
+        if !(claim.password && self.role(self.owner_of(name)) == Some(Role::Operator)) {
+            self.refuse_banned(name, &facts, None, now_ms)?;
+        }
         let origin = Origin::of(claim.address);
-        // Once, before the first comparison: what is compared counts as a wrong guess until it is known
-        // to be right, so that many at once are not free.
-        if proofs.count() == 0
-            && (claim.invite.is_some() || claim.server_password || claim.password)
-        {
-            self.hold_back(origin, now_ms)?;
+        if claim.invite.is_some() && proofs.count() == 0 {
+            self.hold_back(origin, None, now_ms)?;
         }
         let identity = self.own_name(name, known, claim.password, proofs, origin, now_ms)?;
         facts.identity = identity;
@@ -432,9 +493,15 @@ impl AccessCore {
         if identity.is_none() && invite.is_none() {
             self.open_server(claim.server_password, proofs, origin, now_ms)?;
         }
-        let bind = identity.is_some() && identity != known && claim.device.is_some();
+        if invite.is_some() && self.store_refuses {
+            return Err(refuse(ErrorCode::NotKept, []).into());
+        }
+        // Without it he comes in all the same, with his password.
+        // A device that is somebody's stays his: a password opens its name there for that session alone.
+        let bind =
+            identity.is_some() && known.is_none() && claim.device.is_some() && !self.store_refuses;
         if identity.is_none() && invite.is_some() {
-            self.refuse_newcomer(claim.address, now_ms)?;
+            self.refuse_newcomer(claim.address, IDENTITIES_MAX, now_ms)?;
         }
         Ok(Grant { identity, invite, bind, address: claim.address })
     }
@@ -445,9 +512,14 @@ impl AccessCore {
     }
 
     /// No more people to be remembered, of all or from this address.
-    fn refuse_newcomer(&mut self, address: Option<IpAddr>, now_ms: u64) -> Result<(), Refusal> {
-        if self.identities.len() >= IDENTITIES_MAX {
-            return Err(too_many("identities", IDENTITIES_MAX));
+    fn refuse_newcomer(
+        &mut self,
+        address: Option<IpAddr>,
+        most: usize,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        if self.identities.len() >= most {
+            return Err(too_many("identities", most));
         }
         match self.newcomers.wait(address, now_ms) {
             None => Ok(()),
@@ -458,9 +530,14 @@ impl AccessCore {
         }
     }
 
-    /// No more guesses from an address that has guessed wrong too often.
-    fn hold_back(&self, origin: Origin, now_ms: u64) -> Result<(), Refusal> {
-        match self.attempts.wait(origin, now_ms) {
+    /// No more guesses, at this or at an invite, from where there were too many wrong ones.
+    fn hold_back(
+        &mut self,
+        origin: Origin,
+        target: Option<&Target>,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        match self.attempts.wait(origin, target, now_ms) {
             None => Ok(()),
             Some(wait) => {
                 let seconds = wait.as_secs() + 1;
@@ -469,8 +546,8 @@ impl AccessCore {
         }
     }
 
-    /// What came of a comparison. The guess is counted as wrong when the comparison is asked for; see
-    /// [`AccessCore::was_right`].
+    /// What came of a comparison. The guess is counted as wrong when the comparison is asked for, so that many
+    /// at once are not free; see [`AccessCore::was_right`] and [`AccessCore::was_not_compared`].
     fn compare(
         &mut self,
         question: Verify,
@@ -481,15 +558,24 @@ impl AccessCore {
         match proofs.answer(question.what, &question.record) {
             Some(fits) => Ok(fits),
             None => {
-                self.attempts.note_wrong(origin, now_ms);
+                let target = Some(&question.target);
+                self.hold_back(origin, target, now_ms)?;
+                self.attempts.note_wrong(origin, target, now_ms);
                 Err(Denial::Verify(question))
             }
         }
     }
 
     /// A password that was compared for somebody from this address did fit: that was no guess.
-    pub fn was_right(&mut self, address: Option<IpAddr>) {
-        self.attempts.take_back(Origin::of(address));
+    pub fn was_right(&mut self, address: Option<IpAddr>, question: &Verify, now_ms: u64) {
+        let origin = Origin::of(address);
+        self.attempts.take_back(origin, &question.target);
+        self.attempts.note_right(origin, question.target.clone(), now_ms);
+    }
+
+    /// A password that somebody from this address gave was not compared after all: that tells nobody anything.
+    pub fn was_not_compared(&mut self, address: Option<IpAddr>, question: &Verify) {
+        self.attempts.take_back(Origin::of(address), &question.target);
     }
 
     /// Who he is under this name: the one whom it is kept for, or whoever his device says.
@@ -503,6 +589,7 @@ impl AccessCore {
         now_ms: u64,
     ) -> Result<Option<IdentityId>, Denial> {
         let keys = name.keys();
+        refuse_reserved(&keys)?;
         let Some(owner) = self.names.folded.get(&keys.folded).copied() else {
             let alike = [&keys.skeleton, &keys.folded_skeleton];
             let alike = alike.iter().find_map(|key| self.names.looks.get(*key).copied());
@@ -524,7 +611,8 @@ impl AccessCore {
         let Some(record) = record.filter(|_| password) else {
             return Err(refuse(ErrorCode::NameRegistered, args()).into());
         };
-        match self.compare(Verify { what: Lock::Name, record }, proofs, origin, now_ms)? {
+        let question = Verify { what: Lock::Name, record, target: Target::Name(owner) };
+        match self.compare(question, proofs, origin, now_ms)? {
             true => Ok(Some(owner)),
             false => Err(refuse(ErrorCode::BadPassword, args()).into()),
         }
@@ -542,7 +630,7 @@ impl AccessCore {
         // The table is searched by the hash of 256 random bits: its timing tells nothing of a token.
         let id = self.by_hash.get(&token_hash(token)).copied();
         let Some(invite) = id.and_then(|id| self.invites.get(&id)) else {
-            self.attempts.note_wrong(origin, now_ms);
+            self.attempts.note_wrong(origin, None, now_ms);
             return Err(refuse(ErrorCode::BadInvite, []));
         };
         if identity.is_some_and(|identity| invite.used_by.contains(&identity)) {
@@ -571,7 +659,8 @@ impl AccessCore {
         if !given {
             return Err(refuse(ErrorCode::ServerPassword, []).into());
         }
-        match self.compare(Verify { what: Lock::Server, record }, proofs, origin, now_ms)? {
+        let question = Verify { what: Lock::Server, record, target: Target::Server };
+        match self.compare(question, proofs, origin, now_ms)? {
             true => Ok(()),
             false => Err(refuse(ErrorCode::BadServerPassword, []).into()),
         }
@@ -603,7 +692,7 @@ impl AccessCore {
                 self.admit_to_room(room, id);
             }
             let by = format!("invite {} of {}", invite.id, invite.by);
-            self.note(now_ms, name.as_str(), "redeem", &by, "");
+            self.note_own(id, now_ms, name.as_str(), "redeem", &by);
             self.changes.push(Change::Invite(invite.clone()));
             self.invites.insert(invite.id, invite);
             self.bind(device, id);
@@ -632,18 +721,13 @@ impl AccessCore {
         }
     }
 
-    /// Makes a device this identity's; of too many the oldest goes.
+    /// Makes a device this identity's, unless it is somebody's already; of too many the oldest goes.
     fn bind(&mut self, device: Option<DeviceId>, id: IdentityId) {
         let Some(device) = device else { return };
-        match self.devices.insert(device, id) {
-            Some(before) if before == id => return,
-            Some(before) => {
-                if let Some(devices) = self.of_identity.get_mut(&before) {
-                    devices.retain(|one| *one != device);
-                }
-            }
-            None => {}
+        if self.devices.contains_key(&device) {
+            return;
         }
+        self.devices.insert(device, id);
         let devices = self.of_identity.entry(id).or_default();
         devices.push(device);
         if devices.len() > IDENTITY_DEVICES_MAX {
@@ -654,6 +738,50 @@ impl AccessCore {
         self.changes.push(Change::Device(device, id));
     }
 
+    /// Whether there is such an identity.
+    #[must_use]
+    pub fn knows(&self, id: IdentityId) -> bool {
+        self.identities.contains_key(&id)
+    }
+
+    /// Who somebody is now: who he was when he came in, unless that has been forgotten since; else whoever his
+    /// device says.
+    fn who(&self, facts: &Facts) -> Option<IdentityId> {
+        let still = facts.identity.filter(|id| self.knows(*id));
+        still.or_else(|| self.devices.get(&facts.device?).copied())
+    }
+
+    /// Whether somebody can come in as this identity: by its name, or by a device.
+    fn can_return(&self, identity: &Identity) -> bool {
+        let devices = self.of_identity.get(&identity.id);
+        identity.name.is_some() || devices.is_some_and(|devices| !devices.is_empty())
+    }
+
+    /// Whether the server has a use for an identity without a name: a role, a room that lets it in, something
+    /// against it, an invite that may come again.
+    fn is_of_use(&self, id: IdentityId) -> bool {
+        let against = |s: &InForce| s.record.subjects.contains(&Subject::Identity(id));
+        self.identities.get(&id).is_some_and(|identity| identity.operator)
+            || self.invites.values().any(|invite| invite.used_by.contains(&id))
+            || self.rooms.values().any(|r| r.moderators.contains(&id) || r.admitted.contains(&id))
+            || self.sanctions.values().any(against)
+    }
+
+    /// Forgets an identity that nobody has a use for any more. Its devices count only where they let one in: on a
+    /// server with a password.
+    fn forget_unused(&mut self, id: IdentityId) {
+        let Some(identity) = self.identities.get(&id) else { return };
+        let lets_in = self.server_password.is_some() && self.can_return(identity);
+        if identity.name.is_some() || lets_in || self.is_of_use(id) {
+            return;
+        }
+        self.identities.remove(&id);
+        for device in self.of_identity.remove(&id).unwrap_or_default() {
+            self.devices.remove(&device);
+        }
+        self.changes.push(Change::IdentityGone(id));
+    }
+
     // ---- names -----------------------------------------------------------------------------
 
     /// Whether somebody may go by this name: it is his own, or nobody's.
@@ -662,6 +790,7 @@ impl AccessCore {
     /// It is kept for somebody else, or looks like such a name.
     pub fn check_name(&self, name: &UserName, identity: Option<IdentityId>) -> Result<(), Refusal> {
         let keys = name.keys();
+        refuse_reserved(&keys)?;
         let same = self.names.folded.get(&keys.folded).copied();
         if same.is_some_and(|owner| Some(owner) != identity) {
             return Err(refuse(ErrorCode::NameRegistered, [("name", name.to_string())]));
@@ -678,27 +807,51 @@ impl AccessCore {
         }
     }
 
-    /// Whether somebody may register this name now; before its password is hashed.
+    /// Whether somebody may register this name now; before its password is hashed, which counts for his address.
     ///
     /// # Errors
-    /// It is kept for somebody else, or he is new and one too many of all or from his address.
-    pub fn review_register(
+    /// As [`Self::register`]; or there were too many from his address lately.
+    pub fn begin_registering(
         &mut self,
         name: &UserName,
         facts: &Facts,
         now_ms: u64,
     ) -> Result<(), Refusal> {
-        self.check_name(name, facts.identity)?;
-        match facts.identity {
+        self.review_register(name, facts, now_ms)?;
+        let origin = Origin::of(facts.address);
+        if is_own(facts.address) {
+            return Ok(());
+        }
+        if let Some(wait) = self.registrations.0.wait(&origin, now_ms) {
+            let wait = wait.as_millis().max(1).to_string();
+            return Err(refuse(ErrorCode::TooFast, [("retry_ms", wait)]));
+        }
+        self.registrations.0.take(origin, now_ms);
+        Ok(())
+    }
+
+    fn review_register(
+        &mut self,
+        name: &UserName,
+        facts: &Facts,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        let known = self.who(facts);
+        self.check_name(name, known)?;
+        if self.store_refuses {
+            return Err(refuse(ErrorCode::NotKept, []));
+        }
+        match known {
             Some(_) => Ok(()),
-            None => self.refuse_newcomer(facts.address, now_ms),
+            None => self.refuse_newcomer(facts.address, IDENTITIES_REGISTERED_MAX, now_ms),
         }
     }
 
     /// Keeps a name for somebody, with a password; a name that was kept for him before is free again.
     ///
     /// # Errors
-    /// As [`Self::review_register`].
+    /// It is kept for somebody else, or he is new and one too many of all or from his address; or the store
+    /// refuses changes.
     pub fn register(
         &mut self,
         name: &UserName,
@@ -707,7 +860,7 @@ impl AccessCore {
         now_ms: u64,
     ) -> Result<IdentityId, Refusal> {
         self.review_register(name, facts, now_ms)?;
-        let id = facts.identity.unwrap_or_else(|| {
+        let id = self.who(facts).unwrap_or_else(|| {
             self.newcomers.note(facts.address, now_ms);
             self.new_identity(now_ms)
         });
@@ -720,11 +873,12 @@ impl AccessCore {
             identity.name = Some(name.clone());
             identity.password = Some(password);
         });
-        self.note(now_ms, name.as_str(), "register", name.as_str(), "");
+        self.note_own(id, now_ms, name.as_str(), "register", name.as_str());
         Ok(id)
     }
 
-    /// Keeps a name for nobody any more. Whose it was.
+    /// Keeps a name for nobody any more, nor whoever it was kept for if the server has no other use for him. Whose
+    /// it was.
     ///
     /// # Errors
     /// It is not registered.
@@ -743,7 +897,11 @@ impl AccessCore {
             identity.name = None;
             identity.password = None;
         });
-        self.note(now_ms, by, "forget name", name.as_str(), "");
+        match by == name.as_str() {
+            true => self.note_own(id, now_ms, by, "forget name", name.as_str()),
+            false => self.note(now_ms, by, "forget name", name.as_str(), ""),
+        }
+        self.forget_unused(id);
         Ok(id)
     }
 
@@ -781,15 +939,26 @@ impl AccessCore {
         identity.is_some_and(|id| self.rooms.values().any(|room| room.moderators.contains(&id)))
     }
 
-    /// Whether anyone is an operator.
+    /// Whether anyone is an operator who can come in as one.
     #[must_use]
     pub fn has_operator(&self) -> bool {
-        self.identities.values().any(|identity| identity.operator)
+        self.identities.values().any(|identity| identity.operator && self.can_return(identity))
     }
 
-    /// Makes somebody an operator, or none any more.
+    /// Makes somebody an operator, or none any more: then his invites are worth nothing, but those to rooms that he
+    /// still keeps order in.
     pub fn set_operator(&mut self, id: IdentityId, on: bool) {
         self.change_identity(id, |identity| identity.operator = on);
+        if !on {
+            let rooms = &self.rooms;
+            let keeps = |room: &Option<RoomName>| {
+                let kept = room.as_ref().and_then(|room| rooms.get(&room_key(room)));
+                kept.is_some_and(|kept| kept.moderators.contains(&id))
+            };
+            let his = self.invites.values().filter(|i| i.maker == Some(id));
+            let gone = his.filter(|i| i.operator || !keeps(&i.room)).map(|i| i.id).collect();
+            self.drop_invites(gone);
+        }
     }
 
     /// An identity for somebody who is here and has none yet, so that he can be given a role.
@@ -797,7 +966,7 @@ impl AccessCore {
     /// # Errors
     /// He has no device key to be known by, or the server knows too many people.
     pub fn make_known(&mut self, facts: &Facts, now_ms: u64) -> Result<IdentityId, Refusal> {
-        match (facts.identity, facts.device) {
+        match (self.who(facts), facts.device) {
             (Some(id), _) => Ok(id),
             (None, None) => Err(refuse(ErrorCode::DeviceNeeded, [])),
             (None, Some(_)) if self.identities.len() >= IDENTITIES_MAX => {
@@ -852,10 +1021,9 @@ impl AccessCore {
             return Err(refuse(ErrorCode::RoomPassword, args).into());
         }
         let origin = Origin::of(facts.address);
-        if answer.is_none() {
-            self.hold_back(origin, now_ms)?;
-        }
-        match self.compare(Verify { what: Lock::Room, record }, proofs, origin, now_ms)? {
+        let target = Target::Room(room_key(room));
+        let question = Verify { what: Lock::Room, record, target };
+        match self.compare(question, proofs, origin, now_ms)? {
             true => Ok(()),
             false => Err(refuse(ErrorCode::BadRoomPassword, args).into()),
         }
@@ -888,7 +1056,7 @@ impl AccessCore {
         }
     }
 
-    /// Sets or takes off a room's password.
+    /// Sets or takes off a room's password. No invite that was made before opens a new one.
     ///
     /// # Errors
     /// Too many rooms are kept.
@@ -898,13 +1066,17 @@ impl AccessCore {
         password: Option<PasswordRecord>,
     ) -> Result<(), Refusal> {
         let kept = self.keep(room)?;
+        let locked = password.is_some();
         kept.admitted.clear();
         kept.password = password;
         self.settle_room(room);
+        if locked {
+            self.close_invites(room);
+        }
         Ok(())
     }
 
-    /// Makes somebody a moderator of a room, or none any more.
+    /// Makes somebody a moderator of a room, or none any more: then his invites to it are worth nothing.
     ///
     /// # Errors
     /// Too many rooms are kept, or the room has too many moderators.
@@ -924,6 +1096,13 @@ impl AccessCore {
             kept.moderators.remove(&id)
         };
         self.settle_room(room);
+        if !on && self.role(Some(id)) != Some(Role::Operator) {
+            let key = room_key(room);
+            let there = |i: &&InviteRecord| i.room.as_ref().is_some_and(|r| room_key(r) == key);
+            let his = self.invites.values().filter(|i| i.maker == Some(id)).filter(there);
+            let gone = his.map(|i| i.id).collect();
+            self.drop_invites(gone);
+        }
         Ok(())
     }
 
@@ -937,15 +1116,14 @@ impl AccessCore {
         }
     }
 
-    /// Forgets what was kept of a room, bans from it included. Invites that lead there stay: they open
-    /// the server first of all, and whoever holds one finds a new room of that name.
+    /// Forgets what was kept of a room, bans from it included. Another of that name is another room: no invite to
+    /// this one opens it.
     pub fn forget_room(&mut self, room: &RoomName) {
+        self.close_invites(room);
         if let Some(kept) = self.rooms.remove(&room_key(room)) {
             self.changes.push(Change::RoomGone(kept.name));
         }
-        let of_room = self.sanctions.values().filter(|s| s.is_of(room));
-        let gone: Vec<u64> = of_room.map(|s| s.id).collect();
-        for id in gone {
+        for id in self.sanctions_of(room) {
             self.drop_sanction(id);
         }
     }
@@ -958,13 +1136,8 @@ impl AccessCore {
             self.changes.push(Change::Room { room: kept.clone(), before });
             self.rooms.insert(room_key(to), kept);
         }
+        self.rename_sanctions(from, to);
         let key = room_key(from);
-        for sanction in self.sanctions.values_mut() {
-            if sanction.room.as_ref().is_some_and(|room| room_key(room) == key) {
-                sanction.room = Some(to.clone());
-                self.changes.push(Change::Sanction(sanction.clone()));
-            }
-        }
         for invite in self.invites.values_mut() {
             if invite.room.as_ref().is_some_and(|room| room_key(room) == key) {
                 invite.room = Some(to.clone());
@@ -973,246 +1146,29 @@ impl AccessCore {
         }
     }
 
-    // ---- invites ---------------------------------------------------------------------------
-
-    /// Makes an invite for the bearer of a token.
-    ///
-    /// # Errors
-    /// There are too many.
-    pub fn invite(
-        &mut self,
-        token: &InviteToken,
-        terms: InviteTerms,
-        by: &str,
-        now_ms: u64,
-    ) -> Result<u64, Refusal> {
-        self.expire(now_ms);
-        if self.invites.len() >= INVITES_MAX {
-            return Err(too_many("invites", INVITES_MAX));
-        }
-        let id = self.fresh_id();
-        let invite = InviteRecord {
-            id,
-            hash: token_hash(token),
-            room: terms.room,
-            operator: terms.operator,
-            uses_left: terms.uses.max(1),
-            until_ms: terms.until_ms,
-            by: by.to_owned(),
-            used_by: BTreeSet::new(),
-        };
-        self.note(now_ms, by, "invite", &format!("invite {id}"), &describe(&invite));
-        self.by_hash.insert(invite.hash, id);
-        self.changes.push(Change::Invite(invite.clone()));
-        self.invites.insert(id, invite);
-        Ok(id)
-    }
-
-    /// Makes an invite worthless.
-    ///
-    /// # Errors
-    /// There is none of this number.
-    pub fn revoke_invite(&mut self, id: u64, by: &str, now_ms: u64) -> Result<(), Refusal> {
-        if !self.drop_invite(id) {
-            return Err(refuse(ErrorCode::NoSuchEntry, [("id", id.to_string())]));
-        }
-        self.note(now_ms, by, "revoke invite", &format!("invite {id}"), "");
-        Ok(())
-    }
-
-    fn drop_invite(&mut self, id: u64) -> bool {
-        let Some(invite) = self.invites.remove(&id) else { return false };
-        self.by_hash.remove(&invite.hash);
-        self.changes.push(Change::InviteGone(id));
-        true
-    }
-
-    /// One invite, used-up and expired ones included.
-    #[must_use]
-    pub fn invite_record(&self, id: u64) -> Option<&InviteRecord> {
-        self.invites.get(&id)
-    }
-
-    /// The invites that can still be used, by number.
-    #[must_use]
-    pub fn invites(&self, now_ms: u64) -> Vec<InviteInfo> {
-        let usable = |i: &&InviteRecord| i.uses_left > 0 && in_force(i.until_ms, now_ms);
-        let info = |i: &InviteRecord| InviteInfo {
-            id: i.id,
-            room: i.room.clone(),
-            operator: i.operator,
-            uses_left: i.uses_left,
-            until_ms: i.until_ms,
-            by: i.by.clone(),
-        };
-        self.invites.values().filter(usable).map(info).collect()
-    }
-
-    /// Forgets what has ended: invites that have expired long ago, sanctions that are over.
-    pub fn expire(&mut self, now_ms: u64) {
-        // Invites that are good no more stay for a while, so that whoever used one may come with it
-        // again, and whoever is late is told why; they go when they are in the way.
-        let crowded = self.invites.len() >= INVITES_MAX / 2;
-        let memory = u64::try_from(INVITE_MEMORY.as_millis()).unwrap_or(u64::MAX);
-        let forgotten = |until: u64| until.saturating_add(memory);
-        let over = |i: &InviteRecord| {
-            !in_force(i.until_ms.map(forgotten), now_ms)
-                || (crowded && (i.uses_left == 0 || !in_force(i.until_ms, now_ms)))
-        };
-        let gone: Vec<u64> = self.invites.values().filter(|i| over(i)).map(|i| i.id).collect();
-        for id in gone {
-            self.drop_invite(id);
-        }
-        let over = |s: &&SanctionRecord| !in_force(s.until_ms, now_ms);
-        let gone: Vec<u64> = self.sanctions.values().filter(over).map(|s| s.id).collect();
-        for id in gone {
-            self.drop_sanction(id);
-        }
-    }
-
-    // ---- sanctions -------------------------------------------------------------------------
-
-    /// Bans or silences. The record's number is set here.
-    ///
-    /// # Errors
-    /// There are too many.
-    pub fn sanction(&mut self, record: SanctionRecord, now_ms: u64) -> Result<u64, Refusal> {
-        self.expire(now_ms);
-        if self.sanctions.len() >= SANCTIONS_MAX {
-            return Err(too_many("bans", SANCTIONS_MAX));
-        }
-        let id = self.fresh_id();
-        let record = SanctionRecord { id, ..record };
-        self.changes.push(Change::Sanction(record.clone()));
-        self.sanctions.insert(id, record);
-        Ok(id)
-    }
-
-    /// A sanction by its number.
-    #[must_use]
-    pub fn sanction_record(&self, id: u64) -> Option<&SanctionRecord> {
-        self.sanctions.get(&id)
-    }
-
-    /// Lifts a sanction. What it was.
-    ///
-    /// # Errors
-    /// There is none of this number.
-    pub fn lift(&mut self, id: u64) -> Result<SanctionRecord, Refusal> {
-        let error = || refuse(ErrorCode::NoSuchEntry, [("id", id.to_string())]);
-        self.drop_sanction(id).ok_or_else(error)
-    }
-
-    fn drop_sanction(&mut self, id: u64) -> Option<SanctionRecord> {
-        let record = self.sanctions.remove(&id)?;
-        self.changes.push(Change::SanctionGone(id));
-        Some(record)
-    }
-
-    /// What is in force, by number.
-    #[must_use]
-    pub fn sanctions(&self, now_ms: u64) -> Vec<Sanction> {
-        let info = |s: &SanctionRecord| Sanction {
-            id: s.id,
-            kind: s.kind,
-            target: s.label.clone(),
-            room: s.room.clone(),
-            until_ms: s.until_ms,
-            by: s.by.clone(),
-            reason: s.reason.clone(),
-        };
-        let in_force = |s: &&SanctionRecord| in_force(s.until_ms, now_ms);
-        self.sanctions.values().filter(in_force).map(info).collect()
-    }
-
-    /// The sanction of this kind that meets somebody here and now: on the whole server, or in this room.
-    #[must_use]
-    pub fn sanctioned(
-        &self,
-        kind: SanctionKind,
-        name: &UserName,
-        facts: &Facts,
-        room: Option<&RoomName>,
-        now_ms: u64,
-    ) -> Option<&SanctionRecord> {
-        let keys = name.keys();
-        let key = room.map(room_key);
-        let here = |s: &&SanctionRecord| match (&s.room, &key) {
-            (None, _) => true,
-            (Some(only), Some(key)) => room_key(only) == *key,
-            (Some(_), None) => false,
-        };
-        let candidates = self.sanctions.values().filter(|s| s.kind == kind);
-        let candidates = candidates.filter(|s| in_force(s.until_ms, now_ms)).filter(here);
-        candidates.into_iter().find(|s| s.subjects.iter().any(|one| one.meets(Some(&keys), facts)))
-    }
-
-    /// Numbers of the silences that are meant for somebody: those of this room, or of any place.
-    #[must_use]
-    pub fn silences(&self, name: &UserName, facts: &Facts, room: Option<&RoomName>) -> Vec<u64> {
-        let mutes = self.sanctions.values().filter(|s| s.kind == SanctionKind::Mute);
-        let here = mutes.filter(|s| room.is_none_or(|room| s.is_of(room)));
-        here.filter(|s| s.meets(name, facts)).map(|s| s.id).collect()
-    }
-
-    /// How many sanctions and usable invites there are of one room.
-    #[must_use]
-    pub fn count_of_room(&self, room: &RoomName, now_ms: u64) -> (usize, usize) {
-        let key = room_key(room);
-        let leads = |i: &&InviteRecord| {
-            i.uses_left > 0
-                && in_force(i.until_ms, now_ms)
-                && i.room.as_ref().is_some_and(|room| room_key(room) == key)
-        };
-        let sanctions = self.sanctions.values().filter(|s| s.is_of(room)).count();
-        (sanctions, self.invites.values().filter(leads).count())
-    }
-
-    /// Whether somebody is banned: from the server, or from this room.
-    ///
-    /// # Errors
-    /// He is.
-    pub fn refuse_banned(
-        &self,
-        name: &UserName,
-        facts: &Facts,
-        room: Option<&RoomName>,
-        now_ms: u64,
-    ) -> Result<(), Refusal> {
-        // Nobody can lock the operators out.
-        if self.role(facts.identity) == Some(Role::Operator) {
-            return Ok(());
-        }
-        match self.sanctioned(SanctionKind::Ban, name, facts, room, now_ms) {
-            None => Ok(()),
-            Some(ban) => Err(banned(ban)),
-        }
-    }
-
     // ---- the audit log ---------------------------------------------------------------------
 
     /// Notes who did what.
     pub fn note(&mut self, at_ms: u64, by: &str, action: &str, target: &str, detail: &str) {
         tracing::info!(by, action, target, detail, "audit");
-        self.changes.push(Change::Audit(AuditEntry {
+        let entry = AuditEntry {
             at_ms,
             by: by.to_owned(),
             action: action.to_owned(),
             target: target.to_owned(),
             detail: detail.to_owned(),
-        }));
+        };
+        self.changes.push(Change::Audit { entry, routine: false });
     }
-}
 
-/// The answer to somebody who is banned.
-#[must_use]
-pub fn banned(ban: &SanctionRecord) -> Refusal {
-    let mut args = vec![("by", ban.by.clone())];
-    args.extend(ban.until_ms.map(|until| ("until_ms", until.to_string())));
-    args.extend(ban.reason.clone().map(|why| ("why", why)));
-    args.extend(ban.room.as_ref().map(|room| ("room", room.to_string())));
-    let args = args.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    Refusal(Box::new(ServerMessage::Error { code: ErrorCode::Banned, args }))
+    /// Notes what somebody did for himself.
+    fn note_own(&mut self, id: IdentityId, at_ms: u64, by: &str, action: &str, target: &str) {
+        self.note(at_ms, by, action, target, "");
+        let has_role = self.role(Some(id)).is_some() || self.moderates(Some(id));
+        if let Some(Change::Audit { routine, .. }) = self.changes.last_mut() {
+            *routine = !has_role;
+        }
+    }
 }
 
 /// What an invite is good for.
@@ -1226,29 +1182,8 @@ pub struct InviteTerms {
     pub uses: u32,
     /// Until when.
     pub until_ms: Option<u64>,
-}
-
-fn describe(invite: &InviteRecord) -> String {
-    let room = invite.room.as_ref().map(|room| format!("room {room}, ")).unwrap_or_default();
-    let operator = if invite.operator { "operator, " } else { "" };
-    format!("{room}{operator}{} use(s)", invite.uses_left)
-}
-
-impl Subject {
-    fn meets(&self, keys: Option<&NameKeys>, facts: &Facts) -> bool {
-        match self {
-            Self::Identity(id) => facts.identity == Some(*id),
-            Self::Device(device) => facts.device == Some(*device),
-            Self::Name(name) => keys.is_some_and(|keys| {
-                name.folded == keys.folded
-                    || name.skeleton == keys.skeleton
-                    || name.folded_skeleton == keys.folded_skeleton
-            }),
-            Self::Network(network) => {
-                facts.address.is_some_and(|address| network.contains(&address.to_canonical()))
-            }
-        }
-    }
+    /// Who makes it; nobody if the server itself does.
+    pub maker: Option<IdentityId>,
 }
 
 #[cfg(test)]

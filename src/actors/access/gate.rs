@@ -1,6 +1,7 @@
 //! Opening the gate at the start: what the store holds, the server's password, and the first invites.
 
-use super::core::{AccessCore, InviteTerms, Snapshot};
+use super::attempts::Origin;
+use super::core::{AccessCore, FIRST_START, InviteTerms, Snapshot};
 use super::password::{HashError, Hasher};
 use super::store::{NotWritten, Store, StoreError};
 use crate::actors::lobby::core::Refusal;
@@ -11,8 +12,6 @@ use crate::net::name::RoomName;
 use crate::net::secret::{NoRandomness, Password, Secret};
 use std::path::PathBuf;
 
-/// Who the first invites are from.
-const FIRST_START: &str = "first start";
 /// Where a guest's invite leads.
 const GUEST_ROOM: &str = "general";
 
@@ -76,7 +75,7 @@ impl Gate {
     ) -> Result<Self, GateError> {
         let hasher = Hasher::default();
         let record = match password {
-            Some(password) => Some(hasher.hash(password).await?),
+            Some(password) => Some(hasher.hash(Origin::of(None), password).await?),
             None => None,
         };
         let (store, snapshot) = match store {
@@ -109,6 +108,7 @@ impl Gate {
                 operator: false,
                 uses: GUEST_INVITE_USES,
                 until_ms: Some(now_ms.saturating_add(lifetime)),
+                maker: None,
             };
             made.guest = self.invite(guest, now_ms)?;
         }

@@ -3,26 +3,15 @@
 //! The server remembers each of them for good, and it remembers a bounded number.
 
 use super::attempts::{Origin, is_own};
+use super::levels::Levels;
 use crate::actors::bucket::Rate;
 use crate::net::limits::{IDENTITIES_PER_HOUR, IDENTITY_BURST, NEWCOMER_ADDRESSES_MAX};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// What an address may still do, as of a moment. A bucket as [`crate::actors::bucket::Bucket`], by the
-/// clock that outlives the process.
-#[derive(Debug, Clone, Copy)]
-struct Level {
-    tokens: f64,
-    at_ms: u64,
-}
-
 /// Who has brought new people lately.
 #[derive(Debug)]
-pub struct Newcomers {
-    rate: Rate,
-    levels: BTreeMap<Origin, Level>,
-}
+pub struct Newcomers(Levels<Origin>);
 
 impl Default for Newcomers {
     fn default() -> Self {
@@ -37,15 +26,7 @@ impl Newcomers {
     /// Nobody yet; each address may bring so many.
     #[must_use]
     pub fn with_rate(rate: Rate) -> Self {
-        Self { rate, levels: BTreeMap::new() }
-    }
-
-    fn tokens(&mut self, origin: Origin, now_ms: u64) -> f64 {
-        let Some(level) = self.levels.get_mut(&origin) else { return self.rate.burst };
-        // Where the clock was set back, time counts from there.
-        level.at_ms = level.at_ms.min(now_ms);
-        let passed = Duration::from_millis(now_ms.saturating_sub(level.at_ms));
-        (level.tokens + passed.as_secs_f64() * self.rate.per_second).min(self.rate.burst)
+        Self(Levels::new(rate, NEWCOMER_ADDRESSES_MAX))
     }
 
     /// How long this address has to wait before it may bring another, if at all. This machine's own
@@ -55,25 +36,14 @@ impl Newcomers {
         if is_own(address) {
             return None;
         }
-        let missing = 1.0 - self.tokens(Origin::of(address), now_ms);
-        let wait = Duration::try_from_secs_f64(missing.max(0.0) / self.rate.per_second);
-        (missing > 0.0).then(|| wait.unwrap_or(Duration::MAX))
+        self.0.wait(&Origin::of(address), now_ms)
     }
 
     /// This address has brought one.
     pub fn note(&mut self, address: Option<IpAddr>, now_ms: u64) {
-        if is_own(address) {
-            return;
+        if !is_own(address) {
+            self.0.take(Origin::of(address), now_ms);
         }
-        let origin = Origin::of(address);
-        let tokens = self.tokens(origin, now_ms) - 1.0;
-        if !self.levels.contains_key(&origin) && self.levels.len() >= NEWCOMER_ADDRESSES_MAX {
-            let oldest = self.levels.iter().min_by_key(|(_, level)| level.at_ms);
-            if let Some(oldest) = oldest.map(|(origin, _)| *origin) {
-                self.levels.remove(&oldest);
-            }
-        }
-        self.levels.insert(origin, Level { tokens, at_ms: now_ms });
     }
 }
 
@@ -135,6 +105,6 @@ mod tests {
         for k in 0..40_000u32 {
             newcomers.note(Some(IpAddr::V4((k | 1 << 30).into())), u64::from(k));
         }
-        assert_eq!(newcomers.levels.len(), NEWCOMER_ADDRESSES_MAX);
+        assert_eq!(newcomers.0.len(), NEWCOMER_ADDRESSES_MAX);
     }
 }

@@ -1,12 +1,11 @@
 //! Passwords hashed with argon2id (RFC 9106), on threads that may block, a few at a time.
 
-use crate::net::limits::{HASHING_AT_ONCE, HASHING_QUEUE_MAX};
+use super::attempts::Origin;
+use super::turns::Turns;
+use crate::net::limits::HASHING_AT_ONCE;
 use crate::net::secret::{Password, Secret};
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::Semaphore;
 
 /// A password as it is kept: argon2id in the PHC string format, salt included.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,22 +30,14 @@ pub enum HashError {
 /// Hashes passwords; clones share the bound on how many at once.
 #[derive(Clone, Debug)]
 pub struct Hasher {
-    running: Arc<Semaphore>,
-    waiting: Arc<AtomicUsize>,
+    turns: Turns,
+    /// One at a time, and then in line with the others: however many register, nobody waits longer to come in.
+    registering: Turns,
 }
 
 impl Default for Hasher {
     fn default() -> Self {
-        Self { running: Arc::new(Semaphore::new(HASHING_AT_ONCE)), waiting: Arc::default() }
-    }
-}
-
-/// Counts one that waits or runs.
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        Self { turns: Turns::new(HASHING_AT_ONCE), registering: Turns::new(1) }
     }
 }
 
@@ -99,12 +90,30 @@ fn verify(password: &Password, record: &PasswordRecord) -> Result<bool, HashErro
 }
 
 impl Hasher {
-    /// Hashes a password with a fresh salt.
+    /// Hashes a password with a fresh salt, for somebody from there.
     ///
     /// # Errors
     /// Too many wait, or the system gives no randomness.
-    pub async fn hash(&self, password: Password) -> Result<PasswordRecord, HashError> {
-        self.run(move || hash(&password)).await
+    pub async fn hash(
+        &self,
+        origin: Origin,
+        password: Password,
+    ) -> Result<PasswordRecord, HashError> {
+        self.run(origin, move || hash(&password)).await
+    }
+
+    /// As [`Self::hash`], for a name: anybody may ask for it, and those who come in go before.
+    ///
+    /// # Errors
+    /// As [`Self::hash`].
+    pub async fn hash_for_name(
+        &self,
+        origin: Origin,
+        password: Password,
+    ) -> Result<PasswordRecord, HashError> {
+        let _turn = self.registering.take(origin).await.map_err(|_| HashError::Busy)?;
+        // Nobody's line but this one's is in the way of it.
+        self.hash(Origin::of(None), password).await
     }
 
     /// Whether this is the password that was hashed; takes the same time whether it is or not.
@@ -113,25 +122,22 @@ impl Hasher {
     /// Too many wait. A damaged record matches nothing.
     pub async fn verify(
         &self,
+        origin: Origin,
         password: Password,
         record: PasswordRecord,
     ) -> Result<bool, HashError> {
-        self.run(move || verify(&password, &record)).await
+        self.run(origin, move || verify(&password, &record)).await
     }
 
     async fn run<T: Send + 'static>(
         &self,
+        origin: Origin,
         work: impl FnOnce() -> Result<T, HashError> + Send + 'static,
     ) -> Result<T, HashError> {
-        let place = Place(Arc::clone(&self.waiting));
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= HASHING_QUEUE_MAX {
-            return Err(HashError::Busy);
-        }
-        let permit = Arc::clone(&self.running).acquire_owned().await;
-        let permit = permit.map_err(|_| HashError::Failed)?;
-        // Both go with the work, which runs to its end even if nobody waits for it any more.
+        let turn = self.turns.take(origin).await.map_err(|_| HashError::Busy)?;
+        // It goes with the work, which runs to its end even if nobody waits for it any more.
         let work = tokio::task::spawn_blocking(move || {
-            let _held = (permit, place);
+            let _held = turn;
             work()
         });
         work.await.map_err(|_| HashError::Failed)?
@@ -141,6 +147,11 @@ impl Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::limits::HASHING_PER_ADDRESS_MAX;
+
+    fn here() -> Origin {
+        Origin::of(None)
+    }
 
     fn password(text: &str) -> Password {
         Password::new(text.to_owned()).unwrap()
@@ -149,13 +160,17 @@ mod tests {
     #[tokio::test]
     async fn only_the_password_itself_is_accepted() {
         let hasher = Hasher::default();
-        let record = hasher.hash(password("Open, sesame")).await.unwrap();
+        let record = hasher.hash(here(), password("Open, sesame")).await.unwrap();
         assert!(record.0.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{record:?}");
-        assert_ne!(hasher.hash(password("Open, sesame")).await.unwrap(), record, "fresh salt");
-        assert_eq!(hasher.verify(password("Open, sesame"), record.clone()).await, Ok(true));
-        assert_eq!(hasher.verify(password("open, sesame"), record).await, Ok(false));
+        assert_ne!(
+            hasher.hash(here(), password("Open, sesame")).await.unwrap(),
+            record,
+            "fresh salt"
+        );
+        assert_eq!(hasher.verify(here(), password("Open, sesame"), record.clone()).await, Ok(true));
+        assert_eq!(hasher.verify(here(), password("open, sesame"), record).await, Ok(false));
         let damaged = PasswordRecord("$argon2id$x".to_owned());
-        assert!(hasher.verify(password("x"), damaged).await.is_err());
+        assert!(hasher.verify(here(), password("x"), damaged).await.is_err());
     }
 
     #[tokio::test]
@@ -163,9 +178,9 @@ mod tests {
         use argon2::{PasswordHasher, PasswordVerifier};
         let theirs = argon2().hash_password(b"Open, sesame").unwrap().to_string();
         let hasher = Hasher::default();
-        let verified = hasher.verify(password("Open, sesame"), PasswordRecord(theirs)).await;
+        let verified = hasher.verify(here(), password("Open, sesame"), PasswordRecord(theirs)).await;
         assert_eq!(verified, Ok(true));
-        let ours = hasher.hash(password("Open, sesame")).await.unwrap();
+        let ours = hasher.hash(here(), password("Open, sesame")).await.unwrap();
         assert!(argon2().verify_password(b"Open, sesame", ours.0.as_str()).is_ok());
         assert!(argon2().verify_password(b"open, sesame", ours.0.as_str()).is_err());
     }
@@ -192,22 +207,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_flood_of_guesses_is_refused_beyond_the_queue() {
+    async fn a_flood_of_guesses_is_refused_beyond_the_line_and_keeps_nobody_else_out() {
         let hasher = Hasher::default();
-        let record = hasher.hash(password("x")).await.unwrap();
-        let blocked = hasher.running.clone().acquire_many_owned(HASHING_AT_ONCE as u32).await;
-        let mut flood = Vec::new();
-        for _ in 0..HASHING_QUEUE_MAX + 5 {
+        let record = hasher.hash(here(), password("x")).await.unwrap();
+        let eve = Origin::of(Some("203.0.113.1".parse().unwrap()));
+        let guess = |from, text| {
             let (hasher, record) = (hasher.clone(), record.clone());
-            flood.push(tokio::spawn(async move { hasher.verify(password("y"), record).await }));
-        }
+            tokio::spawn(async move { hasher.verify(from, password(text), record).await })
+        };
+        let flood: Vec<_> = (0..HASHING_PER_ADDRESS_MAX + 5).map(|_| guess(eve, "y")).collect();
         tokio::task::yield_now().await;
-        drop(blocked);
+        let ann = Origin::of(Some("203.0.113.2".parse().unwrap()));
+        assert_eq!(guess(ann, "x").await.unwrap(), Ok(true));
         let mut busy = 0;
         for guess in flood {
             busy += usize::from(guess.await.unwrap() == Err(HashError::Busy));
         }
-        assert_eq!(busy, 5);
-        assert_eq!(hasher.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!((busy, hasher.turns.waiting()), (5, 0));
+    }
+
+    #[tokio::test]
+    async fn those_who_register_leave_the_turns_to_those_who_come_in() {
+        let hasher = Hasher::default();
+        let origin = |k: u32| Origin::of(Some(std::net::IpAddr::V4((1 << 30 | k).into())));
+        let registering: Vec<_> = (0..20)
+            .map(|k| {
+                let hasher = hasher.clone();
+                tokio::spawn(async move { hasher.hash_for_name(origin(k), password("x")).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        assert_eq!((hasher.registering.waiting(), hasher.turns.waiting()), (20, 1));
+        for one in registering {
+            one.await.unwrap().unwrap();
+        }
     }
 }

@@ -4,22 +4,35 @@
 //! after a kill or a power cut, and what was not is not there in part. Batches that wait are
 //! written together, so that many confirmations share one sync.
 
+mod writer;
+
+use self::writer::{Batch, Progress, write_all};
+
 use super::core::{
     Change, Identity, IdentityId, InviteRecord, KeptRoom, SanctionRecord, Snapshot, Subject,
 };
 use super::password::PasswordRecord;
 use crate::net::device::DeviceId;
-use crate::net::limits::{AUDIT_ENTRIES_MAX, STORE_QUEUE_MAX};
+use crate::net::limits::{
+    AUDIT_ENTRIES_MAX, AUDIT_ROUTINE_MAX, STORE_BACKLOG_MAX, STORE_QUEUE_MAX,
+};
 use crate::net::moderation::{AuditEntry, SanctionKind};
 use crate::net::name::{NameKeys, RoomName, UserName};
+use rusqlite::ffi::{
+    SQLITE_CONSTRAINT_CHECK, SQLITE_CONSTRAINT_DATATYPE, SQLITE_CONSTRAINT_FOREIGNKEY,
+    SQLITE_CONSTRAINT_NOTNULL, SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_UNIQUE,
+};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 /// Version of the tables, in the file's `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
+/// Version 1.
 const SCHEMA: &str = "
     CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
     CREATE TABLE identities (
@@ -54,6 +67,12 @@ const SCHEMA: &str = "
         target TEXT NOT NULL, detail TEXT NOT NULL
     ) STRICT;
 ";
+/// What version 2 adds: who made an invite, and which entries of the log are routine.
+const SCHEMA_2: &str = "
+    ALTER TABLE invites ADD COLUMN maker INTEGER;
+    ALTER TABLE audit ADD COLUMN routine INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX audit_by_kind ON audit (routine);
+";
 
 /// Why the store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -81,12 +100,10 @@ pub enum StoreError {
     Thread(std::io::Error),
 }
 
-/// A change did not reach the disk.
+/// A change has not reached the disk. It holds in memory, and is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the change could not be written to the store")]
 pub struct NotWritten;
-
-type Batch = (Vec<Change>, oneshot::Sender<Result<(), NotWritten>>);
 
 /// The store's file, open. Blocking: for the store's thread, and for the start.
 #[derive(Debug)]
@@ -100,7 +117,15 @@ pub struct Database {
 pub struct Store {
     queue: Option<mpsc::Sender<Batch>>,
     thread: Option<JoinHandle<()>>,
-    recent: VecDeque<AuditEntry>,
+    /// The audit log, and whether an entry is routine.
+    recent: VecDeque<(AuditEntry, bool)>,
+    progress: Arc<Progress>,
+    /// Number of the last batch.
+    number: u64,
+    /// The last batch that is about somebody, of those that may not be on disk yet.
+    unsettled: BTreeMap<IdentityId, u64>,
+    /// What found no place in the queue; it goes with the next batch.
+    held: Vec<Change>,
 }
 
 /// Changes on their way to the disk.
@@ -117,7 +142,7 @@ impl Commit {
     /// Waits until the changes are on disk.
     ///
     /// # Errors
-    /// They are not, and will not be.
+    /// They are not, or not yet.
     pub async fn on_disk(self) -> Result<(), NotWritten> {
         match self.0 {
             None => Ok(()),
@@ -136,17 +161,30 @@ impl Store {
         let snapshot = database.read().map_err(|error| database.error(&error))?;
         let recent = database.audit().map_err(|error| database.error(&error))?;
         let (queue, batches) = mpsc::channel(STORE_QUEUE_MAX);
+        let progress = Arc::new(Progress::default());
+        let theirs = Arc::clone(&progress);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || write_all(&mut database, batches))
+            .spawn(move || write_all(&mut database, batches, &theirs))
             .map_err(StoreError::Thread)?;
-        Ok((Self { queue: Some(queue), thread: Some(thread), recent }, snapshot))
+        let mut store = Self::ephemeral();
+        (store.queue, store.thread) = (Some(queue), Some(thread));
+        (store.recent, store.progress) = (recent, progress);
+        Ok((store, snapshot))
     }
 
     /// A store that keeps nothing.
     #[must_use]
     pub fn ephemeral() -> Self {
-        Self { queue: None, thread: None, recent: VecDeque::new() }
+        Self {
+            queue: None,
+            thread: None,
+            recent: VecDeque::new(),
+            progress: Arc::default(),
+            number: 0,
+            unsettled: BTreeMap::new(),
+            held: Vec::new(),
+        }
     }
 
     /// Whether it keeps anything.
@@ -157,29 +195,77 @@ impl Store {
 
     /// Hands changes over; they are written in the order of the calls.
     pub fn commit(&mut self, changes: Vec<Change>) -> Commit {
-        for change in &changes {
-            if let Change::Audit(entry) = change {
-                if self.recent.len() >= AUDIT_ENTRIES_MAX as usize {
-                    self.recent.pop_front();
-                }
-                self.recent.push_back(entry.clone());
-            }
-        }
-        let Some(queue) = &self.queue else { return Commit::nothing() };
-        if changes.is_empty() {
+        self.commit_of(None, changes)
+    }
+
+    /// As [`Self::commit`], for somebody who stands on what was handed over about him before: that must be on
+    /// disk, too, even if nothing is new now.
+    pub fn commit_of(&mut self, identity: Option<IdentityId>, changes: Vec<Change>) -> Commit {
+        self.remember(&changes);
+        let settled = self.progress.settled.load(Ordering::Acquire);
+        self.unsettled.retain(|_, number| *number > settled);
+        let stands_on = identity.is_some_and(|id| self.unsettled.contains_key(&id));
+        if changes.is_empty() && self.held.is_empty() && !stands_on {
             return Commit::nothing();
         }
+        self.hand_over(identity, changes)
+    }
+
+    /// Has the disk tried again, if it has refused something.
+    pub fn retry(&mut self) {
+        if self.refuses() {
+            // Nobody waits for it.
+            drop(self.hand_over(None, Vec::new()));
+        }
+    }
+
+    /// Whether memory holds what the disk has refused so far.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        self.progress.refused.load(Ordering::Acquire) > 0 || !self.held.is_empty()
+    }
+
+    /// Whether so much waits that no more may come.
+    #[must_use]
+    pub fn overfull(&self) -> bool {
+        self.progress.refused.load(Ordering::Acquire) >= STORE_BACKLOG_MAX || !self.held.is_empty()
+    }
+
+    fn remember(&mut self, changes: &[Change]) {
+        for change in changes {
+            let Change::Audit { entry, routine } = change else { continue };
+            let alike = |(_, other): &(AuditEntry, bool)| other == routine;
+            if self.recent.iter().filter(|entry| alike(entry)).count() >= entries_max(*routine)
+                && let Some(oldest) = self.recent.iter().position(alike)
+            {
+                self.recent.remove(oldest);
+            }
+            self.recent.push_back((entry.clone(), *routine));
+        }
+    }
+
+    fn hand_over(&mut self, identity: Option<IdentityId>, changes: Vec<Change>) -> Commit {
+        let Some(queue) = &self.queue else { return Commit::nothing() };
+        let mut all = std::mem::take(&mut self.held);
+        all.extend(changes);
+        self.number += 1;
+        let number = self.number;
+        let about = all.iter().filter_map(Change::identity);
+        self.unsettled.extend(about.chain(identity).map(|id| (id, number)));
         let (done, wait) = oneshot::channel();
-        // A queue that is full, or a thread that has ended, drops the sender: that says "not written".
-        if let Err(error) = queue.try_send((changes, done)) {
-            tracing::error!(%error, "the store does not keep up: a change is not written");
+        let batch = Batch { number, changes: all, done: Some(done) };
+        if let Err(error) = queue.try_send(batch) {
+            tracing::error!(%error, "the store does not keep up: a change waits");
+            // The sender goes with the batch: that says "not written".
+            self.held = error.into_inner().changes;
         }
         Commit(Some(wait))
     }
 
     /// The last entries of the audit log, oldest first.
     pub fn audit(&self, last: usize) -> impl Iterator<Item = &AuditEntry> {
-        self.recent.iter().skip(self.recent.len().saturating_sub(last))
+        let last = self.recent.iter().skip(self.recent.len().saturating_sub(last));
+        last.map(|(entry, _)| entry)
     }
 }
 
@@ -203,24 +289,6 @@ fn make_private(path: &Path) {
     let _ = options.open(path);
 }
 
-fn write_all(database: &mut Database, mut batches: mpsc::Receiver<Batch>) {
-    while let Some(first) = batches.blocking_recv() {
-        let mut waiting = vec![first];
-        while let Ok(more) = batches.try_recv() {
-            waiting.push(more);
-        }
-        let changes = waiting.iter().flat_map(|(changes, _)| changes);
-        let written = database.write(changes).map_err(|error| {
-            tracing::error!(%error, "the store refuses a change");
-            NotWritten
-        });
-        for (_, done) in waiting {
-            // Whoever asked may have gone.
-            let _ = done.send(written);
-        }
-    }
-}
-
 impl Database {
     /// Opens or makes the file.
     ///
@@ -241,9 +309,12 @@ impl Database {
         let found: i64 =
             connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(error)?;
         match found {
-            0 => {
+            0..SCHEMA_VERSION => {
                 let made = connection.transaction().and_then(|transaction| {
-                    transaction.execute_batch(SCHEMA)?;
+                    if found < 1 {
+                        transaction.execute_batch(SCHEMA)?;
+                    }
+                    transaction.execute_batch(SCHEMA_2)?;
                     transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
                     transaction.commit()
                 });
@@ -268,11 +339,41 @@ impl Database {
         for change in changes {
             apply(&transaction, change)?;
         }
-        transaction.execute(
-            "DELETE FROM audit WHERE id <= (SELECT max(id) FROM audit) - ?1",
-            [AUDIT_ENTRIES_MAX],
-        )?;
+        trim(&transaction)?;
         transaction.commit()
+    }
+
+    /// Writes batches, each of them whole or not at all, up to the first that the disk refuses: whether those
+    /// before it are written, and why it is refused. A batch that contradicts what is there will never
+    /// be written, and holds nobody up.
+    pub(super) fn write_batches<'a>(
+        &mut self,
+        batches: impl Iterator<Item = &'a [Change]>,
+    ) -> (Vec<Result<(), NotWritten>>, Option<rusqlite::Error>) {
+        let mut transaction = match self.connection.transaction() {
+            Ok(transaction) => transaction,
+            Err(error) => return (Vec::new(), Some(error)),
+        };
+        let (mut written, mut refused) = (Vec::new(), None);
+        for batch in batches {
+            match apply_all(&mut transaction, batch) {
+                Ok(()) => written.push(Ok(())),
+                Err(error) if contradicts(&error) => {
+                    tracing::error!(%error, "a change contradicts the store and is not kept");
+                    written.push(Err(NotWritten));
+                }
+                Err(error) => {
+                    refused = Some(error);
+                    break;
+                }
+            }
+        }
+        // What was refused for want of space has undone the others, too; then this says so.
+        let committed = trim(&transaction).and_then(|()| transaction.commit());
+        match committed {
+            Ok(()) => (written, refused),
+            Err(error) => (Vec::new(), refused.or(Some(error))),
+        }
     }
 
     /// Everything but the audit log.
@@ -323,15 +424,16 @@ impl Database {
         Ok(snapshot)
     }
 
-    fn audit(&self) -> rusqlite::Result<VecDeque<AuditEntry>> {
+    fn audit(&self) -> rusqlite::Result<VecDeque<(AuditEntry, bool)>> {
         let entries = all(&self.connection, "SELECT * FROM audit ORDER BY id", |row| {
-            Ok(AuditEntry {
+            let entry = AuditEntry {
                 at_ms: number(row, 1)?,
                 by: row.get(2)?,
                 action: row.get(3)?,
                 target: row.get(4)?,
                 detail: row.get(5)?,
-            })
+            };
+            Ok((entry, row.get(6)?))
         })?;
         Ok(entries.into())
     }
@@ -398,6 +500,7 @@ fn invite(row: &Row<'_>) -> rusqlite::Result<InviteRecord> {
         uses_left: row.get(4)?,
         until_ms: until(row, 5)?,
         by: row.get(6)?,
+        maker: row.get::<_, Option<i64>>(7)?.map(|_| number(row, 7)).transpose()?.map(IdentityId),
         used_by: Default::default(),
     })
 }
@@ -448,7 +551,48 @@ fn room(row: &Row<'_>) -> rusqlite::Result<KeptRoom> {
     })
 }
 
-fn apply(to: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
+/// Whether SQLite says that a change does not fit to what is there, and not that it cannot write.
+fn contradicts(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|error| error.extended_code);
+    matches!(
+        code,
+        Some(
+            SQLITE_CONSTRAINT_CHECK
+                | SQLITE_CONSTRAINT_DATATYPE
+                | SQLITE_CONSTRAINT_FOREIGNKEY
+                | SQLITE_CONSTRAINT_NOTNULL
+                | SQLITE_CONSTRAINT_PRIMARYKEY
+                | SQLITE_CONSTRAINT_UNIQUE
+        )
+    )
+}
+
+/// All of these or none.
+fn apply_all(to: &mut Transaction<'_>, changes: &[Change]) -> rusqlite::Result<()> {
+    let savepoint = to.savepoint()?;
+    for change in changes {
+        apply(&savepoint, change)?;
+    }
+    savepoint.commit()
+}
+
+/// How many entries of the audit log are kept, of those that are routine or of the others.
+fn entries_max(routine: bool) -> usize {
+    let most = if routine { AUDIT_ROUTINE_MAX } else { AUDIT_ENTRIES_MAX };
+    usize::try_from(most).unwrap_or(usize::MAX)
+}
+
+/// Lets the oldest entries of the audit log go.
+fn trim(to: &Connection) -> rusqlite::Result<()> {
+    let mut oldest = to.prepare_cached(
+        "DELETE FROM audit WHERE routine = ?1 AND id <= \
+         (SELECT id FROM audit WHERE routine = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+    )?;
+    oldest.execute(params![false, AUDIT_ENTRIES_MAX])?;
+    oldest.execute(params![true, AUDIT_ROUTINE_MAX]).map(|_| ())
+}
+
+fn apply(to: &Connection, change: &Change) -> rusqlite::Result<()> {
     let used_id = match change {
         Change::Identity(identity) => Some(identity.id.0),
         Change::Invite(invite) => Some(invite.id),
@@ -487,7 +631,7 @@ fn apply(to: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
         Change::Invite(i) => {
             to.execute("DELETE FROM invites WHERE id = ?1", [signed(i.id)])?;
             to.execute(
-                "INSERT INTO invites VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO invites VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 params![
                     signed(i.id),
                     i.hash,
@@ -495,7 +639,8 @@ fn apply(to: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
                     i.operator,
                     i.uses_left,
                     i.until_ms.map(signed),
-                    i.by
+                    i.by,
+                    i.maker.map(|maker| signed(maker.0))
                 ],
             )?;
             for identity in &i.used_by {
@@ -518,15 +663,16 @@ fn apply(to: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
             write_room(to, room)
         }
         Change::RoomGone(name) => to.execute("DELETE FROM rooms WHERE name = ?1", [name.as_str()]),
-        Change::Audit(e) => to.execute(
-            "INSERT INTO audit (at_ms, by, action, target, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![signed(e.at_ms), e.by, e.action, e.target, e.detail],
+        Change::Audit { entry: e, routine } => to.execute(
+            "INSERT INTO audit (at_ms, by, action, target, detail, routine) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![signed(e.at_ms), e.by, e.action, e.target, e.detail, routine],
         ),
     }
     .map(|_| ())
 }
 
-fn write_sanction(to: &Transaction<'_>, s: &SanctionRecord) -> rusqlite::Result<usize> {
+fn write_sanction(to: &Connection, s: &SanctionRecord) -> rusqlite::Result<usize> {
     let kind = match s.kind {
         SanctionKind::Ban => "ban",
         SanctionKind::Mute | SanctionKind::Unknown => "mute",
@@ -565,7 +711,7 @@ fn write_sanction(to: &Transaction<'_>, s: &SanctionRecord) -> rusqlite::Result<
     Ok(0)
 }
 
-fn write_room(to: &Transaction<'_>, room: &KeptRoom) -> rusqlite::Result<usize> {
+fn write_room(to: &Connection, room: &KeptRoom) -> rusqlite::Result<usize> {
     let name = room.name.as_str();
     to.execute("DELETE FROM rooms WHERE name = ?1", [name])?;
     let password = room.password.as_ref().map(|password| password.0.as_str());

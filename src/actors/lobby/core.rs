@@ -326,6 +326,26 @@ impl LobbyCore {
         }
     }
 
+    /// Keeps a name for nobody any more; whoever it was kept for, and is here, is nobody in particular if the
+    /// server has no other use for him. Whose it was.
+    ///
+    /// # Errors
+    /// It is not registered.
+    pub fn unregister(
+        &mut self,
+        name: &UserName,
+        by: &str,
+        now_ms: u64,
+    ) -> Result<IdentityId, Refusal> {
+        let id = self.access.unregister(name, by, now_ms)?;
+        if !self.access.knows(id) {
+            for entry in self.sessions.values_mut().filter(|e| e.facts.identity == Some(id)) {
+                entry.facts.identity = None;
+            }
+        }
+        Ok(id)
+    }
+
     /// What the server thinks of a session.
     #[must_use]
     pub fn standing(&self, session: SessionId, now_ms: u64) -> Standing {
@@ -648,6 +668,7 @@ impl LobbyCore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::access::attempts::Target;
     use crate::actors::access::core::{Lock, Verify};
     use crate::actors::access::password::PasswordRecord;
     use crate::net::secret::Secret;
@@ -748,7 +769,8 @@ mod tests {
             })
         };
         let (mut right, mut wrong) = (Proofs::default(), Proofs::default());
-        let question = Verify { what: Lock::Room, record };
+        let target = Target::Server;
+        let question = Verify { what: Lock::Room, record, target };
         right.add(question.clone(), true);
         wrong.add(question, false);
         assert_eq!(review(false, &Proofs::default()), Err(Some(ErrorCode::RoomPassword)));

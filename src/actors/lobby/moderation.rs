@@ -6,6 +6,7 @@ pub mod core;
 use self::core::{Action, Decision, Orderer, Supplies, decide};
 use super::core::Refusal;
 use super::{Join, Lobby};
+use crate::actors::access::attempts::Origin;
 use crate::actors::access::store::NotWritten;
 use crate::actors::room;
 use crate::actors::room::core::Change;
@@ -120,6 +121,9 @@ fn fitted(report: Report) -> Report {
 impl Lobby {
     /// Decides an order, carries it out, and answers when it is in force and on disk.
     fn moderate(&mut self, by: Orderer, order: Moderation, supplied: Option<Hashed>) -> Answering {
+        if self.store.overfull() {
+            return at_once(ServerMessage::error(ErrorCode::NotKept, []));
+        }
         let token = match order {
             Moderation::Invite { .. } => Secret::random().ok(),
             _ => None,
@@ -135,7 +139,12 @@ impl Lobby {
             Ok(Decision::Audit(last)) => at_once(self.audit(last)),
             Ok(Decision::Hash(password)) => {
                 let hasher = self.hasher.clone();
-                let hashed = async move { hasher.hash(password).await };
+                let facts = match by {
+                    Orderer::Session(session) => self.core.facts(session),
+                    Orderer::Console => None,
+                };
+                let origin = Origin::of(facts.and_then(|facts| facts.address));
+                let hashed = async move { hasher.hash(origin, password).await };
                 Box::pin(hashed.into_actor(self).then(move |hashed, lobby, _| match hashed {
                     // Judged once more: he may not be what he was.
                     Ok(record) => lobby.moderate(by, order, Some(record)),
@@ -366,9 +375,12 @@ impl Lobby {
 
     /// Ends what has had its time: silences are told of, bans and invites only forgotten.
     pub(super) fn lapse(&mut self) {
-        self.core.access.expire(clock::unix_ms());
-        // Nobody waits for it: what is not forgotten on disk is forgotten after the next start.
-        drop(self.commit());
+        self.store.retry();
+        if !self.store.overfull() {
+            self.core.access.expire(clock::unix_ms());
+            // Nobody waits for it.
+            drop(self.commit());
+        }
         let silenced = self.clients.iter().filter(|(_, client)| client.standing.silenced);
         let silenced: Vec<SessionId> = silenced.map(|(session, _)| *session).collect();
         for session in silenced {

@@ -1,6 +1,7 @@
 //! The rules, driven by hand.
 
 use super::*;
+use crate::net::limits::INVITES_MAX;
 use crate::net::secret::Secret;
 
 const DAY: u64 = 86_400_000;
@@ -53,10 +54,10 @@ fn come(
             Ok(grant) => return Ok(core.settle(&grant, claim.device, &name(who), now)),
             Err(Denial::Verify(question)) => {
                 let fits = question.record.0 == guess;
-                proofs.add(question, fits);
                 if fits {
-                    core.was_right(claim.address);
+                    core.was_right(claim.address, &question, now);
                 }
+                proofs.add(question, fits);
             }
             Err(denial) => return Err(code(&denial)),
         }
@@ -353,4 +354,282 @@ fn an_identity_keeps_a_bounded_number_of_devices() {
     let oldest = Claim { device: device(0), ..Claim::default() };
     assert_eq!(come(&mut core, "ann", &oldest, "", 0), Err(ErrorCode::NameRegistered));
     assert_eq!(core.devices.len(), IDENTITY_DEVICES_MAX);
+}
+
+// ---- identities ---------------------------------------------------------------------------
+
+fn on(k: u8) -> Facts {
+    Facts { device: device(k), ..Facts::default() }
+}
+
+/// Whether the server knows this one as an operator when he comes on this device.
+fn operates(core: &mut AccessCore, who: &str, k: u8) -> bool {
+    let id = come(core, who, &Claim { device: device(k), ..Claim::default() }, "", 0).unwrap();
+    core.role(id) == Some(Role::Operator)
+}
+
+fn make_owner(core: &mut AccessCore, who: &str, k: u8) -> IdentityId {
+    core.invite(&token(1), InviteTerms { operator: true, ..terms(1) }, CONSOLE, 0).unwrap();
+    let line = token(1);
+    let claim = Claim { device: device(k), invite: Some(&line), ..Claim::default() };
+    come(core, who, &claim, "", 0).unwrap().unwrap()
+}
+
+#[test]
+fn an_identity_that_nobody_has_a_use_for_goes_with_its_name() {
+    let mut core = AccessCore::default();
+    for k in 0..10 {
+        let facts = if k % 2 == 0 { on(k) } else { Facts::default() };
+        let id = core.register(&name("eve"), &facts, record("p"), 0).unwrap();
+        core.take_changes();
+        core.unregister(&name("eve"), "eve", 0).unwrap();
+        assert!(core.take_changes().contains(&Change::IdentityGone(id)));
+        // Her session still says who she was.
+        let stale = Facts { identity: Some(id), ..facts };
+        let again = core.register(&name("eva"), &stale, record("p"), 0).unwrap();
+        assert_ne!(again, id);
+        core.unregister(&name("eva"), "eva", 0).unwrap();
+    }
+    assert_eq!((core.identities.len(), core.devices.len(), core.of_identity.len()), (0, 0, 0));
+}
+
+#[test]
+fn an_identity_with_a_role_an_invite_a_room_or_a_ban_stays_when_its_name_goes() {
+    let mut core = AccessCore::default();
+    let owner = make_owner(&mut core, "ann", 1);
+    core.register(&name("ann"), &on(1), record("p"), 0).unwrap();
+    let mut register = |who: &str, k| core.register(&name(who), &on(k), record("p"), 0).unwrap();
+    let (max, bob, dan) = (register("max", 2), register("bob", 3), register("dan", 4));
+    core.set_moderator(&room("hall"), max, true).unwrap();
+    let ban = SanctionRecord {
+        id: 0,
+        kind: SanctionKind::Ban,
+        subjects: vec![Subject::Identity(bob)],
+        label: "bob".to_owned(),
+        room: None,
+        until_ms: None,
+        by: "ann".to_owned(),
+        reason: None,
+    };
+    core.sanction(ban, 0).unwrap();
+    for who in ["ann", "max", "bob", "dan"] {
+        core.unregister(&name(who), "ann", 0).unwrap();
+    }
+    let left: Vec<IdentityId> = core.identities.keys().copied().collect();
+    assert_eq!(left, [owner, max, bob]);
+    assert!(!core.devices.contains_key(&DeviceId([4; 32])), "{dan:?}");
+    // Where there is a password, a device that is known lets one in.
+    let mut locked = AccessCore::new(Snapshot::default(), Some(record("door")));
+    locked.register(&name("eve"), &on(5), record("p"), 0).unwrap();
+    locked.unregister(&name("eve"), "eve", 0).unwrap();
+    assert_eq!(locked.identities.len(), 1);
+}
+
+#[test]
+fn names_that_anyone_registers_leave_places_to_those_who_are_invited() {
+    let mut core = AccessCore::default();
+    for k in 0..IDENTITIES_REGISTERED_MAX as u64 {
+        let id = core.fresh_id();
+        let id = IdentityId(id);
+        let identity = Identity { id, name: None, password: None, operator: false, created_ms: k };
+        core.identities.insert(id, identity);
+    }
+    let refused = core.register(&name("eve"), &on(1), record("p"), 0).unwrap_err();
+    assert_eq!(code(&refused.into()), ErrorCode::TooMany);
+    core.invite(&token(9), terms(1), "op", 0).unwrap();
+    let line = token(9);
+    let claim = Claim { device: device(2), invite: Some(&line), ..Claim::default() };
+    assert!(come(&mut core, "ann", &claim, "", 0).unwrap().is_some());
+    assert!(core.make_known(&on(3), 0).is_ok());
+}
+
+#[test]
+fn whoever_logs_in_on_another_s_device_leaves_it_to_him() {
+    let mut core = AccessCore::default();
+    make_owner(&mut core, "ann", 1);
+    let bob = core.register(&name("bob"), &on(2), record("b"), 0).unwrap();
+    let login = Claim { device: device(1), password: true, ..Claim::default() };
+    assert_eq!(come(&mut core, "bob", &login, "b", 0), Ok(Some(bob)), "for this session");
+    assert!(operates(&mut core, "ann", 1));
+    // Nor do an invite or a registration take it away.
+    core.invite(&token(5), terms(1), "op", 0).unwrap();
+    let line = token(5);
+    come(&mut core, "bob", &Claim { invite: Some(&line), ..login.clone() }, "b", 0).unwrap();
+    let as_bob = Facts { identity: Some(bob), ..on(1) };
+    core.register(&name("bobby"), &as_bob, record("b"), 0).unwrap();
+    assert!(operates(&mut core, "ann", 1) && core.has_operator());
+    // Whoever is here on a known device, and was not known when he came, is its owner.
+    assert_eq!(core.make_known(&on(2), 0), Ok(bob));
+}
+
+#[test]
+fn an_operator_who_can_never_come_again_is_none() {
+    let mut core = AccessCore::default();
+    let id = core.register(&name("ann"), &Facts::default(), record("p"), 0).unwrap();
+    core.set_operator(id, true);
+    assert!(core.has_operator());
+    core.unregister(&name("ann"), "ann", 0).unwrap();
+    assert!(!core.has_operator(), "a start makes another owner's invite");
+}
+
+#[test]
+fn an_operator_s_password_opens_the_door_that_his_network_is_banned_from() {
+    let mut core = AccessCore::default();
+    make_owner(&mut core, "ann", 1);
+    core.register(&name("ann"), &on(1), record("p"), 0).unwrap();
+    core.register(&name("bob"), &on(2), record("b"), 0).unwrap();
+    let ban = SanctionRecord {
+        id: 0,
+        kind: SanctionKind::Ban,
+        subjects: vec![Subject::Network("192.0.2.0/24".parse().unwrap())],
+        label: "192.0.2.0/24".to_owned(),
+        room: None,
+        until_ms: None,
+        by: "ann".to_owned(),
+        reason: None,
+    };
+    core.sanction(ban, 0).unwrap();
+    let bare = Claim { device: device(7), address: from("192.0.2.9"), ..Claim::default() };
+    let login = Claim { password: true, ..bare.clone() };
+    assert_eq!(come(&mut core, "ann", &bare, "", 0), Err(ErrorCode::Banned));
+    assert_eq!(come(&mut core, "ann", &login, "guess", 0), Err(ErrorCode::BadPassword));
+    assert_eq!(come(&mut core, "bob", &login, "b", 0), Err(ErrorCode::Banned));
+    let id = come(&mut core, "ann", &login, "p", 0).unwrap();
+    assert_eq!(core.role(id), Some(Role::Operator));
+}
+
+#[test]
+fn nobody_goes_by_a_name_that_the_log_has_for_the_server() {
+    let mut core = AccessCore::default();
+    let claim = Claim { device: device(1), ..Claim::default() };
+    // The third is written with Cyrillic letters where there are any.
+    for who in ["console", "CONSOLE", "соnsоlе", "First Start"] {
+        assert_eq!(come(&mut core, who, &claim, "", 0), Err(ErrorCode::BadName), "{who}");
+        assert!(core.check_name(&name(who), None).is_err(), "{who}");
+        assert!(core.register(&name(who), &on(1), record("p"), 0).is_err(), "{who}");
+    }
+    assert!(come(&mut core, "Consuela", &claim, "", 0).is_ok());
+}
+
+// ---- what an invite opens, and how long ---------------------------------------------------
+
+/// Whether somebody on this device goes into the den without its password.
+fn gets_in(core: &mut AccessCore, k: u8) -> bool {
+    let facts = Facts { identity: core.devices.get(&DeviceId([k; 32])).copied(), ..on(k) };
+    core.review_room(&room("den"), &name("x"), &facts, false, &Proofs::default(), 0).is_ok()
+}
+
+/// A server with a password, a den with one, and invites to the den: of the console, and of its moderator.
+fn den() -> (AccessCore, IdentityId) {
+    let mut core = AccessCore::new(Snapshot::default(), Some(record("door")));
+    let max = core.register(&name("max"), &on(1), record("p"), 0).unwrap();
+    core.set_room_password(&room("den"), Some(record("old"))).unwrap();
+    core.set_moderator(&room("den"), max, true).unwrap();
+    let to_den = InviteTerms { room: Some(room("Den")), ..terms(9) };
+    core.invite(&token(1), to_den.clone(), CONSOLE, 0).unwrap();
+    core.invite(&token(2), InviteTerms { maker: Some(max), ..to_den }, "max", 0).unwrap();
+    (core, max)
+}
+
+fn redeem(core: &mut AccessCore, line: u8, k: u8) -> Result<Option<IdentityId>, ErrorCode> {
+    let token = token(line);
+    let claim = Claim { device: device(k), invite: Some(&token), ..Claim::default() };
+    come(core, &format!("p{k}"), &claim, "", 0)
+}
+
+#[test]
+fn an_invite_to_a_room_does_not_open_another_of_that_name() {
+    let (mut core, _) = den();
+    redeem(&mut core, 1, 10).unwrap();
+    redeem(&mut core, 2, 11).unwrap();
+    assert!(gets_in(&mut core, 10) && gets_in(&mut core, 11));
+    core.forget_room(&room("DEN"));
+    core.set_room_password(&room("den"), Some(record("new"))).unwrap();
+    assert!(!gets_in(&mut core, 10) && !gets_in(&mut core, 11));
+    assert_eq!(redeem(&mut core, 2, 12), Err(ErrorCode::BadInvite), "the moderator's");
+    redeem(&mut core, 1, 13).unwrap();
+    assert!(!gets_in(&mut core, 13), "the console's still opens the server, and only that");
+}
+
+#[test]
+fn a_new_password_of_a_room_shuts_out_what_was_to_open_the_old_one() {
+    let (mut core, _) = den();
+    core.set_room_password(&room("den"), Some(record("new"))).unwrap();
+    assert_eq!(redeem(&mut core, 2, 12), Err(ErrorCode::BadInvite));
+    redeem(&mut core, 1, 13).unwrap();
+    assert!(!gets_in(&mut core, 13));
+    let later = InviteTerms { room: Some(room("den")), ..terms(1) };
+    core.invite(&token(3), later, CONSOLE, 0).unwrap();
+    redeem(&mut core, 3, 14).unwrap();
+    assert!(gets_in(&mut core, 14), "what is made afterwards opens it");
+}
+
+#[test]
+fn whoever_keeps_order_no_longer_leaves_no_invites_behind() {
+    let (mut core, max) = den();
+    core.set_moderator(&room("den"), max, false).unwrap();
+    assert_eq!(redeem(&mut core, 2, 12), Err(ErrorCode::BadInvite));
+    redeem(&mut core, 1, 13).unwrap();
+    assert!(gets_in(&mut core, 13), "the console's is as it was");
+    core.set_operator(max, true);
+    let his = InviteTerms { operator: true, maker: Some(max), ..terms(1) };
+    core.invite(&token(4), his, "max", 0).unwrap();
+    core.set_operator(max, false);
+    assert_eq!(redeem(&mut core, 4, 14), Err(ErrorCode::BadInvite));
+}
+
+// ---- guesses ------------------------------------------------------------------------------
+
+#[test]
+fn a_password_that_was_not_compared_is_no_guess() {
+    let mut core = AccessCore::new(Snapshot::default(), Some(record("door")));
+    let ann = Claim { server_password: true, address: from("203.0.113.5"), ..Claim::default() };
+    for second in 0..100 {
+        let review = core.review(&name("ann"), &ann, &Proofs::default(), second);
+        let Err(Denial::Verify(question)) = review else { panic!("{review:?}") };
+        core.was_not_compared(ann.address, &question);
+    }
+}
+
+#[test]
+fn an_address_registers_so_many_names_whoever_it_is() {
+    let mut core = AccessCore::default();
+    let here = Facts { address: from("192.0.2.1"), ..on(1) };
+    core.register(&name("ann"), &here, record("p"), 0).unwrap();
+    for _ in 0..REGISTRATION_BURST {
+        core.begin_registering(&name("ann"), &here, 0).unwrap();
+    }
+    let refused = core.begin_registering(&name("ann"), &here, 0).unwrap_err();
+    assert_eq!(code(&refused.into()), ErrorCode::TooFast);
+    assert!(core.begin_registering(&name("ann"), &here, 3_600_000).is_ok());
+    for _ in 0..2 * REGISTRATION_BURST {
+        core.begin_registering(&name("bob"), &on(2), 0).unwrap();
+    }
+}
+
+#[test]
+fn a_room_s_sanctions_take_next_to_no_time_to_look_at() {
+    let mut core = AccessCore::default();
+    for k in 0..256u32 {
+        let ban = SanctionRecord {
+            id: 0,
+            kind: SanctionKind::Ban,
+            subjects: vec![Subject::Name(name(&format!("eve {k}")).keys())],
+            label: "eve".to_owned(),
+            room: Some(room("Дом отдыха")),
+            until_ms: None,
+            by: "op".to_owned(),
+            reason: None,
+        };
+        core.sanction(ban, 0).unwrap();
+    }
+    let (ann, place) = (name("ann"), room("дом отдыха"));
+    let begun = crate::net::clock::now();
+    for _ in 0..200 {
+        let met = core.sanctioned(SanctionKind::Ban, &ann, &Facts::default(), Some(&place), 0);
+        assert_eq!(met, None);
+    }
+    let look = begun.elapsed() / 200;
+    println!("{look:?} for a look at 256");
+    assert!(look.as_micros() < 400, "{look:?}");
 }

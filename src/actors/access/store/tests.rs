@@ -1,7 +1,7 @@
 //! What was written is read back, whatever happens in between.
 
 use super::*;
-use crate::actors::access::core::{AccessCore, Claim, Facts, InviteTerms, Proofs};
+use crate::actors::access::core::{AccessCore, Claim, Denial, Facts, InviteTerms, Proofs};
 use crate::net::secret::Secret;
 use std::collections::BTreeSet;
 
@@ -27,6 +27,7 @@ fn lived_in() -> AccessCore {
         operator: false,
         uses: 3,
         until_ms: Some(9_000_000_000_000),
+        maker: Some(id),
     };
     core.invite(&token, terms, "Änn", 6).unwrap();
     let bob = Claim { device: Some(DeviceId([2; 32])), invite: Some(&token), ..Claim::default() };
@@ -82,6 +83,7 @@ fn everything_is_read_back_as_it_was() {
     assert_eq!((snapshot.invites.len(), snapshot.invites[0].uses_left), (1, 2));
     assert_eq!(snapshot.invites[0].used_by.len(), 1);
     assert_eq!(snapshot.invites[0].room, Some(room("Cave")));
+    assert_eq!(snapshot.invites[0].maker, core.owner_of(&name("änn")));
     assert_eq!(snapshot.sanctions.len(), 2);
     assert_eq!(snapshot.sanctions[0].subjects.len(), 4);
     assert_eq!(snapshot.rooms.len(), 1);
@@ -165,13 +167,155 @@ fn a_newer_or_damaged_store_is_refused_and_left_alone() {
     assert!(std::fs::read(&path).unwrap().starts_with(b"this is no database"));
 }
 
+/// Has the store refuse new identities, as a full disk would, until it is told otherwise.
+fn refuse_identities(path: &Path, refuse: bool) {
+    let trigger = match refuse {
+        true => {
+            "CREATE TRIGGER full BEFORE INSERT ON identities BEGIN SELECT RAISE(ABORT, 'full'); END"
+        }
+        false => "DROP TRIGGER full",
+    };
+    Database::open(path).unwrap().connection.execute_batch(trigger).unwrap();
+}
+
+fn on(device: u8) -> Facts {
+    Facts { device: Some(DeviceId([device; 32])), ..Facts::default() }
+}
+
+fn secret() -> PasswordRecord {
+    PasswordRecord("$p$".to_owned())
+}
+
 #[tokio::test]
-async fn a_disk_that_refuses_is_said() {
+async fn what_the_disk_refused_is_said_and_written_before_what_follows_when_it_takes_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.sqlite");
     let (mut store, _) = Store::open(path.clone()).unwrap();
-    Database::open(&path).unwrap().connection.execute_batch("DROP TABLE invites").unwrap();
+    refuse_identities(&path, true);
+    let mut core = AccessCore::default();
+    let id = core.register(&name("ann"), &on(1), secret(), 0).unwrap();
+    assert_eq!(store.commit(core.take_changes()).on_disk().await, Err(NotWritten));
+    assert!(store.refuses() && !store.overfull());
+    // Another device of hers stands on what was refused.
+    let login = Claim { device: Some(DeviceId([2; 32])), password: true, ..Claim::default() };
+    let mut proofs = Proofs::default();
+    let Err(Denial::Verify(question)) = core.review(&name("ann"), &login, &proofs, 0) else {
+        panic!("no password is asked for")
+    };
+    proofs.add(question, true);
+    let grant = core.review(&name("ann"), &login, &proofs, 0).unwrap();
+    assert_eq!(core.settle(&grant, login.device, &name("ann"), 0), Some(id));
+    assert_eq!(store.commit(core.take_changes()).on_disk().await, Err(NotWritten));
+    refuse_identities(&path, false);
+    store.retry();
+    drop(store);
+    let kept = Database::open(&path).unwrap().read().unwrap();
+    assert_eq!(kept.identities.len(), 1);
+    assert_eq!(kept.devices, [(DeviceId([1; 32]), id), (DeviceId([2; 32]), id)]);
+}
+
+#[tokio::test]
+async fn whoever_stands_on_what_was_refused_waits_for_it_and_nobody_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let (mut store, _) = Store::open(path.clone()).unwrap();
+    let mut core = AccessCore::default();
+    let bob = core.register(&name("bob"), &on(1), secret(), 0).unwrap();
+    assert_eq!(store.commit(core.take_changes()).on_disk().await, Ok(()));
+    refuse_identities(&path, true);
+    let ann = core.register(&name("ann"), &on(2), secret(), 0).unwrap();
+    assert_eq!(store.commit(core.take_changes()).on_disk().await, Err(NotWritten));
+    assert_eq!(store.commit_of(Some(ann), Vec::new()).on_disk().await, Err(NotWritten));
+    assert_eq!(store.commit_of(Some(bob), Vec::new()).on_disk().await, Ok(()));
+    assert_eq!(store.commit_of(None, Vec::new()).on_disk().await, Ok(()));
+    refuse_identities(&path, false);
+    assert_eq!(store.commit_of(Some(ann), Vec::new()).on_disk().await, Ok(()));
+    assert!(!store.refuses());
+}
+
+#[test]
+fn a_change_that_contradicts_the_store_takes_no_other_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let mut core = AccessCore::default();
+    core.register(&name("ann"), &on(1), secret(), 0).unwrap();
+    let good = core.take_changes();
+    let stray = [Change::Device(DeviceId([9; 32]), IdentityId(77))];
+    let mut database = Database::open(&path).unwrap();
+    let batches = [&stray[..], &good[..]];
+    let (written, refused) = database.write_batches(batches.into_iter());
+    assert_eq!((written, refused), (vec![Err(NotWritten), Ok(())], None));
+    assert_eq!(database.read().unwrap().devices.len(), 1);
+}
+
+#[test]
+fn while_the_store_refuses_no_invite_is_used_up_and_no_name_is_registered() {
     let mut core = AccessCore::default();
     core.invite(&Secret::new([1; 32]), InviteTerms::default(), "op", 0).unwrap();
-    assert_eq!(store.commit(core.take_changes()).on_disk().await, Err(NotWritten));
+    core.store_refuses(true);
+    core.take_changes();
+    let token = Secret::new([1; 32]);
+    let claim = Claim { device: Some(DeviceId([2; 32])), invite: Some(&token), ..Claim::default() };
+    assert!(core.review(&name("ann"), &claim, &Proofs::default(), 0).is_err());
+    assert!(core.register(&name("ann"), &on(3), secret(), 0).is_err());
+    assert_eq!(core.take_changes(), []);
+    core.store_refuses(false);
+    assert!(core.review(&name("ann"), &claim, &Proofs::default(), 0).is_ok());
+}
+
+#[test]
+fn a_store_of_the_first_version_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(SCHEMA).unwrap();
+    old.execute("INSERT INTO invites VALUES (7, ?1, NULL, 0, 1, NULL, 'op')", [[9u8; 32]]).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+    for _ in 0..2 {
+        let kept = Database::open(&path).unwrap().read().unwrap();
+        assert_eq!(kept.invites.iter().map(|i| (i.id, i.maker)).collect::<Vec<_>>(), [(7, None)]);
+    }
+}
+
+#[test]
+fn what_users_do_for_themselves_pushes_nothing_out_of_the_log_that_keepers_of_order_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.sqlite");
+    let (mut store, _) = Store::open(path.clone()).unwrap();
+    let mut core = AccessCore::default();
+    core.note(0, "ann", "ban", "eve", "noise");
+    let mut noted = 1;
+    while noted <= AUDIT_ENTRIES_MAX + AUDIT_ROUTINE_MAX {
+        core.register(&name("eve"), &on(1), secret(), 0).unwrap();
+        core.unregister(&name("eve"), "eve", 0).unwrap();
+        noted += 2;
+    }
+    core.unregister(&name("eve"), "eve", 0).unwrap_err();
+    let changes = core.take_changes();
+    // In two pieces, so that the bound is met across them, too.
+    let (first, second) = changes.split_at(changes.len() / 2);
+    drop(store.commit(first.to_vec()));
+    drop(store.commit(second.to_vec()));
+    let told = |store: &Store| {
+        let entries: Vec<_> = store.audit(usize::MAX).cloned().collect();
+        (entries.len(), entries[0].by.clone(), entries[0].action.clone())
+    };
+    let expected = (1 + AUDIT_ROUTINE_MAX as usize, "ann".to_owned(), "ban".to_owned());
+    assert_eq!(told(&store), expected);
+    drop(store);
+    assert_eq!(told(&Store::open(path).unwrap().0), expected, "and after a restart");
+}
+
+#[test]
+fn what_somebody_with_a_role_does_for_himself_is_none_of_the_users_entries() {
+    let mut core = AccessCore::default();
+    let id = core.register(&name("ann"), &on(1), secret(), 0).unwrap();
+    core.set_operator(id, true);
+    core.register(&name("ann"), &on(1), secret(), 0).unwrap();
+    let routine = core.take_changes().into_iter().filter_map(|change| match change {
+        Change::Audit { routine, .. } => Some(routine),
+        _ => None,
+    });
+    assert_eq!(routine.collect::<Vec<_>>(), [true, false]);
 }

@@ -25,9 +25,6 @@ use crate::net::name::{RoomName, UserName, printable};
 use crate::net::secret::Password;
 use std::time::Duration;
 
-/// What the audit log calls the server's own sub-commands.
-pub const CONSOLE: &str = "console";
-
 /// Who gives an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Orderer {
@@ -282,8 +279,9 @@ impl Desk<'_, '_> {
         let owner = self.core.access.owner_of(&name).ok_or_else(error)?;
         let person = Person::known(name.clone(), owner);
         self.chair.over(self.core, &person, None)?;
-        self.core.access.unregister(&name, &self.chair.name, self.now_ms)?;
-        done(self.reviews(&person))
+        let reviews = self.reviews(&person);
+        self.core.unregister(&name, &self.chair.name, self.now_ms)?;
+        done(reviews)
     }
 
     fn reviews(&self, person: &Person) -> Vec<Action> {
@@ -444,7 +442,8 @@ impl Desk<'_, '_> {
             return Err(too_many("seconds", lifetime_max.as_secs()));
         }
         let until = self.now_ms.saturating_add(millis(Duration::from_secs(seconds)));
-        let terms = InviteTerms { room: room.clone(), operator, uses, until_ms: Some(until) };
+        let (until_ms, maker) = (Some(until), self.chair.identity());
+        let terms = InviteTerms { room: room.clone(), operator, uses, until_ms, maker };
         let id = self.core.access.invite(&token, terms, &self.chair.name, self.now_ms)?;
         let line = issuer.invite(room, token).to_string();
         Ok(Decision::Done { actions: Vec::new(), report: Report::Invited { id, line } })

@@ -1,7 +1,7 @@
 //! Those who give orders, and those whom orders are meant for.
 
-use super::{CONSOLE, Orderer, not_allowed, refuse};
-use crate::actors::access::core::{Facts, IdentityId, SanctionRecord};
+use super::{Orderer, not_allowed, refuse};
+use crate::actors::access::core::{CONSOLE, Facts, IdentityId, SanctionRecord};
 use crate::actors::lobby::core::{LobbyCore, Refusal};
 use crate::net::ids::SessionId;
 use crate::net::message::ErrorCode;
@@ -61,6 +61,12 @@ impl Chair {
             session: Some(session),
             facts,
         })
+    }
+
+    /// Who he is; nobody if the server itself.
+    #[must_use]
+    pub fn identity(&self) -> Option<IdentityId> {
+        self.facts.identity
     }
 
     /// Whether he keeps order anywhere at all; who does not is told nothing else.

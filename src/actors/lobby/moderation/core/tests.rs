@@ -527,7 +527,7 @@ fn the_log_tells_who_did_what_and_no_password_and_no_token() {
     let log: Vec<_> = log
         .into_iter()
         .filter_map(|change| match change {
-            Change::Audit(entry) => Some(entry),
+            Change::Audit { entry, .. } => Some(entry),
             _ => None,
         })
         .collect();
@@ -539,6 +539,35 @@ fn the_log_tells_who_did_what_and_no_password_and_no_token() {
     let token = issuer().invite(None, Secret::new([9; 32])).to_string();
     let token = token.rsplit('.').next().unwrap();
     assert!(!all.contains("sesame") && !all.contains(token), "{all}");
+}
+
+#[test]
+fn whoever_has_given_up_his_name_can_be_given_a_role_while_he_is_here() {
+    let mut core = world();
+    let bob = session("Bob");
+    let (name, facts) = (UserName::parse("Bob").unwrap(), core.facts(bob).unwrap().clone());
+    let record = PasswordRecord("x".to_owned());
+    let id = core.access.register(&name, &facts, record, 0).unwrap();
+    core.set_identity(bob, id);
+    core.unregister(&name, "Bob", 0).unwrap();
+    run(&mut core, Some("Ann"), &grant("Bob", Role::Moderator, Some("hall"))).unwrap();
+    assert_eq!(core.standing(bob, 0).room_role, Some(Role::Moderator));
+}
+
+#[test]
+fn a_moderator_s_invites_go_with_his_role() {
+    let mut core = world();
+    let room = Some("hall".to_owned());
+    let invite = Moderation::Invite { room, seconds: None, uses: None, operator: false };
+    let made = run(&mut core, Some("Max"), &invite).unwrap();
+    let Decision::Done { report: Report::Invited { id, .. }, .. } = made else {
+        panic!("{made:?}")
+    };
+    assert!(core.access.invite_record(id).is_some());
+    let (name, room) = ("Max".to_owned(), Some("hall".to_owned()));
+    let revoke = Moderation::Revoke { name, role: Role::Moderator, room };
+    run(&mut core, Some("Ann"), &revoke).unwrap();
+    assert!(core.access.invite_record(id).is_none());
 }
 
 fn any_order() -> impl Strategy<Value = Moderation> {
