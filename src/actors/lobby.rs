@@ -9,7 +9,8 @@ use super::access::core::{Claim, Denial, Facts, Lock, Proofs};
 use super::access::gate::Gate;
 use super::access::password::{HashError, Hasher};
 use super::access::store::{Commit, NotWritten, Store};
-use super::limits::Limits;
+use super::bucket::Bucket;
+use super::limits::{Limits, text_cost};
 use super::outbox::Outbox;
 use super::room::core::{Change, Member};
 use super::room::{self, Room};
@@ -40,6 +41,7 @@ pub struct Lobby {
     store: Store,
     hasher: Hasher,
     issuer: Option<Issuer>,
+    limits: Arc<Limits>,
 }
 
 struct Client {
@@ -51,6 +53,8 @@ struct Client {
     base: Ssrc,
     /// What he was last told that the server thinks of him.
     standing: Standing,
+    /// What he may still be told in private, in bytes.
+    told: Bucket,
 }
 
 /// Connection to lobby: let this client in. Nobody may hear of it before the commit is on disk.
@@ -226,13 +230,14 @@ impl Lobby {
     #[must_use]
     pub fn new(random: u32, routes: Routes, gate: Gate, limits: Arc<Limits>) -> Self {
         Self {
-            core: LobbyCore::new(random, gate.access, limits),
+            core: LobbyCore::new(random, gate.access, Arc::clone(&limits)),
             rooms: BTreeMap::new(),
             clients: BTreeMap::new(),
             routes,
             store: gate.store,
             hasher: gate.hasher,
             issuer: gate.issuer,
+            limits,
         }
     }
 
@@ -314,7 +319,8 @@ impl Lobby {
     /// The room of a place, which is made if nobody was in it.
     fn open_room(&mut self, Place { room, name, created }: Place) -> RoomId {
         if created {
-            self.rooms.insert(room, Room::new(room, name, self.routes.clone()).start());
+            let text = self.limits.room_text_bytes();
+            self.rooms.insert(room, Room::new(room, name, self.routes.clone(), text).start());
         }
         room
     }
@@ -466,6 +472,7 @@ impl Handler<Admit> for Lobby {
             voice: None,
             base: admission.base,
             standing,
+            told: Bucket::full(self.limits.told_bytes(), clock::now()),
         };
         self.clients.insert(session, client);
         Ok((admission, self.commit()))
@@ -550,9 +557,18 @@ impl Handler<Tell> for Lobby {
             let error = ServerMessage::error(ErrorCode::NoSuchUser, [("name", name)]);
             return self.answer(session, re, error);
         };
-        let message = ServerMessage::Private { from, to: to.clone(), text, at_ms };
-        if receiver != session {
-            self.answer(receiver, None, message.clone());
+        let to = to.clone();
+        let (cost, now) = (text_cost(&text), clock::now());
+        let message = ServerMessage::Private { from, to, text, at_ms };
+        if receiver != session
+            && let Some(client) = self.clients.get_mut(&receiver)
+        {
+            if !client.told.has(cost, now) {
+                let wait = client.told.wait(cost);
+                return self.answer(session, re, room::too_fast(wait));
+            }
+            client.told.spend(cost);
+            client.outbox.text(message.clone());
         }
         self.answer(session, re, message);
     }

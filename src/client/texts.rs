@@ -618,6 +618,10 @@ fn server_error(code: ErrorCode, arg: &dyn Fn(&str) -> String) -> String {
         ErrorCode::TooFast => {
             "That was too much at once; the server left some of it out. Wait a moment.".to_owned()
         }
+        ErrorCode::TextsMissed => format!(
+            "Your line is too slow for all that is being said: {} text(s) did not reach you.",
+            arg("count")
+        ),
         ErrorCode::ServerPassword => {
             format!(
                 "This server has a password. Ask for it, or for an invite. {}",

@@ -14,6 +14,11 @@ pub const MESSAGE_DEPTH_MAX: usize = 16;
 pub const OUTBOX_BYTES_MAX: usize = 512 * 1024;
 /// Frames queued for one reader before it is cut off as too slow.
 pub const OUTBOX_FRAMES_MAX: usize = 4096;
+/// Texts have this part of the queue at most (one half): more are skipped, and the rest is for what cannot be.
+pub const OUTBOX_TEXT_PART: usize = 2;
+/// Bytes of text for a reader who meanwhile takes nothing at all, after which he is cut off. Above what the
+/// defaults let anyone be told within `WRITE_STALL_MAX`, which is the measure of taking nothing.
+pub const OUTBOX_UNREAD_TEXT_MAX: usize = 512 * 1024;
 /// Voice packets queued for one member whose voice path is the control connection; the oldest go first.
 pub const STREAM_VOICE_PACKETS_MAX: usize = 64;
 /// Voice that has waited this long for the control connection is stale: it is dropped, not sent late.
@@ -80,6 +85,20 @@ pub const REQUEST_COST_PASSWORD: u32 = 20;
 pub const CHATS_PER_SECOND: u32 = 10;
 /// ... and at once.
 pub const CHATS_BURST: u32 = 100;
+/// Bytes of text that a session may send in one second, on average, ...
+pub const TEXT_BYTES_PER_SECOND: u32 = 4 * 1024;
+/// ... and at once.
+pub const TEXT_BYTES_BURST: u32 = 32 * 1024;
+/// Bytes of text that all members of a room together may say in one second, on average, ...
+pub const ROOM_TEXT_BYTES_PER_SECOND: u32 = 12 * 1024;
+/// ... and at once.
+pub const ROOM_TEXT_BYTES_BURST: u32 = 64 * 1024;
+/// Bytes of private text that one user may be told in one second, by whomever, on average, ...
+pub const TOLD_BYTES_PER_SECOND: u32 = 6 * 1024;
+/// ... and at once.
+pub const TOLD_BYTES_BURST: u32 = 32 * 1024;
+/// What a text counts for beside its own bytes: who says it, and when.
+pub const TEXT_BYTES_BESIDE: usize = 128;
 /// Rooms that a session may enter in one minute, on average, ...
 pub const JOINS_PER_MINUTE: u32 = 60;
 /// ... and at once.

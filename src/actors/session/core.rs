@@ -1,7 +1,7 @@
 //! The rules of one session: what a client may say when, and how often. Pure.
 
 use crate::actors::bucket::Bucket;
-use crate::actors::limits::Limits;
+use crate::actors::limits::{Limits, text_cost};
 use crate::net::limits::{
     REQUEST_BURST, REQUEST_COST_PASSWORD, REQUEST_COST_TEXT_BYTES, REQUEST_COST_WIDE,
     TEXT_BYTES_MAX,
@@ -58,6 +58,7 @@ pub struct SessionCore {
     secure: bool,
     requests: Bucket,
     chats: Bucket,
+    text_bytes: Bucket,
     joins: Bucket,
     renames: Bucket,
     warned: bool,
@@ -71,6 +72,7 @@ impl SessionCore {
             secure,
             requests: Bucket::full(limits.requests(), now),
             chats: Bucket::full(limits.chats(), now),
+            text_bytes: Bucket::full(limits.text_bytes(), now),
             joins: Bucket::full(limits.joins(), now),
             renames: Bucket::full(limits.renames(), now),
             warned: false,
@@ -109,12 +111,17 @@ impl SessionCore {
         if !self.requests.has(cost, now) {
             return Err(self.requests.wait(cost));
         }
+        let bytes = message.and_then(text).map_or(0.0, text_cost);
+        if !self.text_bytes.has(bytes, now) {
+            return Err(self.text_bytes.wait(bytes));
+        }
         if let Some(kind) = self.of_kind(message) {
             if !kind.has(1.0, now) {
                 return Err(kind.wait(1.0));
             }
             kind.spend(1.0);
         }
+        self.text_bytes.spend(bytes);
         self.requests.spend(cost);
         Ok(())
     }
@@ -130,16 +137,25 @@ impl SessionCore {
     }
 }
 
+/// What is said in a message, if it is a text.
+fn text(message: &ClientMessage) -> Option<&str> {
+    match message {
+        // What is too long is refused, and costs as much as a request.
+        ClientMessage::Chat { text } | ClientMessage::Private { text, .. } => {
+            Some(text).filter(|text| text.len() <= TEXT_BYTES_MAX).map(String::as_str)
+        }
+        _ => None,
+    }
+}
+
 /// What a message counts for: what it makes the server write.
 fn cost(message: &ClientMessage) -> u32 {
-    let text = |text: &str| {
+    let said = |text: &str| {
         1 + u32::try_from(text.len() / REQUEST_COST_TEXT_BYTES).unwrap_or(REQUEST_BURST)
     };
     match message {
         message if brings_password(message) => REQUEST_COST_PASSWORD,
-        ClientMessage::Chat { text: said } | ClientMessage::Private { text: said, .. } => {
-            text(said)
-        }
+        ClientMessage::Chat { text } | ClientMessage::Private { text, .. } => said(text),
         ClientMessage::Join { .. }
         | ClientMessage::ListRooms
         | ClientMessage::ListUsers { .. }
@@ -264,6 +280,24 @@ mod tests {
             let soon = start + wait + Duration::from_millis(1);
             assert_eq!(code(&core.handle(Some(message()), soon)), None);
         }
+    }
+
+    #[test]
+    fn long_texts_have_a_rate_by_their_bytes_and_other_requests_go_on() {
+        let start = clock::now();
+        let limits = Limits { text_bytes_burst: 8192, ..Limits::default() };
+        let mut core = SessionCore::new(true, &limits, start);
+        let long = || "x".repeat(TEXT_BYTES_MAX);
+        let chat = || Some(ClientMessage::Chat { text: long() });
+        let private = || Some(ClientMessage::Private { to: "ann".to_owned(), text: long() });
+        assert_eq!(code(&core.handle(chat(), start)), None);
+        for message in [chat(), private()] {
+            let refused = core.handle(message, start);
+            assert_eq!(code(&refused), Some(ErrorCode::TooFast));
+            assert_eq!(code(&core.handle(Some(ClientMessage::Leave), start)), None);
+        }
+        let later = start + Duration::from_secs(2);
+        assert_eq!(code(&core.handle(private(), later)), None);
     }
 
     #[test]
