@@ -3,12 +3,13 @@
 
 use super::bucket::Rate;
 use crate::net::limits::{
-    CHATS_BURST, CHATS_PER_SECOND, CONNECTIONS_PER_ADDRESS, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS,
+    CHATS_BURST, CHATS_PER_SECOND, CONNECTIONS_PER_ADDRESS, CONTROL_BYTES_PER_SECOND,
+    HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS, HANDSHAKE_BURST, HANDSHAKES_PER_SECOND,
     IDENTITIES_PER_HOUR, IDENTITY_BURST, JOINS_BURST, JOINS_PER_MINUTE, OUTBOX_BYTES_MAX,
     RENAMES_BURST, RENAMES_PER_MINUTE, REQUEST_BURST, REQUESTS_PER_SECOND, ROOM_MEMBERS_MAX,
     ROOM_TEXT_BYTES_BURST, ROOM_TEXT_BYTES_PER_SECOND, ROOMS_MAX, SESSIONS_MAX, TEXT_BYTES_BESIDE,
     TEXT_BYTES_BURST, TEXT_BYTES_MAX, TEXT_BYTES_PER_SECOND, TOLD_BYTES_BURST,
-    TOLD_BYTES_PER_SECOND, VOICE_BYTES_PER_SECOND, VOICE_PACKETS_PER_SECOND,
+    TOLD_BYTES_PER_SECOND, VOICE_BYTES_PER_SECOND, VOICE_FRAME_BYTES, VOICE_PACKETS_PER_SECOND,
 };
 use serde::Deserialize;
 
@@ -28,6 +29,11 @@ pub struct Limits {
     pub half_open: usize,
     /// The same, from one address.
     pub half_open_per_address: usize,
+    /// TLS handshakes that one address may begin in a second, on average; this machine's own has no such
+    /// limit ...
+    pub handshakes_per_second: u32,
+    /// ... and at once.
+    pub handshake_burst: u32,
     /// People new to the server (names registered, invites used) whom one address may bring in an hour,
     /// on average; this machine's own has no such limit ...
     pub identities_per_hour: u32,
@@ -78,6 +84,8 @@ impl Default for Limits {
             connections_per_address: CONNECTIONS_PER_ADDRESS,
             half_open: HALF_OPEN_MAX,
             half_open_per_address: HALF_OPEN_PER_ADDRESS,
+            handshakes_per_second: HANDSHAKES_PER_SECOND,
+            handshake_burst: HANDSHAKE_BURST,
             identities_per_hour: IDENTITIES_PER_HOUR,
             identity_burst: IDENTITY_BURST,
             requests_per_second: REQUESTS_PER_SECOND,
@@ -107,6 +115,24 @@ impl Limits {
     pub fn identities(&self) -> Rate {
         let per_second = f64::from(self.identities_per_hour) / 3600.0;
         Rate { per_second, burst: f64::from(self.identity_burst) }
+    }
+
+    /// TLS handshakes with an address.
+    #[must_use]
+    pub fn handshakes(&self) -> Rate {
+        per_second(self.handshakes_per_second, self.handshake_burst)
+    }
+
+    /// Bytes of a control connection: all the voice that there may be with what frames it, and the rest.
+    #[must_use]
+    pub fn control_bytes(&self) -> Rate {
+        let voice = self.voice();
+        let beside = f64::from(CONTROL_BYTES_PER_SECOND);
+        let frames = f64::from(VOICE_FRAME_BYTES) * voice.packets.per_second;
+        Rate {
+            per_second: voice.bytes.per_second + frames + beside,
+            burst: voice.bytes.burst + 2.0 * (frames + beside),
+        }
     }
 
     /// Messages of a session.
@@ -207,6 +233,8 @@ impl Limits {
             connections_per_address: SESSIONS_MAX,
             half_open: SESSIONS_MAX,
             half_open_per_address: SESSIONS_MAX,
+            handshakes_per_second: most,
+            handshake_burst: most,
             identities_per_hour: most,
             identity_burst: most,
             requests_per_second: most,
@@ -240,6 +268,8 @@ impl Limits {
             ("connections-per-address", self.connections_per_address, 1, SESSIONS_MAX),
             ("half-open", self.half_open, 8, SESSIONS_MAX),
             ("half-open-per-address", self.half_open_per_address, 1, SESSIONS_MAX),
+            ("handshakes-per-second", rate(self.handshakes_per_second), 1, RATE_MAX),
+            ("handshake-burst", rate(self.handshake_burst), 1, RATE_MAX),
             ("identities-per-hour", rate(self.identities_per_hour), 1, RATE_MAX),
             ("identity-burst", rate(self.identity_burst), 1, RATE_MAX),
             ("requests-per-second", rate(self.requests_per_second), 5, RATE_MAX),

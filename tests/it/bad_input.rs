@@ -207,6 +207,60 @@ async fn who_reads_nothing_is_cut_off_and_the_others_go_on() {
     server.stop().await;
 }
 
+/// Sends the same bytes again and again over real TCP until it is cut off, and tells what it was told.
+/// Meanwhile somebody else is answered.
+async fn flood(server: &Server, bytes: Vec<u8>) -> Vec<ServerMessage> {
+    let stream = TcpStream::connect(server.tcp()).await.unwrap();
+    let (read, mut write) = stream.into_split();
+    write.write_all(&message(hello("flood", None))).await.unwrap();
+    let mut frames = FramedRead::new(read, frame::codec());
+    let first = frame::next(&mut frames).await.unwrap().unwrap();
+    let first: Envelope<ServerMessage> = frame::decode(&first).unwrap();
+    assert!(matches!(first.body, ServerMessage::Welcome(_)));
+    let sending = actix_rt::spawn(async move { while write.write_all(&bytes).await.is_ok() {} });
+    let mut anna = Peer::connect(server, "anna").await;
+    let mut told = Vec::new();
+    loop {
+        // Each of hers is dealt with, whatever waits of the other's.
+        anna.catch_up().await;
+        let next = tokio::time::timeout(DEADLINE, frame::next(&mut frames)).await;
+        let Some(Ok(frame)) = next.expect("it is told, or cut off") else { break };
+        told.push(frame::decode::<Envelope<ServerMessage>>(&frame).unwrap().body);
+    }
+    sending.abort();
+    until("it is gone", || async { server.census().await == (1, 0, 1) }).await;
+    told
+}
+
+#[actix::test]
+async fn a_flood_of_requests_is_told_so_once_and_cut_off() {
+    let server = server().await;
+    let told = flood(&server, message(ClientMessage::Ping { token: 5 }).repeat(100)).await;
+    assert!(codes(&told).contains(&ErrorCode::TooFast));
+    assert_eq!(told.last(), Some(&ServerMessage::goodbye(GoodbyeReason::TooFast)));
+    server.stop().await;
+}
+
+#[actix::test]
+async fn a_flood_of_bytes_that_mean_nothing_is_held_up_and_cut_off() {
+    let server = server().await;
+    // As many values as fit: what is most expensive to read.
+    let mut junk = vec![0x82, 0xa4, b't', b'y', b'p', b'e', 0xa4, b'p', b'i', b'n', b'g'];
+    junk.extend([0xa1, b'x', 0xdc, 0xff, 0x00]);
+    junk.resize(FRAME_BYTES_MAX, 0x90);
+    let begun = server.census().await;
+    assert_eq!(begun, (0, 0, 0));
+    let told = flood(&server, framed(&junk)).await;
+    assert_eq!(told.last(), Some(&ServerMessage::goodbye(GoodbyeReason::TooFast)));
+    let answers = codes(&told);
+    assert!(answers.iter().all(|code| *code == ErrorCode::BadMessage), "{answers:?}");
+    // What could be brought at once, and what may come while it is waited for: no more was read.
+    let rate = Limits::default().control_bytes();
+    let most = (rate.burst + 8.0 * rate.per_second) / FRAME_BYTES_MAX as f64;
+    assert!((answers.len() as f64) < most, "{} were read", answers.len());
+    server.stop().await;
+}
+
 /// A member who takes little at a time from a line that holds little.
 struct Narrow {
     read: tokio::net::tcp::OwnedReadHalf,

@@ -1,10 +1,10 @@
 //! The rules of one session: what a client may say when, and how often. Pure.
 
-use crate::actors::bucket::Bucket;
+use crate::actors::bucket::{Bucket, Rate};
 use crate::actors::limits::{Limits, text_cost};
 use crate::net::limits::{
-    REQUEST_BURST, REQUEST_COST_PASSWORD, REQUEST_COST_TEXT_BYTES, REQUEST_COST_WIDE,
-    TEXT_BYTES_MAX,
+    IGNORED_BURST, IGNORED_PER_SECOND, REQUEST_BURST, REQUEST_COST_PASSWORD,
+    REQUEST_COST_TEXT_BYTES, REQUEST_COST_WIDE, TEXT_BYTES_MAX,
 };
 use crate::net::message::{ClientMessage, ErrorCode, MemberState, ServerMessage};
 use crate::net::moderation::Moderation;
@@ -50,6 +50,8 @@ pub enum Request {
     Answer(ServerMessage),
     /// Nothing at all: it came too often to deserve an answer.
     Ignore,
+    /// End the connection: it sends far too much.
+    CutOff,
 }
 
 /// The state of one session.
@@ -61,6 +63,8 @@ pub struct SessionCore {
     text_bytes: Bucket,
     joins: Bucket,
     renames: Bucket,
+    /// What may still come too fast before the session is cut off.
+    patience: Bucket,
     warned: bool,
 }
 
@@ -75,6 +79,7 @@ impl SessionCore {
             text_bytes: Bucket::full(limits.text_bytes(), now),
             joins: Bucket::full(limits.joins(), now),
             renames: Bucket::full(limits.renames(), now),
+            patience: Bucket::full(IGNORED, now),
             warned: false,
         }
     }
@@ -83,6 +88,10 @@ impl SessionCore {
     pub fn handle(&mut self, message: Option<ClientMessage>, now: Instant) -> Request {
         let cost = f64::from(message.as_ref().map_or(1, cost));
         if let Err(wait) = self.pay(cost, message.as_ref(), now) {
+            if !self.patience.has(1.0, now) {
+                return Request::CutOff;
+            }
+            self.patience.spend(1.0);
             // One answer for a flood, not one for each of its messages.
             let first = !std::mem::replace(&mut self.warned, true);
             let retry = ("retry_ms", wait.as_millis().max(1).to_string());
@@ -136,6 +145,9 @@ impl SessionCore {
         }
     }
 }
+
+/// What comes too fast before the session is cut off.
+const IGNORED: Rate = Rate { per_second: IGNORED_PER_SECOND as f64, burst: IGNORED_BURST as f64 };
 
 /// What is said in a message, if it is a text.
 fn text(message: &ClientMessage) -> Option<&str> {
@@ -250,6 +262,24 @@ mod tests {
             assert_eq!(code(&ping(later)), None);
         }
         assert_eq!(code(&ping(later)), Some(ErrorCode::TooFast));
+    }
+
+    #[test]
+    fn a_flood_that_does_not_end_is_cut_off_and_a_little_too_much_is_not() {
+        let start = clock::now();
+        let ping = || Some(ClientMessage::Ping { token: 1 });
+        let mut core = SessionCore::new(true, &Limits::default(), start);
+        let answered = std::iter::from_fn(|| {
+            Some(core.handle(ping(), start)).filter(|request| *request != Request::CutOff)
+        });
+        assert_eq!(answered.count(), (REQUEST_BURST + IGNORED_BURST) as usize);
+        // A tenth more than it may, for an hour.
+        let mut core = SessionCore::new(true, &Limits::default(), start);
+        let rate = REQUESTS_PER_SECOND + REQUESTS_PER_SECOND / 10;
+        for k in 0..3600 * rate {
+            let now = start + Duration::from_secs(1) * k / rate;
+            assert_ne!(core.handle(ping(), now), Request::CutOff);
+        }
     }
 
     #[test]
