@@ -604,10 +604,17 @@ impl Handler<ListUsers> for Lobby {
             Some(name) => self.core.find_room(name),
             None => self.core.room_of(session),
         };
+        if let Some(id) = id
+            && let Err(refusal) = self.core.review_look(session, id, clock::unix_ms())
+        {
+            self.refuse(session, re, refusal);
+            return Box::pin(std::future::ready(()));
+        }
         let found = id.and_then(|id| self.rooms.get(&id)).cloned();
         if let (Some(addr), Some(outbox)) = (found, self.outbox(session).cloned()) {
+            let inside = self.core.room_of(session) == id;
             return Box::pin(async move {
-                let _ = addr.send(room::ListMembers { outbox, re }).await;
+                let _ = addr.send(room::ListMembers { outbox, inside, re }).await;
             });
         }
         let error = match room {

@@ -81,6 +81,8 @@ pub struct Say {
 pub struct ListMembers {
     /// Where the answer goes.
     pub outbox: Outbox,
+    /// Who asks is a member.
+    pub inside: bool,
     /// The request.
     pub re: Option<u32>,
 }
@@ -250,8 +252,9 @@ impl Handler<Say> for Room {
 impl Handler<ListMembers> for Room {
     type Result = ();
 
-    fn handle(&mut self, ListMembers { outbox, re }: ListMembers, _: &mut Self::Context) {
-        for page in self.core.list() {
+    fn handle(&mut self, ask: ListMembers, _: &mut Self::Context) {
+        let ListMembers { outbox, inside, re } = ask;
+        for page in self.core.list(inside) {
             outbox.answer(re, page);
         }
     }
@@ -307,7 +310,7 @@ mod tests {
         let leave = Leave { id: MemberId(1), reason: LeaveReason::Left };
         let left = actix_rt::spawn(room.send(leave));
         // Dealt with by the room, and by one forwarder of two.
-        room.send(ListMembers { outbox: Outbox::default(), re: None }).await.unwrap();
+        room.send(ListMembers { outbox: Outbox::default(), inside: true, re: None }).await.unwrap();
         for feed in routes.feeds() {
             tokio::task::yield_now().await;
             assert!(!left.is_finished());

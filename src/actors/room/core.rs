@@ -161,15 +161,15 @@ impl RoomCore {
         pages.map(|(k, page)| (page.to_vec(), k + 1 < count)).collect()
     }
 
-    /// The answer to a question for the members.
+    /// The answer to a question for the members. Only for one of them (`inside`) are their streams.
     #[must_use]
-    pub fn list(&self) -> Vec<ServerMessage> {
+    pub fn list(&self, inside: bool) -> Vec<ServerMessage> {
         let total = u64::try_from(self.members.len()).unwrap_or(0);
-        let page = |(members, more)| ServerMessage::Users {
-            room: self.name.clone(),
-            members,
-            total,
-            more,
+        let page = |(mut members, more): (Vec<MemberInfo>, bool)| {
+            if !inside {
+                members.iter_mut().for_each(|member| member.streams.clear());
+            }
+            ServerMessage::Users { room: self.name.clone(), members, total, more }
         };
         self.pages(LIST_TOTAL_MAX).into_iter().map(page).collect()
     }
