@@ -145,8 +145,8 @@ fn is_refused(mut program: Command) -> (String, String) {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(!said.contains("\"welcome\""), "{said}");
-    let events = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let error = events.filter(|event| event["event"] == "error").next_back();
+    let mut events = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let error = events.rfind(|event| event["event"] == "error");
     let error = error.unwrap_or_else(|| panic!("no error in:\n{said}"));
     let text = |key: &str| error[key].as_str().unwrap().to_owned();
     (text("code"), text("message"))
