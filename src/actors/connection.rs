@@ -3,6 +3,8 @@
 //! It takes any stream. Before `Hello` there is no actor, only this task and a place among the
 //! half-open connections; when those are too many the oldest goes, so that idlers keep nobody out.
 
+use self::handshakes::Handshakes;
+use self::intake::{Intake, TooMuch};
 use super::access::attempts::{Origin, is_own};
 use super::access::core::{Denial, Lock, Proofs};
 use super::access::password::Hasher;
@@ -36,9 +38,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 /// Read buffer of a connection at first; it grows to a frame when it must.
@@ -64,6 +67,7 @@ pub struct Reception {
     half_open: RefCell<BTreeMap<u64, (Origin, oneshot::Sender<()>)>>,
     next_half_open: Cell<u64>,
     from: RefCell<HashMap<Origin, usize>>,
+    handshakes: RefCell<Handshakes>,
     open: Cell<usize>,
 }
 
@@ -125,6 +129,7 @@ impl Reception {
             streams,
             udp_port,
             hasher,
+            handshakes: RefCell::new(Handshakes::with_rate(limits.handshakes())),
             limits,
             from: RefCell::default(),
             protection,
@@ -165,6 +170,11 @@ impl Reception {
     fn count(&self) -> Counted<'_> {
         self.open.set(self.open.get() + 1);
         Counted(self)
+    }
+
+    /// Whether this address may begin another TLS handshake now.
+    fn may_shake_hands(&self, address: Option<IpAddr>) -> bool {
+        self.handshakes.borrow_mut().take(address, clock::now())
     }
 
     /// Takes a place among the half-open connections; the oldest of the same address, or of all,
@@ -210,8 +220,9 @@ where
         && let Some(session) = admitted.session.clone()
     {
         let voice = VoiceIn::new(&admitted, &reception);
+        let intake = Intake::new(reception.limits.control_bytes(), clock::now());
         let reason = tokio::select! {
-            reason = listen(&session, voice, &mut frames, &outbox) => reason,
+            reason = listen(&session, voice, intake, &mut frames, &outbox) => reason,
             () = &mut writer => { written = true; why_written(&outbox) }
         };
         let mut ended = std::pin::pin!(session.send(Ended(reason)));
@@ -371,7 +382,7 @@ fn read_hello(frame: std::io::Result<BytesMut>, outbox: &Outbox) -> Option<(Opti
         outbox.close(GoodbyeReason::Protocol);
         return None;
     };
-    match frame::decode::<Envelope<ClientMessage>>(&frame) {
+    match frame::decode_from_client::<Envelope<ClientMessage>>(&frame) {
         Ok(Envelope { re, body: ClientMessage::Hello(hello) }) => {
             if hello.version == PROTOCOL_VERSION {
                 return Some((re, *hello));
@@ -613,6 +624,7 @@ impl VoiceIn {
 async fn listen<S: AsyncRead>(
     session: &Addr<Session>,
     mut voice: VoiceIn,
+    mut intake: Intake,
     frames: &mut Frames<S>,
     outbox: &Outbox,
 ) -> LeaveReason {
@@ -636,6 +648,15 @@ async fn listen<S: AsyncRead>(
             Ok(Some(Err(_))) => return LeaveReason::Lost,
             Ok(Some(Ok(frame))) => frame,
         };
+        // Before anything is done with it: what costs nothing to send must not cost us much to read.
+        match intake.take(frame.len() + frame::LENGTH_BYTES, clock::now()) {
+            Ok(Duration::ZERO) => {}
+            Ok(wait) => sleep(wait).await,
+            Err(TooMuch) => {
+                outbox.close(GoodbyeReason::TooFast);
+                return LeaveReason::CutOff;
+            }
+        }
         let mut message = from_frame(&frame);
         if let Some(ClientMessage::Voice { packet }) = &mut message.message {
             voice.take(std::mem::take(packet));
@@ -649,6 +670,8 @@ async fn listen<S: AsyncRead>(
 }
 
 pub mod door;
+mod handshakes;
+mod intake;
 
 #[cfg(test)]
 mod tests {
@@ -656,7 +679,6 @@ mod tests {
     use super::*;
     use crate::actors::access::gate::Gate;
     use crate::net::limits::PING_INTERVAL;
-    use std::time::Duration;
     use tokio::io::DuplexStream;
 
     /// A reception whose forwarders take everything at once, so that no socket is needed and the

@@ -3,10 +3,13 @@
 
 use super::bucket::Rate;
 use crate::net::limits::{
-    CHATS_BURST, CHATS_PER_SECOND, CONNECTIONS_PER_ADDRESS, HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS,
+    CHATS_BURST, CHATS_PER_SECOND, CONNECTIONS_PER_ADDRESS, CONTROL_BYTES_PER_SECOND,
+    HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS, HANDSHAKE_BURST, HANDSHAKES_PER_SECOND,
     IDENTITIES_PER_HOUR, IDENTITY_BURST, JOINS_BURST, JOINS_PER_MINUTE, OUTBOX_BYTES_MAX,
     RENAMES_BURST, RENAMES_PER_MINUTE, REQUEST_BURST, REQUESTS_PER_SECOND, ROOM_MEMBERS_MAX,
-    ROOMS_MAX, SESSIONS_MAX, VOICE_BYTES_PER_SECOND, VOICE_PACKETS_PER_SECOND,
+    ROOM_TEXT_BYTES_BURST, ROOM_TEXT_BYTES_PER_SECOND, ROOMS_MAX, SESSIONS_MAX, TEXT_BYTES_BESIDE,
+    TEXT_BYTES_BURST, TEXT_BYTES_MAX, TEXT_BYTES_PER_SECOND, TOLD_BYTES_BURST,
+    TOLD_BYTES_PER_SECOND, VOICE_BYTES_PER_SECOND, VOICE_FRAME_BYTES, VOICE_PACKETS_PER_SECOND,
 };
 use serde::Deserialize;
 
@@ -26,6 +29,11 @@ pub struct Limits {
     pub half_open: usize,
     /// The same, from one address.
     pub half_open_per_address: usize,
+    /// TLS handshakes that one address may begin in a second, on average; this machine's own has no such
+    /// limit ...
+    pub handshakes_per_second: u32,
+    /// ... and at once.
+    pub handshake_burst: u32,
     /// People new to the server (names registered, invites used) whom one address may bring in an hour,
     /// on average; this machine's own has no such limit ...
     pub identities_per_hour: u32,
@@ -39,6 +47,18 @@ pub struct Limits {
     pub chats_per_second: u32,
     /// ... and at once.
     pub chat_burst: u32,
+    /// Bytes of text that a session may send in a second, on average ...
+    pub text_bytes_per_second: u32,
+    /// ... and at once.
+    pub text_bytes_burst: u32,
+    /// Bytes of text that all members of a room together may say in a second, on average ...
+    pub room_text_bytes_per_second: u32,
+    /// ... and at once.
+    pub room_text_bytes_burst: u32,
+    /// Bytes of private text that one user may be told in a second, by whomever, on average ...
+    pub told_bytes_per_second: u32,
+    /// ... and at once.
+    pub told_bytes_burst: u32,
     /// Rooms that a session may enter in a minute, on average ...
     pub joins_per_minute: u32,
     /// ... and at once.
@@ -64,12 +84,20 @@ impl Default for Limits {
             connections_per_address: CONNECTIONS_PER_ADDRESS,
             half_open: HALF_OPEN_MAX,
             half_open_per_address: HALF_OPEN_PER_ADDRESS,
+            handshakes_per_second: HANDSHAKES_PER_SECOND,
+            handshake_burst: HANDSHAKE_BURST,
             identities_per_hour: IDENTITIES_PER_HOUR,
             identity_burst: IDENTITY_BURST,
             requests_per_second: REQUESTS_PER_SECOND,
             request_burst: REQUEST_BURST,
             chats_per_second: CHATS_PER_SECOND,
             chat_burst: CHATS_BURST,
+            text_bytes_per_second: TEXT_BYTES_PER_SECOND,
+            text_bytes_burst: TEXT_BYTES_BURST,
+            room_text_bytes_per_second: ROOM_TEXT_BYTES_PER_SECOND,
+            room_text_bytes_burst: ROOM_TEXT_BYTES_BURST,
+            told_bytes_per_second: TOLD_BYTES_PER_SECOND,
+            told_bytes_burst: TOLD_BYTES_BURST,
             joins_per_minute: JOINS_PER_MINUTE,
             join_burst: JOINS_BURST,
             renames_per_minute: RENAMES_PER_MINUTE,
@@ -89,6 +117,24 @@ impl Limits {
         Rate { per_second, burst: f64::from(self.identity_burst) }
     }
 
+    /// TLS handshakes with an address.
+    #[must_use]
+    pub fn handshakes(&self) -> Rate {
+        per_second(self.handshakes_per_second, self.handshake_burst)
+    }
+
+    /// Bytes of a control connection: all the voice that there may be with what frames it, and the rest.
+    #[must_use]
+    pub fn control_bytes(&self) -> Rate {
+        let voice = self.voice();
+        let beside = f64::from(CONTROL_BYTES_PER_SECOND);
+        let frames = f64::from(VOICE_FRAME_BYTES) * voice.packets.per_second;
+        Rate {
+            per_second: voice.bytes.per_second + frames + beside,
+            burst: voice.bytes.burst + 2.0 * (frames + beside),
+        }
+    }
+
     /// Messages of a session.
     #[must_use]
     pub fn requests(&self) -> Rate {
@@ -99,6 +145,24 @@ impl Limits {
     #[must_use]
     pub fn chats(&self) -> Rate {
         per_second(self.chats_per_second, self.chat_burst)
+    }
+
+    /// The bytes of its texts, by [`text_cost`].
+    #[must_use]
+    pub fn text_bytes(&self) -> Rate {
+        per_second(self.text_bytes_per_second, self.text_bytes_burst)
+    }
+
+    /// The bytes of all texts in one room.
+    #[must_use]
+    pub fn room_text_bytes(&self) -> Rate {
+        per_second(self.room_text_bytes_per_second, self.room_text_bytes_burst)
+    }
+
+    /// The bytes of all private texts to one user.
+    #[must_use]
+    pub fn told_bytes(&self) -> Rate {
+        per_second(self.told_bytes_per_second, self.told_bytes_burst)
     }
 
     /// The rooms that it enters.
@@ -136,6 +200,12 @@ pub struct VoiceRates {
     pub bytes: Rate,
 }
 
+/// Bytes that a text counts for: its own and what goes with them.
+#[must_use]
+pub fn text_cost(text: &str) -> f64 {
+    (text.len() + TEXT_BYTES_BESIDE) as f64
+}
+
 fn per_second(rate: u32, burst: u32) -> Rate {
     Rate { per_second: f64::from(rate), burst: f64::from(burst) }
 }
@@ -163,12 +233,20 @@ impl Limits {
             connections_per_address: SESSIONS_MAX,
             half_open: SESSIONS_MAX,
             half_open_per_address: SESSIONS_MAX,
+            handshakes_per_second: most,
+            handshake_burst: most,
             identities_per_hour: most,
             identity_burst: most,
             requests_per_second: most,
             request_burst: most,
             chats_per_second: most,
             chat_burst: most,
+            text_bytes_per_second: most,
+            text_bytes_burst: most,
+            room_text_bytes_per_second: most,
+            room_text_bytes_burst: most,
+            told_bytes_per_second: most,
+            told_bytes_burst: most,
             joins_per_minute: most,
             join_burst: most,
             renames_per_minute: most,
@@ -190,12 +268,20 @@ impl Limits {
             ("connections-per-address", self.connections_per_address, 1, SESSIONS_MAX),
             ("half-open", self.half_open, 8, SESSIONS_MAX),
             ("half-open-per-address", self.half_open_per_address, 1, SESSIONS_MAX),
+            ("handshakes-per-second", rate(self.handshakes_per_second), 1, RATE_MAX),
+            ("handshake-burst", rate(self.handshake_burst), 1, RATE_MAX),
             ("identities-per-hour", rate(self.identities_per_hour), 1, RATE_MAX),
             ("identity-burst", rate(self.identity_burst), 1, RATE_MAX),
             ("requests-per-second", rate(self.requests_per_second), 5, RATE_MAX),
             ("request-burst", rate(self.request_burst), 30, RATE_MAX),
             ("chats-per-second", rate(self.chats_per_second), 1, RATE_MAX),
             ("chat-burst", rate(self.chat_burst), 1, RATE_MAX),
+            ("text-bytes-per-second", rate(self.text_bytes_per_second), 512, RATE_MAX),
+            ("text-bytes-burst", rate(self.text_bytes_burst), TEXT_BYTES_MAX, RATE_MAX),
+            ("room-text-bytes-per-second", rate(self.room_text_bytes_per_second), 512, RATE_MAX),
+            ("room-text-bytes-burst", rate(self.room_text_bytes_burst), TEXT_BYTES_MAX, RATE_MAX),
+            ("told-bytes-per-second", rate(self.told_bytes_per_second), 512, RATE_MAX),
+            ("told-bytes-burst", rate(self.told_bytes_burst), TEXT_BYTES_MAX, RATE_MAX),
             ("joins-per-minute", rate(self.joins_per_minute), 1, RATE_MAX),
             ("join-burst", rate(self.join_burst), 1, RATE_MAX),
             ("renames-per-minute", rate(self.renames_per_minute), 1, RATE_MAX),

@@ -11,7 +11,7 @@ use super::access::gate::Gate;
 use super::access::password::{HashError, Hasher};
 use super::access::store::{Commit, NotWritten, Store};
 use super::bucket::{Bucket, Rate};
-use super::limits::Limits;
+use super::limits::{Limits, text_cost};
 use super::outbox::Outbox;
 use super::room::core::{Change, Member};
 use super::room::{self, Room};
@@ -45,6 +45,7 @@ pub struct Lobby {
     store: Store,
     hasher: Hasher,
     issuer: Option<Issuer>,
+    limits: Arc<Limits>,
 }
 
 struct Client {
@@ -58,6 +59,8 @@ struct Client {
     standing: Standing,
     /// How often he may still register a name.
     registering: Bucket,
+    /// What he may still be told in private, in bytes.
+    told: Bucket,
 }
 
 /// How often a session may register a name.
@@ -249,13 +252,14 @@ impl Lobby {
     #[must_use]
     pub fn new(random: u32, routes: Routes, gate: Gate, limits: Arc<Limits>) -> Self {
         Self {
-            core: LobbyCore::new(random, gate.access, limits),
+            core: LobbyCore::new(random, gate.access, Arc::clone(&limits)),
             rooms: BTreeMap::new(),
             clients: BTreeMap::new(),
             routes,
             store: gate.store,
             hasher: gate.hasher,
             issuer: gate.issuer,
+            limits,
         }
     }
 
@@ -337,7 +341,8 @@ impl Lobby {
     /// The room of a place, which is made if nobody was in it.
     fn open_room(&mut self, Place { room, name, created }: Place) -> RoomId {
         if created {
-            self.rooms.insert(room, Room::new(room, name, self.routes.clone()).start());
+            let text = self.limits.room_text_bytes();
+            self.rooms.insert(room, Room::new(room, name, self.routes.clone(), text).start());
         }
         room
     }
@@ -494,6 +499,7 @@ impl Handler<Admit> for Lobby {
             base: admission.base,
             standing,
             registering: Bucket::full(registrations(), clock::now()),
+            told: Bucket::full(self.limits.told_bytes(), clock::now()),
         };
         self.clients.insert(session, client);
         let identity = self.core.facts(session).and_then(|facts| facts.identity);
@@ -587,9 +593,18 @@ impl Handler<Tell> for Lobby {
             let error = ServerMessage::error(ErrorCode::NoSuchUser, [("name", name)]);
             return self.answer(session, re, error);
         };
-        let message = ServerMessage::Private { from, to: to.clone(), text, at_ms };
-        if receiver != session {
-            self.answer(receiver, None, message.clone());
+        let to = to.clone();
+        let (cost, now) = (text_cost(&text), clock::now());
+        let message = ServerMessage::Private { from, to, text, at_ms };
+        if receiver != session
+            && let Some(client) = self.clients.get_mut(&receiver)
+        {
+            if !client.told.has(cost, now) {
+                let wait = client.told.wait(cost);
+                return self.answer(session, re, room::too_fast(wait));
+            }
+            client.told.spend(cost);
+            client.outbox.text(message.clone());
         }
         self.answer(session, re, message);
     }
@@ -625,10 +640,17 @@ impl Handler<ListUsers> for Lobby {
             Some(name) => self.core.find_room(name),
             None => self.core.room_of(session),
         };
+        if let Some(id) = id
+            && let Err(refusal) = self.core.review_look(session, id, clock::unix_ms())
+        {
+            self.refuse(session, re, refusal);
+            return Box::pin(std::future::ready(()));
+        }
         let found = id.and_then(|id| self.rooms.get(&id)).cloned();
         if let (Some(addr), Some(outbox)) = (found, self.outbox(session).cloned()) {
+            let inside = self.core.room_of(session) == id;
             return Box::pin(async move {
-                let _ = addr.send(room::ListMembers { outbox, re }).await;
+                let _ = addr.send(room::ListMembers { outbox, inside, re }).await;
             });
         }
         let error = match room {

@@ -2,11 +2,16 @@
 //!
 //! Anyone may push, without waiting; the connection's writer alone takes. A reader so slow that the
 //! bound is reached is cut off: what waited is dropped for one goodbye, and nobody else is held up.
+//! Texts have a part of the queue. Those that do not fit are skipped and he is told how many, so that
+//! nobody can be talked off the server; whoever meanwhile takes nothing at all is cut off for them, too.
 //! Voice has a queue of its own that forgets what is stale. The writer takes a piece of each in turn:
 //! a long list does not hold up voice, and voice does not hold up the list.
 
-use crate::net::limits::{OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, WRITE_PIECE_BYTES};
-use crate::net::message::{Envelope, GoodbyeReason, ServerMessage};
+use crate::net::limits::{
+    OUTBOX_BYTES_MAX, OUTBOX_FRAMES_MAX, OUTBOX_TEXT_PART, OUTBOX_UNREAD_TEXT_MAX,
+    WRITE_PIECE_BYTES,
+};
+use crate::net::message::{Envelope, ErrorCode, GoodbyeReason, ServerMessage};
 use crate::net::stream_voice::StreamVoice;
 use crate::net::{clock, frame};
 use bytes::Bytes;
@@ -29,11 +34,30 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    frames: VecDeque<Bytes>,
+    frames: VecDeque<Waiting>,
     bytes: usize,
+    texts: Texts,
     voice: StreamVoice,
     closing: Option<GoodbyeReason>,
     polite: bool,
+}
+
+/// A frame that waits.
+#[derive(Debug)]
+struct Waiting {
+    frame: Bytes,
+    text: bool,
+}
+
+/// The texts among the frames that wait, and those that did not get so far.
+#[derive(Debug, Default)]
+struct Texts {
+    frames: usize,
+    bytes: usize,
+    /// Skipped since he was last told so.
+    missed: u64,
+    /// Bytes that came, kept or skipped, since the reader last took anything.
+    unread: usize,
 }
 
 /// What the writer has to do next.
@@ -77,6 +101,14 @@ impl Outbox {
         self.message(&Envelope::answer(re, body));
     }
 
+    /// Queues what somebody says, if there is room for more text.
+    pub fn text(&self, body: ServerMessage) {
+        match frame::encode(&Envelope::event(body)) {
+            Ok(frame) => self.push_text(frame),
+            Err(error) => tracing::error!(%error, "a text cannot be encoded"),
+        }
+    }
+
     fn message(&self, message: &Envelope<ServerMessage>) {
         match frame::encode(message) {
             Ok(frame) => self.push(frame),
@@ -91,18 +123,45 @@ impl Outbox {
             return;
         }
         if queue.frames.len() >= OUTBOX_FRAMES_MAX || queue.bytes + frame.len() > self.0.bytes_max {
-            queue.frames.clear();
-            queue.voice.clear();
-            queue.bytes = 0;
-            let reason = GoodbyeReason::SlowReader;
-            queue.close(Some((reason, ServerMessage::goodbye(reason))));
-            self.0.cut.notify_one();
+            self.cut(&mut queue);
         } else {
-            queue.bytes += frame.len();
-            queue.frames.push_back(frame);
+            queue.keep(frame, false);
         }
         drop(queue);
         self.0.wake.notify_one();
+    }
+
+    /// Queues a whole frame that somebody's text is in; it is skipped where texts have no more room.
+    pub fn push_text(&self, frame: Bytes) {
+        let mut queue = self.lock();
+        if queue.closing.is_some() {
+            return;
+        }
+        queue.texts.unread += frame.len();
+        let fits = queue.texts.frames < OUTBOX_FRAMES_MAX / OUTBOX_TEXT_PART
+            && queue.texts.bytes + frame.len() <= self.0.bytes_max / OUTBOX_TEXT_PART
+            && queue.frames.len() < OUTBOX_FRAMES_MAX
+            && queue.bytes + frame.len() <= self.0.bytes_max;
+        if queue.texts.unread > OUTBOX_UNREAD_TEXT_MAX {
+            self.cut(&mut queue);
+        } else if fits {
+            queue.keep(frame, true);
+        } else {
+            queue.texts.missed += 1;
+        }
+        drop(queue);
+        self.0.wake.notify_one();
+    }
+
+    /// Ends the connection of a reader who is too slow.
+    fn cut(&self, queue: &mut Queue) {
+        queue.frames.clear();
+        queue.voice.clear();
+        queue.bytes = 0;
+        queue.texts = Texts::default();
+        let reason = GoodbyeReason::SlowReader;
+        queue.close(Some((reason, ServerMessage::goodbye(reason))));
+        self.0.cut.notify_one();
     }
 
     /// Queues a voice datagram of `now`. It is dropped when it has waited too long, or when newer ones are too many.
@@ -176,19 +235,45 @@ impl Outbox {
 }
 
 impl Queue {
+    fn keep(&mut self, frame: Bytes, text: bool) {
+        self.bytes += frame.len();
+        if text {
+            self.texts.frames += 1;
+            self.texts.bytes += frame.len();
+        }
+        self.frames.push_back(Waiting { frame, text });
+    }
+
+    /// How many texts he has missed, as a frame, when he has read all that came before them.
+    fn missed(&mut self) -> Option<Bytes> {
+        if self.texts.missed == 0 || self.texts.frames > 0 || self.closing.is_some() {
+            return None;
+        }
+        let count = std::mem::take(&mut self.texts.missed).to_string();
+        let message = ServerMessage::error(ErrorCode::TextsMissed, [("count", count)]);
+        frame::encode(&Envelope::event(message)).ok()
+    }
+
     /// The next frames in order, up to a piece (and one at least), and all voice that is not stale.
     fn piece(&mut self, now: Instant) -> Vec<Bytes> {
         let mut piece = Vec::new();
         let mut length = 0;
-        while let Some(frame) = self.frames.front() {
+        while let Some(Waiting { frame, text }) = self.frames.front() {
             length += frame.len();
             if length > WRITE_PIECE_BYTES && !piece.is_empty() {
                 break;
             }
-            piece.extend(self.frames.pop_front());
+            self.bytes = self.bytes.saturating_sub(frame.len());
+            if *text {
+                self.texts.frames = self.texts.frames.saturating_sub(1);
+                self.texts.bytes = self.texts.bytes.saturating_sub(frame.len());
+            }
+            piece.extend(self.frames.pop_front().map(|waiting| waiting.frame));
         }
-        let taken: usize = piece.iter().map(Bytes::len).sum();
-        self.bytes = self.bytes.saturating_sub(taken);
+        if !piece.is_empty() {
+            self.texts.unread = 0;
+            piece.extend(self.missed());
+        }
         piece.extend(std::iter::from_fn(|| self.voice.pop(now)));
         piece
     }
@@ -206,7 +291,7 @@ impl Queue {
         // Whoever is sent away hears nothing more.
         self.voice.clear();
         if let Ok(frame) = frame::encode(&Envelope::event(message)) {
-            self.frames.push_back(frame);
+            self.frames.push_back(Waiting { frame, text: false });
         }
     }
 }
@@ -248,6 +333,54 @@ mod tests {
             outbox.push(chat(1024));
             assert!(outbox.queued_bytes() <= OUTBOX_BYTES_MAX);
         }
+        assert_eq!(outbox.closing(), Some(GoodbyeReason::SlowReader));
+        assert_eq!(drain(&outbox).await.len(), 1, "only the goodbye is left");
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_makes_progress_is_never_cut_off_for_texts_and_is_told_what_he_missed() {
+        let outbox = Outbox::default();
+        let (mut read, mut said) = (0, 0);
+        for _ in 0..1000 {
+            // A line that takes a quarter of what is said.
+            for _ in 0..4 {
+                outbox.push_text(chat(WRITE_PIECE_BYTES));
+                said += 1;
+            }
+            let Take::Write(frames) = outbox.take().await else { panic!() };
+            read += frames.len();
+            assert!(outbox.queued_bytes() <= OUTBOX_BYTES_MAX / OUTBOX_TEXT_PART);
+        }
+        assert_eq!(outbox.closing(), None);
+        // What is no text has its own place beside them.
+        outbox.push(chat(OUTBOX_BYTES_MAX / OUTBOX_TEXT_PART));
+        assert_eq!(outbox.closing(), None);
+        let mut missed: Option<usize> = None;
+        while missed.is_none() {
+            let Take::Write(frames) = outbox.take().await else { panic!() };
+            for frame in frames {
+                match frame::decode::<Envelope<ServerMessage>>(&frame[frame::LENGTH_BYTES..]) {
+                    Ok(Envelope { body: ServerMessage::Error { code, args }, .. }) => {
+                        assert_eq!(code, ErrorCode::TextsMissed);
+                        missed = args["count"].parse().ok();
+                    }
+                    _ => read += 1,
+                }
+            }
+        }
+        assert_eq!(read + missed.unwrap(), said);
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_takes_nothing_is_cut_off_for_texts() {
+        let outbox = Outbox::default();
+        let mut said = 0;
+        while outbox.closing().is_none() {
+            outbox.push_text(chat(1024));
+            said += 1024;
+            assert!(said <= OUTBOX_UNREAD_TEXT_MAX + 1024);
+        }
+        assert!(said > OUTBOX_UNREAD_TEXT_MAX);
         assert_eq!(outbox.closing(), Some(GoodbyeReason::SlowReader));
         assert_eq!(drain(&outbox).await.len(), 1, "only the goodbye is left");
     }

@@ -5,16 +5,19 @@
 pub mod core;
 
 use self::core::{Change, Effects, Full, Member, RoomCore};
+use super::bucket::{Bucket, Rate};
 use super::outbox::Outbox;
 use super::routes::{Receipt, Routes};
+use crate::net::clock;
 use crate::net::frame;
 use crate::net::ids::{MemberId, RoomId, SessionId};
 use crate::net::limits::ROOM_MAILBOX;
-use crate::net::message::{Envelope, LeaveReason, ServerMessage};
+use crate::net::message::{Envelope, ErrorCode, LeaveReason, ServerMessage};
 use crate::net::name::RoomName;
 use actix::prelude::*;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// The actor.
 pub struct Room {
@@ -78,6 +81,8 @@ pub struct Say {
 pub struct ListMembers {
     /// Where the answer goes.
     pub outbox: Outbox,
+    /// Who asks is a member.
+    pub inside: bool,
     /// The request.
     pub re: Option<u32>,
 }
@@ -106,10 +111,11 @@ pub struct Rename {
 pub struct Close;
 
 impl Room {
-    /// An empty room.
+    /// An empty room, in which texts come at this rate in bytes.
     #[must_use]
-    pub fn new(id: RoomId, name: RoomName, routes: Routes) -> Self {
-        Self { id, core: RoomCore::new(id, name), outboxes: BTreeMap::new(), routes }
+    pub fn new(id: RoomId, name: RoomName, routes: Routes, text: Rate) -> Self {
+        let core = RoomCore::new(id, name, Bucket::full(text, clock::now()));
+        Self { id, core, outboxes: BTreeMap::new(), routes }
     }
 
     /// Carries out what the core decided; the receipt where routes have changed.
@@ -128,6 +134,13 @@ impl Room {
         }
         effects.routes_changed.then(|| self.routes.publish_room(self.id, Some(self.core.routes())))
     }
+}
+
+/// He says, or all of them say, more than others can bear; when to try again.
+#[must_use]
+pub fn too_fast(wait: Duration) -> ServerMessage {
+    let retry = ("retry_ms", wait.as_millis().max(1).to_string());
+    ServerMessage::error(ErrorCode::TooFast, [retry])
 }
 
 fn encode(message: ServerMessage) -> Option<Bytes> {
@@ -225,19 +238,30 @@ impl Handler<Say> for Room {
     type Result = ();
 
     fn handle(&mut self, Say { id, text, at_ms, re }: Say, _: &mut Self::Context) {
-        let Some(name) = self.core.member(id).map(|member| member.name.clone()) else { return };
-        let message = ServerMessage::Chat { id, name, text, at_ms };
-        let effects =
-            Effects { others: Some(message.clone()), own: vec![message], routes_changed: false };
-        let _ = self.carry_out(id, effects, re);
+        let answer = match self.core.say(id, text, at_ms, clock::now()) {
+            Ok(None) => return,
+            Ok(Some(chat)) => {
+                if let Some(frame) = encode(chat.clone()) {
+                    for (_, outbox) in self.outboxes.iter().filter(|(other, _)| **other != id) {
+                        outbox.push_text(frame.clone());
+                    }
+                }
+                chat
+            }
+            Err(wait) => too_fast(wait),
+        };
+        if let Some(outbox) = self.outboxes.get(&id) {
+            outbox.answer(re, answer);
+        }
     }
 }
 
 impl Handler<ListMembers> for Room {
     type Result = ();
 
-    fn handle(&mut self, ListMembers { outbox, re }: ListMembers, _: &mut Self::Context) {
-        for page in self.core.list() {
+    fn handle(&mut self, ask: ListMembers, _: &mut Self::Context) {
+        let ListMembers { outbox, inside, re } = ask;
+        for page in self.core.list(inside) {
             outbox.answer(re, page);
         }
     }
@@ -254,6 +278,7 @@ impl Handler<Close> for Room {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::limits::Limits;
     use crate::actors::outbox::Take;
     use crate::actors::routes::SessionVoice;
     use crate::net::codec::Codec;
@@ -284,7 +309,8 @@ mod tests {
     #[actix::test]
     async fn a_leave_is_confirmed_only_when_every_forwarder_has_it_in_force() {
         let routes = Routes::new(2);
-        let room = Room::new(RoomId(1), RoomName::parse("hall").unwrap(), routes.clone()).start();
+        let (name, text) = (RoomName::parse("hall").unwrap(), Limits::default().room_text_bytes());
+        let room = Room::new(RoomId(1), name, routes.clone(), text).start();
         for k in 1..=2 {
             let enter = Enter { member: member(k), outbox: Outbox::default(), re: None };
             room.send(enter).await.unwrap().unwrap();
@@ -292,7 +318,7 @@ mod tests {
         let leave = Leave { id: MemberId(1), reason: LeaveReason::Left };
         let left = actix_rt::spawn(room.send(leave));
         // Dealt with by the room, and by one forwarder of two.
-        room.send(ListMembers { outbox: Outbox::default(), re: None }).await.unwrap();
+        room.send(ListMembers { outbox: Outbox::default(), inside: true, re: None }).await.unwrap();
         for feed in routes.feeds() {
             tokio::task::yield_now().await;
             assert!(!left.is_finished());
@@ -303,11 +329,13 @@ mod tests {
         }
         left.await.unwrap().unwrap();
     }
+
     #[actix::test]
     async fn voice_that_waits_for_a_slow_connection_does_not_follow_a_leave() {
         let routes = Routes::new(1);
         routes.feeds()[0].retire();
-        let room = Room::new(RoomId(1), RoomName::parse("hall").unwrap(), routes.clone()).start();
+        let (name, text) = (RoomName::parse("hall").unwrap(), Limits::default().room_text_bytes());
+        let room = Room::new(RoomId(1), name, routes.clone(), text).start();
         let outboxes = [Outbox::default(), Outbox::default(), Outbox::default()];
         for (k, outbox) in (1..).zip(&outboxes) {
             let enter = Enter { member: member(k), outbox: outbox.clone(), re: None };

@@ -19,7 +19,7 @@ use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, SessionId};
 use crate::net::limits::SESSION_MAILBOX;
 use crate::net::message::{
-    ClientMessage, Envelope, ErrorCode, LeaveReason, MemberState, ServerMessage,
+    ClientMessage, Envelope, ErrorCode, GoodbyeReason, LeaveReason, MemberState, ServerMessage,
 };
 use crate::net::protect::{Opener, Sealer};
 use crate::net::secret::Password;
@@ -200,6 +200,7 @@ impl Session {
             Request::Bye => outbox.finish(),
             Request::Answer(message) => outbox.answer(re, message),
             Request::Ignore => {}
+            Request::CutOff => outbox.close(GoodbyeReason::TooFast),
         }
         Box::pin(std::future::ready(()))
     }
@@ -310,7 +311,7 @@ impl Handler<Ended> for Session {
 /// The envelope of a frame, taken apart; what cannot be read becomes `None`.
 #[must_use]
 pub fn from_frame(frame: &[u8]) -> FromClient {
-    match crate::net::frame::decode::<Envelope<ClientMessage>>(frame) {
+    match crate::net::frame::decode_from_client::<Envelope<ClientMessage>>(frame) {
         Ok(Envelope { re, body }) => FromClient { re, message: Some(body) },
         Err(_) => FromClient { re: None, message: None },
     }

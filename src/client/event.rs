@@ -41,13 +41,6 @@ pub enum Event {
         /// The fingerprint of its key.
         fingerprint: String,
     },
-    /// An authority vouches for a server that was known by its key before.
-    NewCertificate {
-        /// As the user wrote it, with its port.
-        server: String,
-        /// The fingerprint that it was known by.
-        before: String,
-    },
     /// The server knows us.
     Welcome {
         /// Who we are to the others.
@@ -534,7 +527,7 @@ impl From<Trust> for TrustKind {
             Trust::Plain => Self::Plain,
             Trust::Known => Self::Known,
             Trust::FirstUse(_) => Self::FirstUse,
-            Trust::Certificate | Trust::NewCertificate(_) => Self::Certificate,
+            Trust::Certificate => Self::Certificate,
         }
     }
 }
@@ -737,7 +730,6 @@ impl Event {
                 | Self::Goodbye { .. }
                 | Self::DeviceDown { .. }
                 | Self::NewServer { .. }
-                | Self::NewCertificate { .. }
                 | Self::Help { .. }
         );
         let line = if worded {

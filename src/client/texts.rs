@@ -30,11 +30,6 @@ pub fn words(event: &Event) -> Vec<String> {
              compare it with what its operator sees.",
             shown(server)
         ),
-        Event::NewCertificate { server, before } => format!(
-            "* A certificate authority vouches for {} now. It was known by the key {before} before; \
-             from now on it is known by its certificate.",
-            shown(server)
-        ),
         Event::Welcome { name, .. } => format!("* You are {}.", shown(name)),
         Event::Joined { room, members } => joined(&shown(room), members),
         Event::Left { room, reason: None, .. } => {
@@ -505,11 +500,17 @@ fn trust_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
     let what = match code {
         LocalError::KeyChanged => format!(
             "THE KEY OF {} HAS CHANGED. It was {}, and now it is {}. Either the server was set up anew, or \
-             somebody between you and it pretends to be it. Ask its operator for the fingerprint. If the new one is right, \
+             somebody between you and it pretends to be it. {}Ask its operator for the fingerprint. If the new one is right, \
              remove line {} of {}, or start once with --fingerprint {}.",
             arg("server"),
             arg("old"),
             arg("new"),
+            match arg("vouched").as_str() {
+                "true" => {
+                    "A certificate authority vouches for the new one, which proves little here: it was known by its key. "
+                }
+                _ => "",
+            },
             arg("line"),
             arg("file"),
             arg("new")
@@ -618,6 +619,10 @@ fn server_error(code: ErrorCode, arg: &dyn Fn(&str) -> String) -> String {
         ErrorCode::TooFast => {
             "That was too much at once; the server left some of it out. Wait a moment.".to_owned()
         }
+        ErrorCode::TextsMissed => format!(
+            "Your line is too slow for all that is being said: {} text(s) did not reach you.",
+            arg("count")
+        ),
         ErrorCode::ServerPassword => {
             format!(
                 "This server has a password. Ask for it, or for an invite. {}",

@@ -117,6 +117,8 @@ pub enum Refusal {
         shown: Fingerprint,
         /// Where that is written.
         line: usize,
+        /// An authority vouches for the key now; whoever has a certificate for its name would have that, too.
+        vouched: bool,
     },
     /// It has not the key that was named.
     OtherKey {
@@ -173,8 +175,9 @@ pub fn judge(expect: Expect, memory: &Memory, shown: &Shown) -> Result<Accepted,
     if *vouched == Vouched::Yes {
         return match memory.keys.first() {
             _ if memory.certificate => accept(Trust::Certificate, None),
+            // It was known by its key, and nobody can vouch for another in its place.
             Some(before) if !known => {
-                accept(Trust::NewCertificate(*before), Some(Entry::Certificate))
+                Err(Refusal::KeyChanged { known: *before, shown, line: memory.line, vouched: true })
             }
             _ => accept(Trust::Certificate, Some(Entry::Certificate)),
         };
@@ -191,7 +194,7 @@ pub fn judge(expect: Expect, memory: &Memory, shown: &Shown) -> Result<Accepted,
         return Err(Refusal::CertificateLost { why, shown, line });
     }
     if let Some(known) = memory.keys.first() {
-        return Err(Refusal::KeyChanged { known: *known, shown, line });
+        return Err(Refusal::KeyChanged { known: *known, shown, line, vouched: false });
     }
     match (expect, vouched) {
         (_, Vouched::ForOthers(why)) => Err(Refusal::CertificateForOthers(why.clone())),
@@ -296,7 +299,12 @@ mod tests {
     #[test]
     fn a_changed_key_is_refused_with_both_fingerprints_and_the_line() {
         let refused = judge(Expect::Nothing, &knows(&[A], false), &alone(B));
-        assert_eq!(refused, Err(Refusal::KeyChanged { known: A, shown: B, line: 3 }));
+        let changed = |vouched| Err(Refusal::KeyChanged { known: A, shown: B, line: 3, vouched });
+        assert_eq!(refused, changed(false));
+        for expect in [Expect::Nothing, Expect::Vouched] {
+            let refused = judge(expect, &knows(&[A], false), &shown(B, Vouched::Yes));
+            assert_eq!(refused, changed(true), "whoever vouches for it");
+        }
     }
 
     #[test]
@@ -346,9 +354,6 @@ mod tests {
         assert_eq!(new, accepted(Trust::Certificate, certificate));
         let same_key = judge(Expect::Nothing, &knows(&[A], false), &good(A));
         assert_eq!(same_key, accepted(Trust::Certificate, certificate));
-        // Another key and an authority behind it: taken, and told.
-        let other_key = judge(Expect::Nothing, &knows(&[A], false), &good(B));
-        assert_eq!(other_key, accepted(Trust::NewCertificate(A), certificate));
     }
 
     #[test]

@@ -10,10 +10,18 @@ use std::time::Duration;
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Deepest nesting of maps and arrays in a control message.
 pub const MESSAGE_DEPTH_MAX: usize = 16;
+/// Values (numbers, texts, entries of lists and maps, the lists and maps themselves) in one message of a
+/// client. Reading costs by the value, and a frame could hold 65,000.
+pub const MESSAGE_VALUES_MAX: usize = 512;
 /// Bytes queued for one reader before it is cut off as too slow.
 pub const OUTBOX_BYTES_MAX: usize = 512 * 1024;
 /// Frames queued for one reader before it is cut off as too slow.
 pub const OUTBOX_FRAMES_MAX: usize = 4096;
+/// Texts have this part of the queue at most (one half): more are skipped, and the rest is for what cannot be.
+pub const OUTBOX_TEXT_PART: usize = 2;
+/// Bytes of text for a reader who meanwhile takes nothing at all, after which he is cut off. Above what the
+/// defaults let anyone be told within `WRITE_STALL_MAX`, which is the measure of taking nothing.
+pub const OUTBOX_UNREAD_TEXT_MAX: usize = 512 * 1024;
 /// Voice packets queued for one member whose voice path is the control connection; the oldest go first.
 pub const STREAM_VOICE_PACKETS_MAX: usize = 64;
 /// Voice that has waited this long for the control connection is stale: it is dropped, not sent late.
@@ -72,6 +80,25 @@ pub const ROOMS_MAX: usize = 4096;
 pub const ROOM_MEMBERS_MAX: usize = 1024;
 /// Messages of one second that a session may send over the control connection, on average.
 pub const REQUESTS_PER_SECOND: u32 = 50;
+/// Messages of a session that came too fast and were left unanswered, of one second, on average, ...
+pub const IGNORED_PER_SECOND: u32 = 10;
+/// ... and at once, before it is cut off.
+pub const IGNORED_BURST: u32 = 400;
+/// Bytes of one second that a control connection may bring beside voice, on average; twice as many at once.
+/// What is beyond that is not read before its time has come.
+pub const CONTROL_BYTES_PER_SECOND: u32 = 64 * 1024;
+/// Bytes that a packet of voice costs there beside its own.
+pub const VOICE_FRAME_BYTES: u32 = 48;
+/// A client that has to be waited for so long, for the bytes that it sends, is cut off, ...
+pub const CONTROL_WAIT_MAX: Duration = Duration::from_secs(4);
+/// ... unless so much time has passed for each second of it.
+pub const CONTROL_WAIT_FORGIVEN: u32 = 20;
+/// TLS handshakes of one second with one address (this machine's own apart), on average, ...
+pub const HANDSHAKES_PER_SECOND: u32 = 10;
+/// ... and at once.
+pub const HANDSHAKE_BURST: u32 = 100;
+/// Addresses whose handshakes are counted; those that came least lately are forgotten.
+pub const HANDSHAKE_ADDRESSES_MAX: usize = 4096;
 /// What a request counts for that makes the server write a whole list or tell a whole room.
 pub const REQUEST_COST_WIDE: u32 = 4;
 /// What a request counts for that brings a password to be hashed.
@@ -80,6 +107,20 @@ pub const REQUEST_COST_PASSWORD: u32 = 20;
 pub const CHATS_PER_SECOND: u32 = 10;
 /// ... and at once.
 pub const CHATS_BURST: u32 = 100;
+/// Bytes of text that a session may send in one second, on average, ...
+pub const TEXT_BYTES_PER_SECOND: u32 = 4 * 1024;
+/// ... and at once.
+pub const TEXT_BYTES_BURST: u32 = 32 * 1024;
+/// Bytes of text that all members of a room together may say in one second, on average, ...
+pub const ROOM_TEXT_BYTES_PER_SECOND: u32 = 12 * 1024;
+/// ... and at once.
+pub const ROOM_TEXT_BYTES_BURST: u32 = 64 * 1024;
+/// Bytes of private text that one user may be told in one second, by whomever, on average, ...
+pub const TOLD_BYTES_PER_SECOND: u32 = 6 * 1024;
+/// ... and at once.
+pub const TOLD_BYTES_BURST: u32 = 32 * 1024;
+/// What a text counts for beside its own bytes: who says it, and when.
+pub const TEXT_BYTES_BESIDE: usize = 128;
 /// Rooms that a session may enter in one minute, on average, ...
 pub const JOINS_PER_MINUTE: u32 = 60;
 /// ... and at once.

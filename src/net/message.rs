@@ -594,6 +594,8 @@ pub enum ErrorCode {
     TextTooLong,
     /// Too many requests; args: `retry_ms` where it is known.
     TooFast,
+    /// Others said more than your line could take: so many texts were skipped; args: `count`.
+    TextsMissed,
     /// The server has a password; none was given.
     ServerPassword,
     /// That is not the server's password.

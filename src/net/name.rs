@@ -1,13 +1,16 @@
 //! Names of users and rooms: parsed once, then known to be fit to show.
 //!
-//! A name is Unicode NFC, trimmed, with no control or invisible formatting characters. Two names are the same when
+//! A name is Unicode NFC, trimmed, with single spaces, and with no control, invisible, formatting or unassigned
+//! characters. Two names are the same when
 //! they differ only in case, and look the same when their skeletons (UTS 39, section 4) agree.
 
 use super::limits::{ROOM_NAME_CHARS_MAX, USER_NAME_CHARS_MAX};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use unicode_normalization::UnicodeNormalization;
+use unicode_security::GeneralSecurityProfile;
 use unicode_security::confusable_detection::skeleton;
+use unicode_security::general_security_profile::IdentifierType;
 
 /// Why a text is no name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,8 +49,38 @@ fn is_unfit(c: char) -> bool {
             '\u{00AD}' | '\u{034F}' | '\u{061C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
             | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
             | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}'
-            | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{1D173}'..='\u{1D17A}'
+            | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}' | '\u{13430}'..='\u{1343F}'
+            | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}'
             | '\u{E000}'..='\u{F8FF}' | '\u{E0000}'..='\u{E0FFF}' | '\u{F0000}'..='\u{10FFFF}')
+}
+
+/// What can be seen in a text, or does no harm there, and has no place in a name: it looks like nothing, or as
+/// each screen likes, so that two names could not be told apart.
+fn is_unfit_in_names(c: char) -> bool {
+    // Characters that do not exist, or not yet, and those to be passed over where they cannot be shown.
+    let nothing = matches!(
+        c.identifier_type(),
+        None | Some(IdentifierType::Not_Character | IdentifierType::Default_Ignorable)
+    );
+    // Blanks that are no white space, and what only says how others are drawn (general category Cf).
+    let blank = matches!(
+        c,
+        '\u{2800}' | '\u{FFFC}' | '\u{1107F}' | '\u{13440}'
+            ..='\u{13455}' | '\u{16FE4}' | '\u{1BC9D}' | '\u{1D159}'
+    );
+    let formatting = matches!(
+        c,
+        '\u{0600}'
+            ..='\u{0605}'
+                | '\u{06DD}'
+                | '\u{070F}'
+                | '\u{0890}'
+                | '\u{0891}'
+                | '\u{08E2}'
+                | '\u{110BD}'
+                | '\u{110CD}'
+    );
+    is_unfit(c) || nothing || blank || formatting
 }
 
 fn parse(text: &str, max: usize) -> Result<String, NameError> {
@@ -59,9 +92,11 @@ fn parse(text: &str, max: usize) -> Result<String, NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
     }
-    if let Some(c) = name.chars().find(|c| is_unfit(*c)) {
+    if let Some(c) = name.chars().find(|c| is_unfit_in_names(*c)) {
         return Err(NameError::Unprintable { code: u32::from(c) });
     }
+    // However wide it is: names must not differ in what nobody can count.
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
     if name.chars().count() > max {
         return Err(NameError::TooLong { max });
     }
@@ -197,6 +232,76 @@ mod tests {
         assert!(UserName::parse(&"ж".repeat(32)).is_ok());
         assert!(RoomName::parse(&"ж".repeat(64)).is_ok());
         assert!(UserName::parse(&"e\u{301}".repeat(32)).is_ok());
+    }
+
+    #[test]
+    fn nothing_blank_or_unassigned_makes_another_name() {
+        for c in [
+            '\u{2800}',
+            '\u{1D159}',
+            '\u{16FE4}',
+            '\u{13430}',
+            '\u{13441}',
+            '\u{1107F}',
+            '\u{0378}',
+            '\u{FFFF}',
+            '\u{1FFFE}',
+            '\u{FDD0}',
+            '\u{1BCA0}',
+            '\u{1BCA3}',
+            '\u{1BC9D}',
+            '\u{0600}',
+            '\u{110CD}',
+            '\u{FFFC}',
+            '\u{E000}',
+            '\u{3164}',
+        ] {
+            for text in [format!("{c}"), format!("ann{c}"), format!("a{c}nn")] {
+                let code = u32::from(c);
+                assert_eq!(
+                    UserName::parse(&text),
+                    Err(NameError::Unprintable { code }),
+                    "{text:?}"
+                );
+                assert_eq!(
+                    RoomName::parse(&text),
+                    Err(NameError::Unprintable { code }),
+                    "{text:?}"
+                );
+            }
+        }
+        for space in ["  ", "\u{A0}", "\u{2003}\u{2003}", " \u{3000} "] {
+            assert_eq!(user(&format!("ann{space}b")), user("ann b"), "{space:?}");
+        }
+        assert_eq!(printable("a\u{1BCA0}b\u{1BCA3}"), "a\u{FFFD}b\u{FFFD}");
+    }
+
+    #[test]
+    fn names_of_all_the_world_are_names() {
+        for name in [
+            "O'Neil-Smith",
+            "Łukasz",
+            "Ёжик",
+            "Ελένη",
+            "שרה",
+            "فاطمة",
+            "अनीता",
+            "நிலா",
+            "ธนา",
+            "さくら",
+            "サクラ",
+            "佐藤",
+            "김민준",
+            "Հայկ",
+            "თამარ",
+            "ሰላም",
+            "R2-D2 & co. [bot]",
+            "x_☃_✓",
+            "🦀 Ferris",
+            "½ €5",
+        ] {
+            assert_eq!(UserName::parse(name).unwrap().as_str(), name);
+        }
     }
 
     #[test]

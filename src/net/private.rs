@@ -48,6 +48,17 @@ pub enum PrivateError {
         /// Its permissions.
         mode: u32,
     },
+    /// It belongs to somebody else, who can open it at any time.
+    #[error(
+        "{path} belongs to another user of this machine (number {owner}), who could change it at any time. If it is meant \
+         for Parlor, make it yours: chown it to the user that runs this; otherwise choose another"
+    )]
+    Foreign {
+        /// Which.
+        path: String,
+        /// The user's number.
+        owner: u32,
+    },
     /// More bytes than such a file ever has.
     #[error("{0} is too large to be what it should be")]
     TooLarge(String),
@@ -61,10 +72,10 @@ fn at(path: &Path) -> impl Fn(io::Error) -> PrivateError + '_ {
 }
 
 /// Makes a directory, and those above it, for this user alone. One that is there must not be open
-/// to changes by others.
+/// to changes by others, nor be another user's.
 ///
 /// # Errors
-/// It cannot be made, is none, or others may write to it.
+/// It cannot be made, is none, is another user's, or others may write to it.
 pub fn make_directory(path: &Path) -> Result<(), PrivateError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -74,12 +85,29 @@ pub fn make_directory(path: &Path) -> Result<(), PrivateError> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(path).map_err(at(path))?.permissions().mode() & 0o7777;
+        let found = std::fs::metadata(path).map_err(at(path))?;
+        refuse_foreign(path, &found)?;
+        let mode = found.permissions().mode() & 0o7777;
         if mode & 0o022 != 0 {
             return Err(PrivateError::OpenDirectory { path: path.display().to_string(), mode });
         }
     }
     Ok(())
+}
+
+/// Whoever owns a file can open it, whatever its mode says now. Root can do that anyway.
+#[cfg(unix)]
+fn refuse_foreign(path: &Path, found: &std::fs::Metadata) -> Result<(), PrivateError> {
+    let owner = std::os::unix::fs::MetadataExt::uid(found);
+    match is_trusted(owner, rustix::process::geteuid().as_raw()) {
+        true => Ok(()),
+        false => Err(PrivateError::Foreign { path: path.display().to_string(), owner }),
+    }
+}
+
+#[cfg(unix)]
+fn is_trusted(owner: u32, user: u32) -> bool {
+    owner == user || owner == rustix::process::Uid::ROOT.as_raw()
 }
 
 /// Reads a file that only its owner may read; `None` if there is none.
@@ -115,7 +143,9 @@ fn read_closed_to(
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = file.metadata().map_err(at(path))?.permissions().mode() & 0o7777;
+        let found = file.metadata().map_err(at(path))?;
+        refuse_foreign(path, &found)?;
+        let mode = found.permissions().mode() & 0o7777;
         if mode & others != 0 {
             return Err(PrivateError::Open { path: path.display().to_string(), mode });
         }
@@ -317,6 +347,38 @@ mod tests {
         set_mode(home.path(), 0o770);
         let error = make_directory(home.path()).unwrap_err();
         assert!(error.to_string().contains("chmod 700"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_belongs_to_another_user_is_refused() {
+        for (owner, user, trusted) in [
+            (1000, 1000, true),
+            (0, 1000, true),
+            (0, 0, true),
+            (1001, 1000, false),
+            (1000, 0, false),
+        ] {
+            assert_eq!(is_trusted(owner, user), trusted, "{owner} {user}");
+        }
+        // Only root can give files away, to try it on the disk.
+        if rustix::process::geteuid().is_root() {
+            let home = tempfile::tempdir().unwrap();
+            let file = home.path().join("key");
+            replace(&file, b"secret").unwrap();
+            std::os::unix::fs::chown(&file, Some(4711), None).unwrap();
+            for error in [
+                read(&file, 100).unwrap_err(),
+                read_intact(&file, 100).unwrap_err(),
+                read_unshared(&file, 100).unwrap_err(),
+            ] {
+                assert!(matches!(error, PrivateError::Foreign { owner: 4711, .. }), "{error}");
+                assert!(error.to_string().contains("chown"), "{error}");
+            }
+            std::os::unix::fs::chown(home.path(), Some(4711), None).unwrap();
+            let error = make_directory(home.path()).unwrap_err();
+            assert!(matches!(error, PrivateError::Foreign { owner: 4711, .. }), "{error}");
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Hostile and broken peers: each gets a typed error or is cut off, and nobody else notices.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use parlor::actors::connection::Caller;
+use parlor::actors::limits::Limits;
 use parlor::actors::server::{Server, ServerConfig};
 use parlor::net::frame;
 use parlor::net::limits::{FRAME_BYTES_MAX, HALF_OPEN_MAX, OUTBOX_BYTES_MAX, TEXT_BYTES_MAX};
@@ -13,12 +15,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::codec::FramedRead;
 
-use crate::support::peer::{Peer, hello, until};
+use crate::support::peer::{DEADLINE, Peer, hello, until};
 use crate::support::random::Random;
 
 async fn server() -> Server {
     let any = "127.0.0.1:0".parse().unwrap();
     Server::start(ServerConfig::new(any, any, Some(1))).await.unwrap()
+}
+
+async fn server_with(limits: Limits) -> Server {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let limits = Arc::new(limits);
+    Server::start(ServerConfig { limits, ..ServerConfig::new(any, any, Some(1)) }).await.unwrap()
 }
 
 /// Everything that the server says to these bytes until it closes or has answered a ping behind them.
@@ -151,8 +159,8 @@ async fn random_bytes_on_both_ports_disturb_nobody() {
 }
 
 #[actix::test]
-async fn a_slow_reader_is_cut_off_and_the_others_go_on() {
-    let server = server().await;
+async fn who_reads_nothing_is_cut_off_and_the_others_go_on() {
+    let server = server_with(Limits::loosest()).await;
     let mut anna = Peer::connect(&server, "anna").await;
     anna.join("hall").await;
     // Says hello and joins, and never reads.
@@ -196,6 +204,195 @@ async fn a_slow_reader_is_cut_off_and_the_others_go_on() {
     assert!(said > OUTBOX_BYTES_MAX / 2, "and not cut off before it is reached");
     anna.catch_up().await;
     assert_eq!(anna.members.len(), 7, "the others go on");
+    server.stop().await;
+}
+
+/// Sends the same bytes again and again over real TCP until it is cut off, and tells what it was told.
+/// Meanwhile somebody else is answered.
+async fn flood(server: &Server, bytes: Vec<u8>) -> Vec<ServerMessage> {
+    let stream = TcpStream::connect(server.tcp()).await.unwrap();
+    let (read, mut write) = stream.into_split();
+    write.write_all(&message(hello("flood", None))).await.unwrap();
+    let mut frames = FramedRead::new(read, frame::codec());
+    let first = frame::next(&mut frames).await.unwrap().unwrap();
+    let first: Envelope<ServerMessage> = frame::decode(&first).unwrap();
+    assert!(matches!(first.body, ServerMessage::Welcome(_)));
+    let sending = actix_rt::spawn(async move { while write.write_all(&bytes).await.is_ok() {} });
+    let mut anna = Peer::connect(server, "anna").await;
+    let mut told = Vec::new();
+    loop {
+        // Hers are dealt with, whatever waits of the other's.
+        if told.len() < 20 {
+            anna.catch_up().await;
+        }
+        let next = tokio::time::timeout(DEADLINE, frame::next(&mut frames)).await;
+        let Some(Ok(frame)) = next.expect("it is told, or cut off") else { break };
+        told.push(frame::decode::<Envelope<ServerMessage>>(&frame).unwrap().body);
+    }
+    sending.abort();
+    anna.catch_up().await;
+    until("it is gone", || async { server.census().await == (1, 0, 1) }).await;
+    told
+}
+
+#[actix::test]
+async fn a_flood_of_requests_is_told_so_once_and_cut_off() {
+    let server = server().await;
+    let told = flood(&server, message(ClientMessage::Ping { token: 5 }).repeat(100)).await;
+    assert!(codes(&told).contains(&ErrorCode::TooFast));
+    assert_eq!(told.last(), Some(&ServerMessage::goodbye(GoodbyeReason::TooFast)));
+    server.stop().await;
+}
+
+#[actix::test]
+async fn a_flood_of_bytes_that_mean_nothing_is_held_up_and_cut_off() {
+    let server = server().await;
+    // As many values as fit: what is most expensive to read.
+    let mut junk = vec![0x82, 0xa4, b't', b'y', b'p', b'e', 0xa4, b'p', b'i', b'n', b'g'];
+    junk.extend([0xa1, b'x', 0xdc, 0xff, 0x00]);
+    junk.resize(FRAME_BYTES_MAX, 0x90);
+    let begun = server.census().await;
+    assert_eq!(begun, (0, 0, 0));
+    let told = flood(&server, framed(&junk)).await;
+    assert_eq!(told.last(), Some(&ServerMessage::goodbye(GoodbyeReason::TooFast)));
+    let answers = codes(&told);
+    assert!(answers.iter().all(|code| *code == ErrorCode::BadMessage), "{answers:?}");
+    // What could be brought at once, and what may come while it is waited for: no more was read.
+    let rate = Limits::default().control_bytes();
+    let most = (rate.burst + 8.0 * rate.per_second) / FRAME_BYTES_MAX as f64;
+    assert!((answers.len() as f64) < most, "{} were read", answers.len());
+    server.stop().await;
+}
+
+/// A member who takes little at a time from a line that holds little.
+struct Narrow {
+    read: tokio::net::tcp::OwnedReadHalf,
+    write: tokio::net::tcp::OwnedWriteHalf,
+    taken: Vec<u8>,
+}
+
+impl Narrow {
+    async fn enter(server: &Server, name: &str, room: &str) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let (read, write) = socket.connect(server.tcp()).await.unwrap().into_split();
+        let mut narrow = Self { read, write, taken: Vec::new() };
+        let mut bytes = message(hello(name, None));
+        bytes.extend(message(ClientMessage::join(room)));
+        narrow.write.write_all(&bytes).await.unwrap();
+        narrow
+    }
+
+    /// Takes what is there, at most this much.
+    fn sip(&mut self, most: usize) {
+        let mut bytes = vec![0; most];
+        if let Ok(length) = self.read.try_read(&mut bytes) {
+            self.taken.extend(&bytes[..length]);
+        }
+    }
+
+    /// Everything up to the answer to a ping, or to the end of the connection.
+    async fn catch_up(self) -> Vec<ServerMessage> {
+        let Self { read, mut write, taken } = self;
+        write.write_all(&message(ClientMessage::Ping { token: 99 })).await.unwrap();
+        let mut frames = FramedRead::new(std::io::Cursor::new(taken).chain(read), frame::codec());
+        let mut all = Vec::new();
+        while all.last() != Some(&ServerMessage::Pong { token: 99 }) {
+            let next = tokio::time::timeout(DEADLINE, frame::next(&mut frames)).await;
+            let Some(Ok(frame)) = next.expect("the server answers") else { break };
+            all.push(frame::decode::<Envelope<ServerMessage>>(&frame).unwrap().body);
+        }
+        all
+    }
+}
+
+/// Several members say as much as they are let, and one on a narrow line takes a part of it.
+async fn talked_at(say: impl Fn(String) -> ClientMessage) {
+    let server = server().await;
+    let mut attackers = Vec::new();
+    for k in 0..6 {
+        let stream = Box::new(TcpStream::connect(server.tcp()).await.unwrap());
+        let name = format!("attacker {k}");
+        let mut peer = Peer::over(stream, server.udp(), &name, None).await.unwrap();
+        peer.join("hall").await;
+        attackers.push(peer);
+    }
+    let mut narrow = Narrow::enter(&server, "narrow", "hall").await;
+    attackers[0].wait_for(|m| matches!(m, ServerMessage::MemberJoined { .. })).await;
+    let (mut said, mut refused) = (0, 0);
+    for _ in 0..40 {
+        for peer in &mut attackers {
+            match peer.request(say("x".repeat(TEXT_BYTES_MAX))).await {
+                ServerMessage::Error { code: ErrorCode::TooFast, args } => {
+                    assert!(args.contains_key("retry_ms"));
+                    refused += 1;
+                    // Only the first of several in a row is answered: leave it at that.
+                    peer.catch_up().await;
+                }
+                ServerMessage::Chat { .. } | ServerMessage::Private { .. } => said += 1,
+                other => panic!("{other:?}"),
+            }
+            narrow.sip(512);
+        }
+    }
+    assert!(said > 0 && refused > 0, "{said} said, {refused} refused");
+    let heard = narrow.catch_up().await;
+    assert_eq!(heard.last(), Some(&ServerMessage::Pong { token: 99 }), "he is still there");
+    let texts = |m: &&ServerMessage| {
+        matches!(m, ServerMessage::Chat { .. } | ServerMessage::Private { .. })
+    };
+    assert_eq!(heard.iter().filter(texts).count(), said, "and has missed nothing");
+    server.stop().await;
+}
+
+#[actix::test]
+async fn nobody_is_talked_out_of_a_room_by_what_others_say_there() {
+    talked_at(|text| ClientMessage::Chat { text }).await;
+}
+
+#[actix::test]
+async fn nobody_is_talked_off_the_server_by_private_texts() {
+    talked_at(|text| ClientMessage::Private { to: "narrow".to_owned(), text }).await;
+}
+
+#[actix::test]
+async fn a_reader_who_lags_behind_misses_texts_and_stays() {
+    let server = server_with(Limits::loosest()).await;
+    let mut anna = Peer::connect(&server, "anna").await;
+    anna.join("hall").await;
+    let (near, far) = tokio::io::duplex(1024);
+    server.connect(far, Caller::default());
+    let (mut read, mut write) = tokio::io::split(near);
+    let mut bytes = message(hello("slow", None));
+    bytes.extend(message(ClientMessage::join("hall")));
+    write.write_all(&bytes).await.unwrap();
+    anna.wait_for(|m| matches!(m, ServerMessage::MemberJoined { .. })).await;
+    let mut taken = Vec::new();
+    let rounds = 3 * OUTBOX_BYTES_MAX / TEXT_BYTES_MAX;
+    for _ in 0..rounds {
+        let said = anna.request(ClientMessage::Chat { text: "x".repeat(TEXT_BYTES_MAX) }).await;
+        assert!(matches!(said, ServerMessage::Chat { .. }), "{said:?}");
+        let mut piece = [0; 1024];
+        read.read_exact(&mut piece).await.unwrap();
+        taken.extend(piece);
+    }
+    write.write_all(&message(ClientMessage::Ping { token: 99 })).await.unwrap();
+    let mut frames = FramedRead::new(std::io::Cursor::new(taken).chain(read), frame::codec());
+    let (mut heard, mut missed, mut answered) = (0, 0, false);
+    while !answered || heard + missed < rounds {
+        let next = tokio::time::timeout(DEADLINE, frame::next(&mut frames)).await;
+        let frame = next.expect("he is told").expect("he is still there").unwrap();
+        match frame::decode::<Envelope<ServerMessage>>(&frame).unwrap().body {
+            ServerMessage::Chat { .. } => heard += 1,
+            ServerMessage::Error { code: ErrorCode::TextsMissed, args } => {
+                missed += args["count"].parse::<usize>().unwrap();
+            }
+            ServerMessage::Pong { token: 99 } => answered = true,
+            _ => {}
+        }
+    }
+    assert!(missed > 0);
+    assert_eq!(heard + missed, rounds, "he knows how much he has missed");
     server.stop().await;
 }
 

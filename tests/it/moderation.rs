@@ -21,6 +21,7 @@ use parlor::net::address::HostPort;
 use parlor::net::clock;
 use parlor::net::device::DeviceKey;
 use parlor::net::invite::{Invite, InviteToken};
+use parlor::net::limits::{ATTEMPT_WAIT, ATTEMPTS_FREE};
 use parlor::net::message::{
     ClientMessage, ErrorCode, GoodbyeReason, Hello, LeaveReason, MemberState, ServerMessage,
     Standing,
@@ -55,6 +56,22 @@ async fn server_with(state: &Path, limits: Limits) -> Server {
     let base = ServerConfig::new(any, any, Some(2));
     let config = ServerConfig { security, keeping, limits: Arc::new(limits), ..base };
     Server::start(config).await.unwrap()
+}
+
+/// Into a room, with its password.
+fn enter(room: &str, password: &str) -> ClientMessage {
+    let password = Some(Password::new(password.to_owned()).unwrap());
+    ClientMessage::Join { room: room.to_owned(), password }
+}
+
+/// A room with a password, and somebody in it.
+async fn locked_room(house: &mut House, room: &str, password: &str) -> Peer {
+    let mut host = Visit::on(2).come(&house.server, "host").await.unwrap();
+    host.join(room).await;
+    let password = Some(Password::new(password.to_owned()).unwrap());
+    let order = Moderation::RoomPassword { room: room.to_owned(), password };
+    assert_eq!(house.order(order).await, Report::Done);
+    host
 }
 
 /// Somebody who comes in.
@@ -859,5 +876,81 @@ async fn long_lists_are_cut_to_what_fits_and_counted() {
     };
     assert_eq!(total, 200);
     assert!((50..200).contains(&sanctions.len()), "{}", sanctions.len());
+    house.server.stop().await;
+}
+
+#[actix::test]
+async fn guessing_a_room_s_password_is_slowed_down_with_a_clear_error() {
+    let mut house = house().await;
+    let _host = locked_room(&mut house, "den", "sesame").await;
+    let mut eve = Visit::from("203.0.113.9").come(&house.server, "eve").await.unwrap();
+    let mut wrong = 0;
+    let args = loop {
+        assert!(wrong <= ATTEMPTS_FREE, "it goes on without end");
+        match eve.request(enter("den", &format!("guess {wrong}"))).await {
+            ServerMessage::Error { code: ErrorCode::BadRoomPassword, args } => {
+                assert_eq!(args["room"], "den");
+                wrong += 1;
+            }
+            ServerMessage::Error { code: ErrorCode::TooManyAttempts, args } => break args,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(wrong, ATTEMPTS_FREE);
+    let retry_s: u64 = args["retry_s"].parse().unwrap();
+    assert!((1..=ATTEMPT_WAIT.1.as_secs()).contains(&retry_s), "{retry_s}");
+    // Not even the right one is looked at now, under whatever name he comes.
+    let mut again = Visit::from("203.0.113.9").come(&house.server, "mallory").await.unwrap();
+    for peer in [&mut eve, &mut again] {
+        let refused = peer.request(enter("den", "sesame")).await;
+        assert!(
+            matches!(refused, ServerMessage::Error { code: ErrorCode::TooManyAttempts, .. }),
+            "{refused:?}"
+        );
+        assert_eq!(peer.room, None);
+    }
+    let mut honest = Visit::from("203.0.113.10").come(&house.server, "honest").await.unwrap();
+    let joined = honest.request(enter("den", "sesame")).await;
+    assert!(matches!(joined, ServerMessage::Joined { .. }), "{joined:?}");
+    house.server.stop().await;
+}
+
+#[actix::test]
+async fn nobody_looks_into_a_room_that_he_may_not_enter_and_streams_are_for_its_members() {
+    let mut house = house().await;
+    let _host = locked_room(&mut house, "den", "sesame").await;
+    let look = |room: &str| ClientMessage::ListUsers { room: Some(room.to_owned()) };
+    let mut eve = house.member(Visit::from("203.0.113.9"), "eve").await;
+    let refused = eve.request(look("den")).await;
+    assert!(
+        matches!(refused, ServerMessage::Error { code: ErrorCode::RoomPassword, .. }),
+        "{refused:?}"
+    );
+    // Her own room, and then from outside: who, but not which streams.
+    let streams = |answer| match answer {
+        ServerMessage::Users { members, .. } => {
+            assert!(!members.is_empty());
+            members.iter().map(|member| member.streams.len()).sum::<usize>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert!(streams(eve.request(look("hall")).await) > 0);
+    assert!(matches!(eve.request(ClientMessage::Leave).await, ServerMessage::Left { .. }));
+    assert_eq!(streams(eve.request(look("hall")).await), 0);
+    // Who has given the password once may look, and so may operators.
+    eve.request(enter("den", "sesame")).await;
+    assert!(streams(eve.request(look("den")).await) > 0);
+    assert_eq!(streams(house.owner.request(look("den")).await), 0);
+    // A ban is one from looking, too.
+    let ban = Moderation::Ban {
+        target: Target::User("eve".to_owned()),
+        room: Some("den".to_owned()),
+        seconds: None,
+        reason: None,
+    };
+    report(&mut house.owner, ban).await;
+    eve.wait_for(|m| matches!(m, ServerMessage::Left { .. })).await;
+    let refused = eve.request(look("den")).await;
+    assert!(matches!(refused, ServerMessage::Error { code: ErrorCode::Banned, .. }), "{refused:?}");
     house.server.stop().await;
 }

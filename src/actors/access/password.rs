@@ -178,7 +178,8 @@ mod tests {
         use argon2::{PasswordHasher, PasswordVerifier};
         let theirs = argon2().hash_password(b"Open, sesame").unwrap().to_string();
         let hasher = Hasher::default();
-        let verified = hasher.verify(here(), password("Open, sesame"), PasswordRecord(theirs)).await;
+        let verified =
+            hasher.verify(here(), password("Open, sesame"), PasswordRecord(theirs)).await;
         assert_eq!(verified, Ok(true));
         let ours = hasher.hash(here(), password("Open, sesame")).await.unwrap();
         assert!(argon2().verify_password(b"Open, sesame", ours.0.as_str()).is_ok());

@@ -57,10 +57,11 @@ where
 {
     let _open = reception.count();
     let (ticket, evicted) = reception.knock(caller.address);
+    let may = || reception.may_shake_hands(caller.address);
     let outcome = tokio::select! {
         biased;
         _ = evicted => None,
-        outcome = timeout(HANDSHAKE_TIMEOUT, secure(config, stream)) => Some(outcome),
+        outcome = timeout(HANDSHAKE_TIMEOUT, secure(config, stream, may)) => Some(outcome),
     };
     reception.half_open.borrow_mut().remove(&ticket);
     match outcome? {
@@ -79,13 +80,21 @@ where
     }
 }
 
-async fn secure<S>(config: Arc<ServerConfig>, mut stream: S) -> io::Result<TlsStream<Rewound<S>>>
+async fn secure<S>(
+    config: Arc<ServerConfig>,
+    mut stream: S,
+    may: impl FnOnce() -> bool,
+) -> io::Result<TlsStream<Rewound<S>>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let first = stream.read_u8().await?;
     let stream = Rewound { first: Some(first), stream };
     if first == tls::HANDSHAKE_RECORD {
+        // Only now: what costs this thread its time is the handshake.
+        if !may() {
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "too many from there"));
+        }
         return TlsAcceptor::from(config).accept(stream).await;
     }
     refuse_plain(stream).await?;
@@ -96,7 +105,8 @@ where
 async fn refuse_plain<S: AsyncRead + AsyncWrite + Unpin>(stream: Rewound<S>) -> io::Result<()> {
     let mut frames = FramedRead::with_capacity(stream, frame::codec(), FIRST_FRAME_BYTES);
     let Some(Ok(first)) = frame::next(&mut frames).await else { return Ok(()) };
-    let Ok(Envelope { re, body: ClientMessage::Hello(_) }) = frame::decode(&first) else {
+    let Ok(Envelope { re, body: ClientMessage::Hello(_) }) = frame::decode_from_client(&first)
+    else {
         return Ok(());
     };
     let answer = Envelope { re, body: ServerMessage::error(ErrorCode::NeedsTls, []) };

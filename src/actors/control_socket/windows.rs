@@ -1,5 +1,12 @@
-//! A named pipe whose name comes from the state directory. Pipes have no place in the file system;
-//! the default access list lets its owner and administrators write to it, and nobody else.
+//! A named pipe whose name comes from the state directory. Pipes have no place in the file system, and
+//! no access list can be given to one here without unsafe code.
+//!
+//! The default access list gives its owner, administrators and the system everything, and lets everyone
+//! on this machine (nobody from elsewhere) open it for reading. A reader cannot ask anything, so he is
+//! answered nothing; but he holds a connection until it times out, and enough of them keep the owner
+//! waiting. The name can also be taken first by another user: the server then does not start, and says
+//! that one runs already; but a sub-command that is run while no server does would speak to him.
+//! On a machine with users whom its owner does not trust, the server belongs on another system.
 
 use super::ControlSocketError;
 use aws_lc_rs::digest;

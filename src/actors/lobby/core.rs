@@ -522,6 +522,32 @@ impl LobbyCore {
         Ok(name)
     }
 
+    /// Whether a session may see who is in a room: its own, and those that it could go into, were there a place.
+    ///
+    /// # Errors
+    /// He is banned from it, or it has a password that he has not given.
+    pub fn review_look(
+        &mut self,
+        session: SessionId,
+        room: RoomId,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
+        let Some(entry) = self.sessions.get(&session) else { return Ok(()) };
+        let Some(name) = self.rooms.get(&room).map(|room| &room.name) else { return Ok(()) };
+        if entry.room == Some(room) {
+            return Ok(());
+        }
+        let (facts, opened) = (&entry.facts, &entry.opened);
+        match self.access.review_room(name, &entry.name, facts, false, opened, now_ms) {
+            Ok(()) => Ok(()),
+            Err(Denial::Refused(refusal)) => Err(refusal),
+            // A password is given when going in, not when looking in.
+            Err(Denial::Verify(_)) => {
+                Err(refuse(ErrorCode::RoomPassword, [("room", name.to_string())]))
+            }
+        }
+    }
+
     /// Remembers the passwords that a session has proven, for as long as it lasts.
     pub fn remember_proofs(&mut self, session: SessionId, proofs: &Proofs) {
         if let Some(entry) = self.sessions.get_mut(&session) {

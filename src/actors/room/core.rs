@@ -1,5 +1,7 @@
 //! The rules of one room: who is in it, in what state, and what the others are told. Pure.
 
+use crate::actors::bucket::Bucket;
+use crate::actors::limits::text_cost;
 use crate::actors::routes::{RoomRoutes, Route, SessionVoice, VoicePath};
 use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, RoomId, SessionId};
@@ -10,6 +12,7 @@ use crate::net::name::{RoomName, UserName};
 use crate::net::protect::Sealer;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// A member, as his session brings him.
 #[derive(Clone, Debug)]
@@ -80,13 +83,35 @@ pub struct RoomCore {
     id: RoomId,
     name: RoomName,
     members: BTreeMap<MemberId, Member>,
+    /// What may still be said here, in bytes.
+    text: Bucket,
 }
 
 impl RoomCore {
-    /// An empty room.
+    /// An empty room, in which so many bytes of text may be said.
     #[must_use]
-    pub fn new(id: RoomId, name: RoomName) -> Self {
-        Self { id, name, members: BTreeMap::new() }
+    pub fn new(id: RoomId, name: RoomName, text: Bucket) -> Self {
+        Self { id, name, members: BTreeMap::new(), text }
+    }
+
+    /// A member says something to everyone. `None` if he is not here.
+    ///
+    /// # Errors
+    /// More is said here than everyone's line bears: how long until there is room for this.
+    pub fn say(
+        &mut self,
+        id: MemberId,
+        text: String,
+        at_ms: u64,
+        now: Instant,
+    ) -> Result<Option<ServerMessage>, Duration> {
+        let Some(name) = self.member(id).map(|member| member.name.clone()) else { return Ok(None) };
+        let cost = text_cost(&text);
+        if !self.text.has(cost, now) {
+            return Err(self.text.wait(cost));
+        }
+        self.text.spend(cost);
+        Ok(Some(ServerMessage::Chat { id, name, text, at_ms }))
     }
 
     /// Its name.
@@ -136,15 +161,15 @@ impl RoomCore {
         pages.map(|(k, page)| (page.to_vec(), k + 1 < count)).collect()
     }
 
-    /// The answer to a question for the members.
+    /// The answer to a question for the members. Only for one of them (`inside`) are their streams.
     #[must_use]
-    pub fn list(&self) -> Vec<ServerMessage> {
+    pub fn list(&self, inside: bool) -> Vec<ServerMessage> {
         let total = u64::try_from(self.members.len()).unwrap_or(0);
-        let page = |(members, more)| ServerMessage::Users {
-            room: self.name.clone(),
-            members,
-            total,
-            more,
+        let page = |(mut members, more): (Vec<MemberInfo>, bool)| {
+            if !inside {
+                members.iter_mut().for_each(|member| member.streams.clear());
+            }
+            ServerMessage::Users { room: self.name.clone(), members, total, more }
         };
         self.pages(LIST_TOTAL_MAX).into_iter().map(page).collect()
     }

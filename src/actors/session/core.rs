@@ -1,10 +1,10 @@
 //! The rules of one session: what a client may say when, and how often. Pure.
 
-use crate::actors::bucket::Bucket;
-use crate::actors::limits::Limits;
+use crate::actors::bucket::{Bucket, Rate};
+use crate::actors::limits::{Limits, text_cost};
 use crate::net::limits::{
-    REQUEST_BURST, REQUEST_COST_PASSWORD, REQUEST_COST_TEXT_BYTES, REQUEST_COST_WIDE,
-    TEXT_BYTES_MAX,
+    IGNORED_BURST, IGNORED_PER_SECOND, REQUEST_BURST, REQUEST_COST_PASSWORD,
+    REQUEST_COST_TEXT_BYTES, REQUEST_COST_WIDE, TEXT_BYTES_MAX,
 };
 use crate::net::message::{ClientMessage, ErrorCode, MemberState, ServerMessage};
 use crate::net::moderation::Moderation;
@@ -50,6 +50,8 @@ pub enum Request {
     Answer(ServerMessage),
     /// Nothing at all: it came too often to deserve an answer.
     Ignore,
+    /// End the connection: it sends far too much.
+    CutOff,
 }
 
 /// The state of one session.
@@ -58,8 +60,11 @@ pub struct SessionCore {
     secure: bool,
     requests: Bucket,
     chats: Bucket,
+    text_bytes: Bucket,
     joins: Bucket,
     renames: Bucket,
+    /// What may still come too fast before the session is cut off.
+    patience: Bucket,
     warned: bool,
 }
 
@@ -71,8 +76,10 @@ impl SessionCore {
             secure,
             requests: Bucket::full(limits.requests(), now),
             chats: Bucket::full(limits.chats(), now),
+            text_bytes: Bucket::full(limits.text_bytes(), now),
             joins: Bucket::full(limits.joins(), now),
             renames: Bucket::full(limits.renames(), now),
+            patience: Bucket::full(IGNORED, now),
             warned: false,
         }
     }
@@ -81,6 +88,10 @@ impl SessionCore {
     pub fn handle(&mut self, message: Option<ClientMessage>, now: Instant) -> Request {
         let cost = f64::from(message.as_ref().map_or(1, cost));
         if let Err(wait) = self.pay(cost, message.as_ref(), now) {
+            if !self.patience.has(1.0, now) {
+                return Request::CutOff;
+            }
+            self.patience.spend(1.0);
             // One answer for a flood, not one for each of its messages.
             let first = !std::mem::replace(&mut self.warned, true);
             let retry = ("retry_ms", wait.as_millis().max(1).to_string());
@@ -109,12 +120,17 @@ impl SessionCore {
         if !self.requests.has(cost, now) {
             return Err(self.requests.wait(cost));
         }
+        let bytes = message.and_then(text).map_or(0.0, text_cost);
+        if !self.text_bytes.has(bytes, now) {
+            return Err(self.text_bytes.wait(bytes));
+        }
         if let Some(kind) = self.of_kind(message) {
             if !kind.has(1.0, now) {
                 return Err(kind.wait(1.0));
             }
             kind.spend(1.0);
         }
+        self.text_bytes.spend(bytes);
         self.requests.spend(cost);
         Ok(())
     }
@@ -130,16 +146,28 @@ impl SessionCore {
     }
 }
 
+/// What comes too fast before the session is cut off.
+const IGNORED: Rate = Rate { per_second: IGNORED_PER_SECOND as f64, burst: IGNORED_BURST as f64 };
+
+/// What is said in a message, if it is a text.
+fn text(message: &ClientMessage) -> Option<&str> {
+    match message {
+        // What is too long is refused, and costs as much as a request.
+        ClientMessage::Chat { text } | ClientMessage::Private { text, .. } => {
+            Some(text).filter(|text| text.len() <= TEXT_BYTES_MAX).map(String::as_str)
+        }
+        _ => None,
+    }
+}
+
 /// What a message counts for: what it makes the server write.
 fn cost(message: &ClientMessage) -> u32 {
-    let text = |text: &str| {
+    let said = |text: &str| {
         1 + u32::try_from(text.len() / REQUEST_COST_TEXT_BYTES).unwrap_or(REQUEST_BURST)
     };
     match message {
         message if brings_password(message) => REQUEST_COST_PASSWORD,
-        ClientMessage::Chat { text: said } | ClientMessage::Private { text: said, .. } => {
-            text(said)
-        }
+        ClientMessage::Chat { text } | ClientMessage::Private { text, .. } => said(text),
         ClientMessage::Join { .. }
         | ClientMessage::ListRooms
         | ClientMessage::ListUsers { .. }
@@ -237,6 +265,24 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_that_does_not_end_is_cut_off_and_a_little_too_much_is_not() {
+        let start = clock::now();
+        let ping = || Some(ClientMessage::Ping { token: 1 });
+        let mut core = SessionCore::new(true, &Limits::default(), start);
+        let answered = std::iter::from_fn(|| {
+            Some(core.handle(ping(), start)).filter(|request| *request != Request::CutOff)
+        });
+        assert_eq!(answered.count(), (REQUEST_BURST + IGNORED_BURST) as usize);
+        // A tenth more than it may, for an hour.
+        let mut core = SessionCore::new(true, &Limits::default(), start);
+        let rate = REQUESTS_PER_SECOND + REQUESTS_PER_SECOND / 10;
+        for k in 0..3600 * rate {
+            let now = start + Duration::from_secs(1) * k / rate;
+            assert_ne!(core.handle(ping(), now), Request::CutOff);
+        }
+    }
+
+    #[test]
     fn joins_texts_and_new_names_have_rates_of_their_own_and_say_when_to_try_again() {
         let limits = Limits {
             join_burst: 2,
@@ -264,6 +310,24 @@ mod tests {
             let soon = start + wait + Duration::from_millis(1);
             assert_eq!(code(&core.handle(Some(message()), soon)), None);
         }
+    }
+
+    #[test]
+    fn long_texts_have_a_rate_by_their_bytes_and_other_requests_go_on() {
+        let start = clock::now();
+        let limits = Limits { text_bytes_burst: 8192, ..Limits::default() };
+        let mut core = SessionCore::new(true, &limits, start);
+        let long = || "x".repeat(TEXT_BYTES_MAX);
+        let chat = || Some(ClientMessage::Chat { text: long() });
+        let private = || Some(ClientMessage::Private { to: "ann".to_owned(), text: long() });
+        assert_eq!(code(&core.handle(chat(), start)), None);
+        for message in [chat(), private()] {
+            let refused = core.handle(message, start);
+            assert_eq!(code(&refused), Some(ErrorCode::TooFast));
+            assert_eq!(code(&core.handle(Some(ClientMessage::Leave), start)), None);
+        }
+        let later = start + Duration::from_secs(2);
+        assert_eq!(code(&core.handle(private(), later)), None);
     }
 
     #[test]

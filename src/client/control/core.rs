@@ -219,9 +219,6 @@ impl ControlCore {
             Trust::FirstUse(fingerprint) => {
                 self.tell(Event::NewServer { server, fingerprint: fingerprint.to_string() });
             }
-            Trust::NewCertificate(before) => {
-                self.tell(Event::NewCertificate { server, before: before.to_string() });
-            }
             Trust::Plain | Trust::Known | Trust::Certificate => {}
         }
     }

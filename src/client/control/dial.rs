@@ -78,8 +78,6 @@ pub enum Trust {
     FirstUse(Fingerprint),
     /// A certificate authority vouches for its name.
     Certificate,
-    /// The same, for the first time: before, it was known by this key.
-    NewCertificate(Fingerprint),
 }
 
 /// Why there is no connection.

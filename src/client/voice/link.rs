@@ -645,6 +645,8 @@ impl Session {
             }
             keeps
         });
+        let (streams, control) = (&self.streams, self.control_ssrc);
+        self.sender_reports.retain(|ssrc, _| *ssrc == control || streams.contains_key(ssrc));
         while self.former.len() > FORMER_STREAMS_MAX {
             // SSRCs are given in rising order: the oldest session goes first.
             self.former.pop_first();

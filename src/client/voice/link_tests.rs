@@ -10,7 +10,7 @@ use crate::net::limits::UNKNOWN_STREAM_PACKETS_MAX;
 use crate::net::message::{MemberInfo, Protection, StreamGrant, StreamInfo};
 use crate::net::name::UserName;
 use crate::net::protect::{Opener, Sealer};
-use crate::net::rtcp::{self, App, Probe, ReportBlock, RtcpPacket};
+use crate::net::rtcp::{self, App, Probe, ReportBlock, RtcpPacket, SenderInfo};
 use crate::net::rtp::{self, RtpHeader};
 use crate::net::secret::Secret;
 use std::time::{Duration, Instant};
@@ -529,6 +529,34 @@ fn the_server_s_reports_give_uplink_loss_room_loss_and_round_trip() {
     assert!((figures.uplink_loss - 0.25 * 0.3).abs() < 0.001);
     rig.app(1600, App::Downlink { loss_p90: 128, receivers: 3 });
     assert!((rig.link.figures().room_loss - 0.5).abs() < 0.001);
+}
+
+#[test]
+fn what_a_stream_has_reported_goes_with_it() {
+    let mut rig = Rig::in_room();
+    rig.prove();
+    let info = SenderInfo { ntp: 7 << 16, rtp_timestamp: 0, packets: 1, octets: 1 };
+    let mut report = Vec::new();
+    rtcp::write_sender_report(&mut report, THEIRS, info, &[]);
+    rig.control(20, &report);
+    let last_heard = |rig: &mut Rig, ms, seq| {
+        rig.voice(ms, &voice(THEIRS, seq, 0));
+        let reports = opened(&rig.tick(ms + 1000, Sent::default()));
+        let mut blocks =
+            reports.iter().flat_map(|(_, packet)| rtcp::packets(packet)).filter_map(|packet| {
+                match packet {
+                    Ok(RtcpPacket::Receiver { blocks, .. }) => Some(blocks.collect::<Vec<_>>()),
+                    _ => None,
+                }
+            });
+        blocks.next().unwrap()[0].last_sender_report
+    };
+    assert_eq!(last_heard(&mut rig, 30, 100), 7);
+    let others = [member(1, OURS, None), member(2, THEIRS, None)];
+    rig.link.enter_room(&others[..1], rig.at(1100));
+    rig.link.enter_room(&others, rig.at(1200));
+    rig.link.take_actions();
+    assert_eq!(last_heard(&mut rig, 1300, 200), 0);
 }
 
 #[test]

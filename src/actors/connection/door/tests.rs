@@ -3,6 +3,7 @@
 use super::*;
 use crate::actors::access::gate::Gate;
 use crate::actors::access::password::Hasher;
+use crate::actors::limits::Limits;
 use crate::actors::lobby::Lobby;
 use crate::actors::routes::Routes;
 use crate::net::limits::{HALF_OPEN_MAX, HELLO_TIMEOUT};
@@ -17,10 +18,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_rustls::{TlsConnector, client};
 
-fn reception() -> Rc<Reception> {
+fn reception(limits: Limits) -> Rc<Reception> {
+    let limits = Arc::new(limits);
     let routes = Routes::new(1);
     routes.feeds()[0].retire();
-    let lobby = Lobby::new(0, routes.clone(), Gate::open(), Arc::default()).start();
+    let lobby = Lobby::new(0, routes.clone(), Gate::open(), Arc::clone(&limits)).start();
     let (streams, _) = mpsc::channel(1);
     Rc::new(Reception::new(
         lobby,
@@ -28,7 +30,7 @@ fn reception() -> Rc<Reception> {
         vec![streams],
         0,
         Hasher::default(),
-        Arc::default(),
+        limits,
         Protection::Plain,
     ))
 }
@@ -40,8 +42,12 @@ struct House {
 
 impl House {
     fn new() -> Self {
+        Self::with_limits(Limits::default())
+    }
+
+    fn with_limits(limits: Limits) -> Self {
         let config = server(&self_signed("parlor-server"));
-        Self { reception: reception(), security: Security::Tls(config) }
+        Self { reception: reception(limits), security: Security::Tls(config) }
     }
 
     async fn empty(&self) {
@@ -57,9 +63,18 @@ impl House {
 
     /// The same over a line that holds so many bytes.
     fn call_over(&self, bytes: usize) -> DuplexStream {
+        self.call_as(Caller::default(), bytes)
+    }
+
+    fn call_from(&self, address: &str) -> DuplexStream {
+        let address = Some(address.parse().unwrap());
+        self.call_as(Caller { address, ..Caller::default() }, 64 * 1024)
+    }
+
+    fn call_as(&self, caller: Caller, bytes: usize) -> DuplexStream {
         let (near, far) = tokio::io::duplex(bytes);
         let (reception, security) = (Rc::clone(&self.reception), self.security.clone());
-        actix_rt::spawn(open(reception, security, far, Caller::default()));
+        actix_rt::spawn(open(reception, security, far, caller));
         near
     }
 
@@ -216,6 +231,24 @@ async fn who_says_nothing_at_all_is_cut_off_in_time_with_tls_and_before_it() {
     let goodbye = ServerMessage::goodbye(GoodbyeReason::HelloTimeout);
     assert_eq!(answers(stream).await, [Envelope { re: None, body: goodbye }]);
     assert!(about(begun.elapsed(), HELLO_TIMEOUT));
+}
+
+#[actix::test]
+async fn an_address_that_begins_too_many_handshakes_is_not_served_and_others_are() {
+    let limits = Limits { handshakes_per_second: 0, handshake_burst: 2, ..Limits::default() };
+    let house = House::with_limits(limits);
+    // Who only connects has begun none.
+    drop(house.call_from("203.0.113.9"));
+    for _ in 0..2 {
+        secure(house.call_from("203.0.113.9")).await;
+    }
+    let mut refused = house.call_from("203.0.113.9");
+    refused.write_all(&[tls::HANDSHAKE_RECORD]).await.unwrap();
+    assert_eq!(end(refused).await, b"");
+    secure(house.call_from("203.0.113.10")).await;
+    for _ in 0..5 {
+        secure(house.call_from("127.0.0.1")).await;
+    }
 }
 
 #[actix::test]

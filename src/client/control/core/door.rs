@@ -119,9 +119,7 @@ impl ControlCore {
         if let Some(invite) = &self.door.keys.invite {
             let why = match (self.trust, invite.fingerprint) {
                 (Trust::Plain, _) => Some(LocalError::SecretNeedsTls),
-                (Trust::Certificate | Trust::NewCertificate(_), _) | (Trust::Known, Some(_)) => {
-                    None
-                }
+                (Trust::Certificate, _) | (Trust::Known, Some(_)) => None,
                 (Trust::FirstUse(seen), Some(meant)) if seen == meant => None,
                 _ => Some(LocalError::InviteUnproven),
             };

@@ -777,7 +777,7 @@ fn the_device_proves_itself_for_each_connection_anew_and_inside_tls_only() {
 }
 
 #[test]
-fn a_new_server_a_new_certificate_and_no_encryption_are_told() {
+fn a_new_server_and_no_encryption_are_told() {
     let print = Fingerprint::new([4; 32]);
     let server = settings().server;
     let bench = meet(Trust::FirstUse(print), None);
@@ -786,8 +786,6 @@ fn a_new_server_a_new_certificate_and_no_encryption_are_told() {
     assert!(told(&bench).contains(&&expected));
     let line = texts::words(&expected).concat();
     assert!(line.contains(&server) && line.contains(&fingerprint), "{line}");
-    let bench = meet(Trust::NewCertificate(print), None);
-    assert!(told(&bench).contains(&&Event::NewCertificate { server, before: fingerprint }));
     let unencrypted = Event::Notice { code: NoticeCode::Unencrypted };
     assert!(told(&meet(Trust::Plain, None)).contains(&&unencrypted));
     for trust in [Trust::Known, Trust::Certificate, Trust::FirstUse(print)] {

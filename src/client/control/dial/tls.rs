@@ -170,13 +170,14 @@ impl TlsDialer {
     fn untrusted(&self, refusal: &Refusal) -> DialError {
         let file = || ("file", self.state.known_servers().display().to_string());
         match refusal {
-            Refusal::KeyChanged { known, shown, line } => self.error(
+            Refusal::KeyChanged { known, shown, line, vouched } => self.error(
                 LocalError::KeyChanged,
                 [
                     ("old", known.to_string()),
                     ("new", shown.to_string()),
                     file(),
                     ("line", line.to_string()),
+                    ("vouched", vouched.to_string()),
                 ],
             ),
             Refusal::OtherKey { expected, shown } => self.error(

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::client::control::dial::Trust;
+use crate::client::event::{ErrorKind, Event};
+use crate::client::texts;
 use crate::net::device::{ChannelBinding, DeviceKey};
 use crate::net::fingerprint::Fingerprint;
 use crate::net::secret::Secret;
@@ -232,15 +234,29 @@ async fn a_server_known_by_its_certificate_is_not_taken_without_a_good_one() {
 }
 
 #[tokio::test]
-async fn a_server_known_by_its_key_may_get_a_certificate_and_that_is_told() {
+async fn a_pinned_key_gives_way_to_no_certificate_until_the_user_says_so() {
     let authority = Authority::new();
     let mut client = Client::new();
     let before = self_signed(HOST);
     client.trust_in(&before).await.unwrap();
     client.trust(&authority);
-    let trust = client.trust_in(&authority.vouches_for(HOST)).await;
-    assert_eq!(trust, Ok(Trust::NewCertificate(print(&before))));
-    // And there is no way back.
+    let after = authority.vouches_for(HOST);
+    let outcome = client.meet(server(&after)).await;
+    assert!(outcome.heard.is_none(), "nothing is sent to it");
+    let Err(DialError::Untrusted { code: LocalError::KeyChanged, args }) = outcome.dialed else {
+        panic!("{:?}", outcome.dialed.map(|(trust, _)| trust));
+    };
+    assert_eq!(
+        (&args["old"], &args["new"]),
+        (&print(&before).to_string(), &print(&after).to_string())
+    );
+    let code = ErrorKind::Local(LocalError::KeyChanged);
+    let words = texts::words(&Event::Error { code, args, fatal: true }).concat();
+    assert!(words.contains("authority vouches") && words.contains("remove line 3"), "{words}");
+    assert_eq!(client.trust_in(&before).await, Ok(Trust::Known), "the one before is still known");
+    // The line is gone: it is known by its certificate, and there is no way back.
+    std::fs::remove_file(client.dialer.state.known_servers()).unwrap();
+    assert_eq!(client.trust_in(&after).await, Ok(Trust::Certificate));
     assert_eq!(client.trust_in(&before).await, Err(LocalError::CertificateLost));
 }
 
