@@ -228,6 +228,7 @@ async fn flood(server: &Server, bytes: Vec<u8>) -> Vec<ServerMessage> {
         let next = tokio::time::timeout(DEADLINE, frame::next(&mut frames)).await;
         let Some(Ok(frame)) = next.expect("it is told, or cut off") else { break };
         told.push(frame::decode::<Envelope<ServerMessage>>(&frame).unwrap().body);
+        assert!(told.len() < 1000, "it goes on without end");
     }
     sending.abort();
     anna.catch_up().await;
