@@ -3,7 +3,7 @@
 use super::crowd::Crowd;
 use super::member::{Asked, Open};
 use super::orders::Outcome;
-use parlor::net::message::{ErrorCode, ServerMessage};
+use parlor::net::message::{ClientMessage, ErrorCode, ServerMessage};
 
 impl Crowd {
     /// Takes the answer to a member's open request.
@@ -17,6 +17,8 @@ impl Crowd {
         };
         if refused == Some(ErrorCode::TooFast) {
             self.tally.count("requests refused as too fast");
+            // The next one to be refused would get no answer at all, unless something else is heeded before it.
+            member.send(None, ClientMessage::Ping { token: 2 });
         }
         let right = match (&asked, body) {
             (Asked::Order(order), body) => {
