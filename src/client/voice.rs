@@ -15,6 +15,7 @@ pub(crate) mod link;
 mod link_actor;
 #[cfg(test)]
 mod link_tests;
+mod opus;
 mod path;
 #[cfg(test)]
 mod path_tests;
