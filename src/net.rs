@@ -19,6 +19,7 @@ pub mod name;
 pub mod private;
 pub mod process;
 pub mod protect;
+pub mod red;
 pub mod replay;
 pub mod rtcp;
 pub mod rtp;

@@ -21,6 +21,8 @@ pub const STREAM_VOICE_AGE_MAX: Duration = Duration::from_millis(120);
 /// Bytes of a control connection that the system holds back unsent before it takes no more, where it can be told so.
 /// Voice behind them would be late, and nobody could take it back.
 pub const STREAM_UNSENT_BYTES_MAX: u32 = 2048;
+/// Copies of earlier frames that one redundant packet may carry (RFC 2198).
+pub const RED_COPIES_MAX: usize = 8;
 /// Longest chat or private text, in bytes of UTF-8.
 pub const TEXT_BYTES_MAX: usize = 4096;
 /// Longest name of a user, in characters.
