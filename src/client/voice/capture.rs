@@ -153,10 +153,10 @@ impl Capture {
         }
     }
 
-    /// What is chosen, and what is in force against loss.
+    /// How packets are made now.
     #[must_use]
-    pub fn plan(&self) -> (Sending, Plan) {
-        (Sending { codec: self.codec(), ..self.sending }, self.redundancy.plan(self.codec()))
+    pub fn plan(&self) -> Plan {
+        self.redundancy.plan(self.codec())
     }
 
     /// Samples have come that nobody may hear.

@@ -531,16 +531,16 @@ fn the_server_s_reports_give_uplink_loss_room_loss_and_round_trip() {
     let figures = rig.link.figures().clone();
     assert!((figures.round_trip_ms.unwrap() - (before + (90.0 - before) / 4.0)).abs() < 1.0);
     assert!((figures.uplink_loss - 0.25 * 0.3).abs() < 0.001);
-    rig.app(1600, App::Downlink { loss_p90: 128, receivers: 3 });
+    rig.app(1600, App::Downlink { loss_p90: 128, receivers: 3, burst_ms: 0, uplink_burst_ms: 0 });
     assert!((rig.link.figures().room_loss - 0.5).abs() < 0.001);
 }
 
 #[test]
 fn replayed_control_packets_are_dropped() {
     let mut rig = Rig::new();
-    rig.app(1, App::Downlink { loss_p90: 128, receivers: 3 });
+    rig.app(1, App::Downlink { loss_p90: 128, receivers: 3, burst_ms: 0, uplink_burst_ms: 0 });
     rig.control_index = 0;
-    rig.app(2, App::Downlink { loss_p90: 0, receivers: 3 });
+    rig.app(2, App::Downlink { loss_p90: 0, receivers: 3, burst_ms: 0, uplink_burst_ms: 0 });
     assert!((rig.link.figures().room_loss - 0.5).abs() < 0.001);
     assert_eq!(rig.link.figures().dropped, 1);
 }
@@ -593,7 +593,11 @@ fn a_server_s_packets_are_believed_in_the_session_s_form_only() {
     let key = Secret::new([2; 28]);
     let plain = Sealer::new(Protection::Plain, &key).unwrap();
     let mut packet = Vec::new();
-    rtcp::write_app(&mut packet, CONTROL, App::Downlink { loss_p90: 128, receivers: 3 });
+    rtcp::write_app(
+        &mut packet,
+        CONTROL,
+        App::Downlink { loss_p90: 128, receivers: 3, burst_ms: 0, uplink_burst_ms: 0 },
+    );
     let mut sealed = Vec::new();
     plain.seal_rtcp(&packet, PacketIndex(0), &mut sealed).unwrap();
     assert_eq!(rig.voice(0, &sealed), []);
