@@ -14,7 +14,7 @@ const SHARE_OVER_MS: f32 = 1500.0;
 /// Voice over which bursts are remembered, in ms.
 const BURSTS_OVER_MS: f32 = 5000.0;
 /// What a packet lasts while that is not known, in ms, ...
-const PACKET_MS: f32 = 20.0;
+const PACKET_MS: f32 = 10.0;
 /// ... and at most: more is a pause between two talkspurts.
 const PACKET_MS_MAX: f32 = 60.0;
 /// A jump in the numbers beyond this is no loss: the stream has begun anew.
@@ -67,8 +67,10 @@ impl LossMeter {
         }
         let ms = f64::from(timestamp.wrapping_sub(self.timestamp) as i32) * 1e3
             / f64::from(clock_hz.max(1));
-        if ahead == 1 && ms > 1.0 && ms <= f64::from(PACKET_MS_MAX) {
-            self.packet_ms = Some(ms as f32);
+        let each = ms / ahead as f64;
+        let told = each > 1.0 && each <= f64::from(PACKET_MS_MAX);
+        if told && (ahead == 1 || self.packet_ms.is_none()) {
+            self.packet_ms = Some(each as f32);
         }
         let depth = ((GIVEN_UP_MS / self.packet_ms()) as u32)
             .clamp(*GIVEN_UP_PACKETS.start(), *GIVEN_UP_PACKETS.end());
