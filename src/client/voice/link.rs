@@ -7,9 +7,10 @@ use super::jitter::Packet;
 use super::path::{PathRules, Talk};
 use super::playback::ToPlayback;
 use super::reports::{Reception, long_time, middle};
-use super::speaker::{Arrived, duration};
+use super::speaker::Arrived;
 use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::codec::CLOCKS;
+use crate::net::frames::frames;
 use crate::net::ids::{MemberId, PacketIndex, Ssrc};
 use crate::net::limits::{
     DATAGRAM_BYTES_MAX, FORMER_STREAMS_MAX, REPORT_BLOCKS_MAX, REPORT_INTERVAL, ROOM_MEMBERS_MAX,
@@ -68,7 +69,7 @@ pub struct LinkFigures {
     pub round_trip_ms: Option<f32>,
     /// Authentic RTP packets.
     pub received: u64,
-    /// Datagrams dropped.
+    /// Datagrams dropped, and packets that could not be read.
     pub dropped: u64,
     /// What the server missed of ours lately.
     pub uplink_loss: f32,
@@ -120,6 +121,7 @@ struct Session {
 #[derive(Debug)]
 struct Stream {
     member: MemberId,
+    clock_hz: u32,
     window: ReplayWindow,
     reception: Reception,
 }
@@ -291,6 +293,7 @@ impl Link {
             let former = &mut session.former;
             let stream = session.streams.entry(info.ssrc).or_insert_with(|| Stream {
                 member: member.id,
+                clock_hz: info.clock_hz,
                 window: begin(info, former.remove(&info.ssrc)),
                 reception: Reception::new(info.clock_hz),
             });
@@ -431,6 +434,7 @@ impl Link {
             session.note_talkspurt(member, arrived, now);
         }
         self.figures.received += 1;
+        self.figures.dropped += u64::from(arrived.is_none());
         self.actions.extend(arrived.map(Action::Play));
         Some(())
     }
@@ -481,6 +485,7 @@ impl Link {
                     stream.window.commit(index);
                     self.figures.received += 1;
                     let item = stream.receive(ssrc, &held.packet, index, held.at);
+                    self.figures.dropped += u64::from(item.is_none());
                     self.actions.extend(item.map(Action::Play));
                 }
                 None => self.figures.dropped += 1,
@@ -683,18 +688,18 @@ impl Stream {
         at: Instant,
     ) -> Option<ToPlayback> {
         let RtpPacket { header, payload } = RtpPacket::parse(bytes).ok()?;
-        let duration = duration(header.payload_type, payload);
-        let voice = !payload.is_empty();
+        let own = frames(header.payload_type, self.clock_hz, payload).ok().and_then(Iterator::last);
+        let voice = own.is_some_and(|own| own.duration > 0);
         self.reception.count(index, voice.then_some(header.timestamp), at);
         let packet = Packet {
             index: index.0,
             timestamp: header.timestamp,
             marker: header.marker,
-            duration: duration?,
+            duration: own?.duration,
+            payload_type: header.payload_type,
             payload: payload.to_vec(),
         };
-        let member = self.member;
-        let payload_type = header.payload_type;
-        Some(ToPlayback::Packet(Arrived { member, ssrc, payload_type, packet, at }))
+        let (member, clock_hz) = (self.member, self.clock_hz);
+        Some(ToPlayback::Packet(Arrived { member, ssrc, clock_hz, packet, at }))
     }
 }
