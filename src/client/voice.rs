@@ -8,6 +8,7 @@ mod capture_actor;
 mod decoding;
 mod delays;
 mod device;
+mod encoder;
 #[cfg(test)]
 mod handle_tests;
 pub(crate) mod jitter;
@@ -19,6 +20,7 @@ mod link_actor;
 mod link_tests;
 mod margin;
 mod opus;
+mod packetizer;
 mod path;
 #[cfg(test)]
 mod path_tests;
@@ -26,8 +28,10 @@ pub(crate) mod playback;
 mod playback_actor;
 #[cfg(test)]
 mod playback_tests;
+mod redundancy;
 mod reports;
 mod resample;
+mod sending;
 mod shared;
 #[cfg(test)]
 mod simulation;
@@ -39,8 +43,10 @@ mod tap;
 mod upsample;
 mod wav;
 
+pub use sending::{BITRATES, FrameLength, Sending};
 pub use tap::Tap;
 
+use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::message::{MemberInfo, Protection, StreamGrant};
 use crate::net::protect::DirectionKey;
@@ -97,6 +103,22 @@ pub struct VoiceConfig {
     pub input: InputChoice,
     /// Loudspeaker.
     pub output: OutputChoice,
+    /// How our voice is sent.
+    pub sending: Sending,
+}
+
+impl VoiceConfig {
+    /// These devices, and everything else as by default.
+    #[must_use]
+    pub fn new(input: InputChoice, output: OutputChoice) -> Self {
+        Self { input, output, sending: Sending::default() }
+    }
+
+    /// The same, and our voice is sent like this.
+    #[must_use]
+    pub fn sending(self, sending: Sending) -> Self {
+        Self { sending, ..self }
+    }
 }
 
 /// A session's part of `Welcome` and the address that voice goes to.
@@ -345,6 +367,22 @@ impl VoiceHandle {
     /// Opens or closes the microphone. A talkspurt starts with a marked packet and ends with three empty ones.
     pub fn set_transmit(&self, on: bool) {
         self.system.shared.set_transmit(on);
+    }
+
+    /// Voice is encoded as this from the next packet on.
+    pub fn set_codec(&self, codec: Codec) {
+        self.system.shared.sending().codec = codec;
+    }
+
+    /// Opus has this many bits per second from the next packet on.
+    pub fn set_bitrate(&self, bitrate: u32) {
+        self.system.shared.sending().bitrate = bitrate.clamp(*BITRATES.start(), *BITRATES.end());
+    }
+
+    /// Codecs that everyone in the room can decode; L16 is sent where Opus is not among them.
+    pub fn room_codecs(&self, codecs: &[Codec]) {
+        // Who names none says nothing.
+        self.system.shared.set_opus_heard(codecs.is_empty() || codecs.contains(&Codec::Opus));
     }
 
     /// Plays nobody, or everybody again.

@@ -29,11 +29,40 @@ pub const CLOCKS: [u32; 2] = [L16_RATE, OPUS_RATE];
 pub enum Codec {
     /// L16/16000 mono: the baseline, always there.
     Pcm,
-    /// Opus.
+    /// Opus, and redundant audio of either codec.
     Opus,
     /// One that this version does not know.
     #[serde(other)]
     Unknown,
+}
+
+impl Codec {
+    /// What its packets carry.
+    #[must_use]
+    pub fn payload_type(self) -> PayloadType {
+        match self {
+            Self::Opus => PT_OPUS,
+            Self::Pcm | Self::Unknown => PT_L16,
+        }
+    }
+
+    /// Its RTP clock, in Hz.
+    #[must_use]
+    pub fn clock_hz(self) -> u32 {
+        match self {
+            Self::Opus => OPUS_RATE,
+            Self::Pcm | Self::Unknown => L16_RATE,
+        }
+    }
+
+    /// Its name, for people and figures.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Opus => "opus",
+            Self::Pcm | Self::Unknown => "pcm",
+        }
+    }
 }
 
 impl PayloadType {

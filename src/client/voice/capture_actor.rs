@@ -5,11 +5,12 @@
 
 use super::capture::{Capture, level_db};
 use super::keeper::Change;
+use super::link::LastSent;
+use super::packetizer::Outgoing;
 use super::shared::{Outbox, Shared};
 use super::source::Source;
 use super::{Direction, VoiceEvent};
 use crate::net::clock;
-use crate::net::ids::PacketIndex;
 use crate::net::limits::CLIENT_MAILBOX;
 use crate::net::protect::Sealer;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
@@ -109,9 +110,13 @@ impl CaptureActor {
     fn tick(&mut self, now: Instant) {
         self.sender.outbox.flush();
         self.follow_session();
+        self.core.set_opus_heard(self.shared.opus_heard());
+        let sending = *self.shared.sending();
+        self.core.set_sending(sending);
         self.samples.clear();
         let pulled = self.source.pull(now, &mut self.samples);
         if let Some(change) = pulled.change {
+            self.core.restart();
             self.tell(change);
         }
         self.count_overruns();
@@ -124,9 +129,7 @@ impl CaptureActor {
 
         let (transmit, openings) = self.shared.transmit();
         let connected = self.sender.sealer.is_some();
-        let mut emit = |bytes: &[u8], index: PacketIndex, timestamp: u32, octets: usize| {
-            self.sender.send(bytes, index, timestamp, octets, now);
-        };
+        let mut emit = |packet: Outgoing<'_>| self.sender.send(packet, now);
         if !transmit || !connected || pulled.mute {
             self.core.end(&mut emit);
             self.core.discard(&self.samples);
@@ -168,14 +171,14 @@ impl CaptureActor {
         if uplink.generation != self.generation {
             self.generation = uplink.generation;
             self.sender.sealer = None;
-            if let Some((ssrc, sealer)) = &uplink.session {
+            if let Some((streams, sealer)) = &uplink.session {
                 let mut random = [0u8; 8];
                 if let Err(error) = getrandom::fill(&mut random) {
                     tracing::error!(%error, "no random numbers: the stream starts at zero");
                 }
                 let [a, b, c, d, e, f, ..] = random;
                 let seq = u16::from_be_bytes([a, b]);
-                self.core.set_stream(*ssrc, seq, u32::from_be_bytes([c, d, e, f]));
+                self.core.set_streams(streams, seq, u32::from_be_bytes([c, d, e, f]));
                 self.sender.sealer = Some(sealer.clone());
             }
         }
@@ -195,10 +198,7 @@ impl CaptureActor {
             }
             self.last_samples = Some(now);
         } else if gap > AWAY && self.core.is_talking() {
-            let mut emit = |bytes: &[u8], index: PacketIndex, timestamp: u32, octets: usize| {
-                self.sender.send(bytes, index, timestamp, octets, now);
-            };
-            self.core.end(&mut emit);
+            self.core.end(&mut |packet: Outgoing<'_>| self.sender.send(packet, now));
         }
     }
 
@@ -220,17 +220,10 @@ impl CaptureActor {
 }
 
 impl Sender {
-    fn send(
-        &mut self,
-        bytes: &[u8],
-        index: PacketIndex,
-        timestamp: u32,
-        octets: usize,
-        now: Instant,
-    ) {
+    fn send(&mut self, packet: Outgoing<'_>, now: Instant) {
         let Some(sealer) = &self.sealer else { return };
         self.sealed.clear();
-        if sealer.seal_rtp(bytes, index, &mut self.sealed).is_err() {
+        if sealer.seal_rtp(packet.bytes, packet.index, &mut self.sealed).is_err() {
             return;
         }
         if self.stream {
@@ -244,8 +237,9 @@ impl Sender {
         }
         let mut sent = self.shared.sent();
         sent.packets += 1;
-        sent.octets += octets as u64;
-        sent.last = Some((timestamp, now));
+        sent.octets += packet.octets as u64;
+        let Outgoing { ssrc, clock_hz, timestamp, .. } = packet;
+        sent.last = Some(LastSent { ssrc, clock_hz, timestamp, at: now });
     }
 }
 
@@ -275,9 +269,7 @@ impl Handler<Stop> for CaptureActor {
 
     fn handle(&mut self, _: Stop, context: &mut Context<Self>) {
         let now = clock::now();
-        let mut emit = |bytes: &[u8], index: PacketIndex, timestamp: u32, octets: usize| {
-            self.sender.send(bytes, index, timestamp, octets, now);
-        };
+        let mut emit = |packet: Outgoing<'_>| self.sender.send(packet, now);
         self.core.end(&mut emit);
         context.stop();
     }

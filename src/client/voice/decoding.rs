@@ -95,7 +95,7 @@ impl Decoding {
                 let samples = opus.samples.get(..count).unwrap_or_default();
                 if let Some(tap) = tap {
                     opus.rounded.clear();
-                    opus.rounded.extend(samples.iter().map(|s| super::capture::to_i16(*s)));
+                    opus.rounded.extend(samples.iter().map(|s| super::encoder::to_i16(*s)));
                     tap(frame.timestamp, &opus.rounded);
                 }
                 out.extend_from_slice(samples);

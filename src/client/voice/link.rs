@@ -58,8 +58,21 @@ pub struct Sent {
     pub packets: u64,
     /// Payload bytes.
     pub octets: u64,
-    /// Time stamp of the last packet and when it was sent.
-    pub last: Option<(u32, Instant)>,
+    /// The last packet.
+    pub last: Option<LastSent>,
+}
+
+/// The last packet that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastSent {
+    /// Its stream.
+    pub ssrc: Ssrc,
+    /// The stream's RTP clock, in Hz.
+    pub clock_hz: u32,
+    /// Its time stamp.
+    pub timestamp: u32,
+    /// When it was sent.
+    pub at: Instant,
 }
 
 /// Figures of the link.
@@ -330,7 +343,7 @@ impl Link {
         }
         session.expected.retain(|_, until| *until > now);
         let speaking =
-            sent.last.is_some_and(|(_, at)| now.saturating_duration_since(at) < REPORT_INTERVAL);
+            sent.last.is_some_and(|last| now.saturating_duration_since(last.at) < REPORT_INTERVAL);
         let talk = Talk { speaking, expecting: !session.expected.is_empty() };
         let probe = session.rules.tick(talk, now).then(fresh);
         if let Some(probe) = probe {
@@ -554,15 +567,15 @@ impl Link {
         let (first, rest) = blocks.split_at_checked(REPORT_BLOCKS_MAX).unwrap_or((&blocks, &[]));
         let mut packet = std::mem::take(&mut self.scratch);
         packet.clear();
-        if let (true, Some((timestamp, at))) = (we_spoke, sent.last) {
-            let age = now.saturating_duration_since(at).as_secs_f64();
+        if let (true, Some(last)) = (we_spoke, sent.last) {
+            let age = now.saturating_duration_since(last.at).as_secs_f64();
             let info = SenderInfo {
                 ntp: long_time(now.saturating_duration_since(session.began)),
-                rtp_timestamp: timestamp.wrapping_add((age * 16_000.0) as u32),
+                rtp_timestamp: last.timestamp.wrapping_add((age * f64::from(last.clock_hz)) as u32),
                 packets: sent.packets as u32,
                 octets: sent.octets as u32,
             };
-            rtcp::write_sender_report(&mut packet, ours, info, first);
+            rtcp::write_sender_report(&mut packet, last.ssrc, info, first);
         } else if !first.is_empty() {
             rtcp::write_receiver_report(&mut packet, ours, first);
         }

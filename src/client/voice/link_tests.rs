@@ -1,6 +1,6 @@
 //! The link core against a hand-made server, in virtual time.
 
-use super::link::{Action, Link, Sent, Way};
+use super::link::{Action, LastSent, Link, Sent, Way};
 use super::playback::ToPlayback;
 use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::clock;
@@ -87,6 +87,10 @@ impl Rig {
         let actions = self.app(10, App::KeepaliveAnswer(asked[0]));
         assert_eq!(actions, [Action::Tell(VoiceEvent::Path(VoicePath::Udp))]);
     }
+}
+
+fn last(timestamp: u32, at: Instant) -> LastSent {
+    LastSent { ssrc: OURS, clock_hz: 16_000, timestamp, at }
 }
 
 fn session() -> VoiceSession {
@@ -489,7 +493,7 @@ fn reports_tell_loss_and_nothing_is_reported_in_silence() {
     assert_eq!((opened(&quiet).len(), probes(&quiet).len()), (1, 1));
 
     // We speak: a sender report, on our stream's clock.
-    let sent = Sent { packets: 50, octets: 32_000, last: Some((16_000, rig.at(900))) };
+    let sent = Sent { packets: 50, octets: 32_000, last: Some(last(16_000, rig.at(900))) };
     // Nothing has come for a while: a probe goes first.
     let reports = opened(&rig.tick(1000, sent));
     let packets: Vec<_> = rtcp::packets(&reports[1].1).flatten().collect();
@@ -504,7 +508,7 @@ fn the_server_s_reports_give_uplink_loss_room_loss_and_round_trip() {
     rig.prove();
     let before = rig.link.figures().round_trip_ms.unwrap();
     assert!((before - 10.0).abs() < 1.0);
-    let sent = Sent { packets: 5, octets: 5, last: Some((0, rig.at(1000))) };
+    let sent = Sent { packets: 5, octets: 5, last: Some(last(0, rig.at(1000))) };
     // Nothing has come for a while: a probe goes first.
     let reports = opened(&rig.tick(1000, sent));
     let Some(Ok(RtcpPacket::Sender { info, .. })) = rtcp::packets(&reports[1].1).next() else {
