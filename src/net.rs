@@ -9,6 +9,7 @@ pub mod codec;
 pub mod device;
 pub mod fingerprint;
 pub mod frame;
+pub mod frames;
 pub mod fuzz;
 pub mod ids;
 pub mod invite;

@@ -5,6 +5,8 @@
 
 mod capture;
 mod capture_actor;
+mod decoding;
+mod delays;
 mod device;
 mod encoder;
 #[cfg(test)]
@@ -16,6 +18,7 @@ pub(crate) mod link;
 mod link_actor;
 #[cfg(test)]
 mod link_tests;
+mod margin;
 mod opus;
 mod packetizer;
 mod path;
@@ -37,6 +40,7 @@ pub(crate) mod speaker;
 mod stretch;
 mod system;
 mod tap;
+mod upsample;
 mod wav;
 
 pub use sending::{BITRATE, BITRATES, FrameLength, Sending, SendingStats};
@@ -243,10 +247,38 @@ pub struct SpeakerStats {
     pub late: u64,
     /// Share of the last seconds of speech that was concealed, 0 to 1.
     pub concealed: f32,
+    /// Frames played from a copy in a later packet (RED).
+    pub repaired_red: u64,
+    /// Frames made good by in-band FEC (LBRR).
+    pub repaired_fec: u64,
+    /// Frames made good by deep redundancy (DRED).
+    pub repaired_dred: u64,
     /// Interarrival jitter (RFC 3550, 6.4.1) in ms.
     pub jitter_ms: f32,
+    /// Playout delay that the jitter buffer aims for, in ms.
+    pub target_ms: f32,
     /// Playout delay in the jitter buffer now, in ms.
     pub buffer_ms: f32,
+}
+
+impl SpeakerStats {
+    /// Nothing was heard of this member yet.
+    #[must_use]
+    pub fn new(id: MemberId) -> Self {
+        Self {
+            id,
+            received: 0,
+            lost: 0,
+            late: 0,
+            concealed: 0.0,
+            repaired_red: 0,
+            repaired_fec: 0,
+            repaired_dred: 0,
+            jitter_ms: 0.0,
+            target_ms: 0.0,
+            buffer_ms: 0.0,
+        }
+    }
 }
 
 /// The voice side cannot start at all. A missing device is no such case.

@@ -8,9 +8,10 @@ use super::path::{PathRules, Talk};
 use super::playback::ToPlayback;
 use super::redundancy::Conditions;
 use super::reports::{Reception, long_time, middle};
-use super::speaker::{Arrived, duration};
+use super::speaker::Arrived;
 use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::codec::CLOCKS;
+use crate::net::frames::frames;
 use crate::net::ids::{MemberId, PacketIndex, Ssrc};
 use crate::net::limits::{
     DATAGRAM_BYTES_MAX, FORMER_STREAMS_MAX, REPORT_BLOCKS_MAX, REPORT_INTERVAL, REPORT_LOSSES_MAX,
@@ -84,7 +85,7 @@ pub struct LinkFigures {
     pub round_trip_ms: Option<f32>,
     /// Authentic RTP packets.
     pub received: u64,
-    /// Datagrams dropped.
+    /// Datagrams dropped, and packets that could not be read.
     pub dropped: u64,
     /// What the server missed of ours lately.
     pub uplink_loss: f32,
@@ -142,6 +143,7 @@ struct Session {
 #[derive(Debug)]
 struct Stream {
     member: MemberId,
+    clock_hz: u32,
     window: ReplayWindow,
     reception: Reception,
 }
@@ -316,6 +318,7 @@ impl Link {
             let former = &mut session.former;
             let stream = session.streams.entry(info.ssrc).or_insert_with(|| Stream {
                 member: member.id,
+                clock_hz: info.clock_hz,
                 window: begin(info, former.remove(&info.ssrc)),
                 reception: Reception::new(info.clock_hz),
             });
@@ -471,6 +474,7 @@ impl Link {
             session.note_talkspurt(member, arrived, now);
         }
         self.figures.received += 1;
+        self.figures.dropped += u64::from(arrived.is_none());
         self.actions.extend(arrived.map(Action::Play));
         Some(())
     }
@@ -521,6 +525,7 @@ impl Link {
                     stream.window.commit(index);
                     self.figures.received += 1;
                     let item = stream.receive(ssrc, &held.packet, index, held.at);
+                    self.figures.dropped += u64::from(item.is_none());
                     self.actions.extend(item.map(Action::Play));
                 }
                 None => self.figures.dropped += 1,
@@ -734,18 +739,18 @@ impl Stream {
         at: Instant,
     ) -> Option<ToPlayback> {
         let RtpPacket { header, payload } = RtpPacket::parse(bytes).ok()?;
-        let duration = duration(header.payload_type, payload);
-        let voice = !payload.is_empty();
+        let own = frames(header.payload_type, self.clock_hz, payload).ok().and_then(Iterator::last);
+        let voice = own.is_some_and(|own| own.duration > 0);
         self.reception.count(index, voice.then_some(header.timestamp), at);
         let packet = Packet {
             index: index.0,
             timestamp: header.timestamp,
             marker: header.marker,
-            duration: duration?,
+            duration: own?.duration,
+            payload_type: header.payload_type,
             payload: payload.to_vec(),
         };
-        let member = self.member;
-        let payload_type = header.payload_type;
-        Some(ToPlayback::Packet(Arrived { member, ssrc, payload_type, packet, at }))
+        let (member, clock_hz) = (self.member, self.clock_hz);
+        Some(ToPlayback::Packet(Arrived { member, ssrc, clock_hz, packet, at }))
     }
 }

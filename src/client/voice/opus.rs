@@ -244,7 +244,8 @@ unsafe impl Send for Decoder {}
 
 impl Decoder {
     /// A decoder. `complexity` 0 to 10: from 5 on, what is missing is made up by a neural network,
-    /// from 6 on (LACE) and 7 on (NoLACE), what SILK decodes is enhanced.
+    /// from 6 on (LACE) and 7 on (NoLACE), what SILK decodes is enhanced. From 4 on, what SILK alone
+    /// decodes at wideband gets a high band that is made up (OSCE bandwidth extension).
     ///
     /// # Errors
     /// No memory.
@@ -253,14 +254,14 @@ impl Decoder {
         // SAFETY: `error` outlives the call; the result is checked.
         let state = unsafe { sys::opus_decoder_create(48_000, 1, &raw mut error) };
         let decoder = Self { state: NonNull::new(state).ok_or(OpusError::NoMemory)? };
-        // SAFETY: this request takes one int.
-        check(unsafe {
-            sys::opus_decoder_ctl(
-                decoder.state.as_ptr(),
-                sys::OPUS_SET_COMPLEXITY_REQUEST,
-                c_int::from(complexity),
-            )
-        })?;
+        let settings = [
+            (sys::OPUS_SET_COMPLEXITY_REQUEST, c_int::from(complexity)),
+            (sys::OPUS_SET_OSCE_BWE_REQUEST, 1),
+        ];
+        for (request, value) in settings {
+            // SAFETY: each of these requests takes one int.
+            check(unsafe { sys::opus_decoder_ctl(decoder.state.as_ptr(), request, value) })?;
+        }
         Ok(decoder)
     }
 

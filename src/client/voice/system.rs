@@ -62,7 +62,7 @@ impl VoiceSystem {
         let (source, source_name) = source(&config.input, echo_out)?;
         let sink = sink(&config.output)?;
         let capture_core = Capture::new(config.sending).map_err(|why| error(&why))?;
-        let playback_core = Playback::new(tap).map_err(|why| error(&why))?;
+        let playback_core = Playback::new(tap);
         let outbox = || Outbox::new(events.clone());
         let capture =
             CaptureActor::new(shared.clone(), source, source_name, capture_core, outbox());
