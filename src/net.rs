@@ -14,6 +14,7 @@ pub mod fuzz;
 pub mod ids;
 pub mod invite;
 pub mod limits;
+pub mod losses;
 pub mod message;
 pub mod moderation;
 pub mod name;

@@ -43,7 +43,7 @@ mod tap;
 mod upsample;
 mod wav;
 
-pub use sending::{BITRATES, FrameLength, Sending};
+pub use sending::{BITRATE, BITRATES, FrameLength, Sending, SendingStats};
 pub use tap::Tap;
 
 use crate::net::codec::Codec;
@@ -214,6 +214,10 @@ pub struct VoiceStats {
     pub uplink_loss: f32,
     /// 90th percentile of what the room's members miss of what the server sends them, 0 to 1.
     pub room_loss: f32,
+    /// How our voice is sent.
+    pub sending: SendingStats,
+    /// Time from the microphone until its samples are taken, in ms, as the sound system tells.
+    pub input_latency_ms: f32,
     /// Level of the microphone lately, dBFS (-120 for none).
     pub input_level_db: f32,
     /// Level of what is played lately, dBFS (-120 for none).
@@ -418,6 +422,8 @@ impl VoiceHandle {
             packets_dropped: link.figures.dropped,
             uplink_loss: link.figures.uplink_loss,
             room_loss: link.figures.room_loss,
+            sending: capture.sending,
+            input_latency_ms: capture.latency_ms,
             input_level_db: capture.level_db,
             output_level_db: playback.level_db,
             input: capture.input,

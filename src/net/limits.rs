@@ -229,6 +229,8 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 /// Report blocks in one RTCP packet (RFC 3550, 6.4.1: five bits).
 pub const REPORT_BLOCKS_MAX: usize = 31;
+/// Streams of whose loss one report says more than its block does.
+pub const REPORT_LOSSES_MAX: usize = 8;
 /// How often an unanswered path challenge is sent again, and how often at most.
 pub const CHALLENGE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a challenge can be answered.

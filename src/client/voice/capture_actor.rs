@@ -7,21 +7,28 @@ use super::capture::{Capture, level_db};
 use super::keeper::Change;
 use super::link::LastSent;
 use super::packetizer::Outgoing;
+use super::sending::SendingStats;
 use super::shared::{Outbox, Shared};
 use super::source::Source;
 use super::{Direction, VoiceEvent};
 use crate::net::clock;
-use crate::net::limits::CLIENT_MAILBOX;
+use crate::net::limits::{CLIENT_MAILBOX, DATAGRAM_BYTES_MAX};
 use crate::net::protect::Sealer;
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle};
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often the source is looked at.
-pub const TICK: Duration = Duration::from_millis(2);
+/// How often the source is looked at while we speak: half of this is added to the delay.
+const TICK_OPEN: Duration = Duration::from_millis(1);
+/// The same while nobody may hear us.
+const TICK_CLOSED: Duration = Duration::from_millis(4);
 /// A source that gives nothing for this long is away: the talkspurt ends, time goes on without it.
 const AWAY: Duration = Duration::from_millis(200);
+/// What voice takes on the wire is taken over this time, ...
+const WIRE_OVER: Duration = Duration::from_secs(1);
+/// ... in which there is no longer pause.
+const WIRE_PAUSE: Duration = Duration::from_millis(100);
 /// Most of a device's latency that is thrown away when the microphone opens.
 const LATENCY_MAX: Duration = Duration::from_millis(40);
 
@@ -40,6 +47,7 @@ pub struct CaptureActor {
     last_samples: Option<Instant>,
     overruns_before: u64,
     overruns: u64,
+    timer: Option<SpawnHandle>,
 }
 
 /// Where packets go.
@@ -50,6 +58,17 @@ struct Sender {
     socket: Option<Arc<UdpSocket>>,
     stream: bool,
     sealed: Vec<u8>,
+    wire: Wire,
+}
+
+/// What voice takes on the wire.
+#[derive(Debug, Default)]
+struct Wire {
+    /// Since when bytes are counted, and how many.
+    since: Option<Instant>,
+    last: Option<Instant>,
+    bytes: usize,
+    kbps: f32,
 }
 
 /// Asks for figures.
@@ -66,6 +85,10 @@ pub struct CaptureFigures {
     pub input: String,
     /// Times that samples were lost.
     pub overruns: u64,
+    /// Time from the microphone until its samples are taken, in ms.
+    pub latency_ms: f32,
+    /// How voice is sent.
+    pub sending: SendingStats,
 }
 
 /// Ends the talkspurt and closes the source; the actor stops.
@@ -89,7 +112,8 @@ impl CaptureActor {
             sealer: None,
             socket: None,
             stream: false,
-            sealed: Vec::new(),
+            sealed: Vec::with_capacity(DATAGRAM_BYTES_MAX),
+            wire: Wire::default(),
         };
         Self {
             shared,
@@ -104,7 +128,23 @@ impl CaptureActor {
             last_samples: None,
             overruns_before: 0,
             overruns: 0,
+            timer: None,
         }
+    }
+
+    /// Looks at the source at the pace of now, and again when that is another.
+    fn run(&mut self, context: &mut Context<Self>) {
+        let open = self.shared.transmit().0;
+        let every = if open { TICK_OPEN } else { TICK_CLOSED };
+        self.timer = Some(context.run_interval(every, move |actor, context| {
+            actor.tick(clock::now());
+            if actor.shared.transmit().0 != open
+                && let Some(timer) = actor.timer.take()
+            {
+                context.cancel_future(timer);
+                actor.run(context);
+            }
+        }));
     }
 
     fn tick(&mut self, now: Instant) {
@@ -113,6 +153,9 @@ impl CaptureActor {
         self.core.set_opus_heard(self.shared.opus_heard());
         let sending = *self.shared.sending();
         self.core.set_sending(sending);
+        if let Some(conditions) = self.shared.take_conditions() {
+            self.core.heard_of(conditions, now);
+        }
         self.samples.clear();
         let pulled = self.source.pull(now, &mut self.samples);
         if let Some(change) = pulled.change {
@@ -235,6 +278,7 @@ impl Sender {
             // A full buffer or an ICMP refusal: the packet is lost, the reports will tell.
             tracing::trace!(%error, "voice packet not sent");
         }
+        self.wire.count(self.sealed.len(), now);
         let mut sent = self.shared.sent();
         sent.packets += 1;
         sent.octets += packet.octets as u64;
@@ -243,12 +287,30 @@ impl Sender {
     }
 }
 
+impl Wire {
+    /// Counts a datagram. Only time in which we speak counts.
+    fn count(&mut self, bytes: usize, now: Instant) {
+        let pause = self.last.is_none_or(|last| now.saturating_duration_since(last) > WIRE_PAUSE);
+        self.last = Some(now);
+        if pause {
+            (self.since, self.bytes) = (Some(now), 0);
+            return;
+        }
+        self.bytes += bytes;
+        let since = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        if since >= WIRE_OVER {
+            self.kbps = self.bytes as f32 * 8.0 / 1e3 / since.as_secs_f32();
+            (self.since, self.bytes) = (Some(now), 0);
+        }
+    }
+}
+
 impl Actor for CaptureActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Context<Self>) {
         context.set_mailbox_capacity(CLIENT_MAILBOX);
-        context.run_interval(TICK, |actor, _| actor.tick(clock::now()));
+        self.run(context);
     }
 }
 
@@ -260,6 +322,12 @@ impl Handler<AskCapture> for CaptureActor {
             level_db: level_db(self.core.level()),
             input: self.source.description(),
             overruns: self.overruns,
+            latency_ms: self.source.latency().as_secs_f32() * 1e3,
+            sending: SendingStats {
+                wire_kbps: self.sender.wire.kbps,
+                lookahead_ms: self.core.lookahead_ms(),
+                ..SendingStats::new(*self.shared.sending(), self.core.codec(), self.core.plan())
+            },
         }
     }
 }

@@ -206,6 +206,7 @@ impl Shell {
                     self.outbox.push(VoiceEvent::ToServer { datagram, at: clock::now() });
                 }
                 Action::Play(item) => self.play(item),
+                Action::Heed(conditions) => self.shared.heed(conditions),
                 Action::Tell(event) => {
                     if let VoiceEvent::Path(path) = event {
                         self.shared.uplink().stream = path == VoicePath::Stream;

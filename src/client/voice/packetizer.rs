@@ -8,7 +8,7 @@ use crate::net::codec::{Codec, PT_RED};
 use crate::net::ids::{PacketIndex, Ssrc};
 use crate::net::limits::{RTP_BYTES_MAX, TALKSPURT_END_PACKETS};
 use crate::net::red::{self, Block};
-use crate::net::rtp::{AudioLevel, RtpHeader};
+use crate::net::rtp::{AudioLevel, HEADER_BYTES, RtpHeader};
 
 /// A talkspurt's first packet says how loud it is, and then each of this number: it takes 8 bytes.
 pub const LEVEL_EVERY: u32 = 5;
@@ -48,7 +48,7 @@ pub struct Around {
     pub power: f32,
     /// Which earlier payloads go with it.
     pub copies: Copies,
-    /// Most bytes of the RTP packet: copies that do not fit are left out.
+    /// Most bytes of the RTP packet, its header's extension apart: copies that do not fit are left out.
     pub bytes_max: usize,
 }
 
@@ -131,7 +131,8 @@ impl Packetizer {
         let mut packet = std::mem::take(&mut self.packet);
         packet.clear();
         let own = Block { payload_type: self.codec.payload_type(), offset: 0, data: payload };
-        let room = around.bytes_max.min(RTP_BYTES_MAX).saturating_sub(header.len());
+        let room = around.bytes_max.saturating_sub(HEADER_BYTES);
+        let room = room.min(RTP_BYTES_MAX.saturating_sub(header.len()));
         let mut blocks = [own; Copies::MAX];
         let count = self.copies(own, header.timestamp, around.copies, room, &mut blocks);
         let copies = blocks.get(..count).unwrap_or_default();

@@ -2,7 +2,10 @@
 //!
 //! Pure values.
 
+use super::opus::Bandwidth;
+use super::redundancy::Plan;
 use crate::net::codec::Codec;
+use serde::Serialize;
 use std::time::Duration;
 
 /// Bit rates that can be chosen, in bits per second.
@@ -74,5 +77,65 @@ impl FrameLength {
     #[must_use]
     pub fn duration(self) -> Duration {
         Duration::from_millis(10) * self.tens()
+    }
+}
+
+/// How our voice is sent, for figures.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SendingStats {
+    /// The codec in use.
+    pub codec: Codec,
+    /// PCM is sent although Opus was chosen: somebody in the room cannot decode it.
+    pub fallback: bool,
+    /// Bit rate of the codec, in kbit/s.
+    pub bitrate_kbps: f32,
+    /// What a packet holds, in ms.
+    pub frame_ms: u32,
+    /// By how much the encoder's look-ahead delays voice, in ms.
+    pub lookahead_ms: f32,
+    /// Nothing above 8 kHz is encoded.
+    pub wide: bool,
+    /// How much later each packet is sent again, in ms (RED).
+    pub copies_ms: Vec<u32>,
+    /// Packets carry their predecessors at a lower rate (LBRR).
+    pub fec: bool,
+    /// How much of the past each packet describes, in ms (DRED).
+    pub dred_ms: u16,
+    /// What voice takes on the wire while we speak, in kbit/s of UDP payload.
+    pub wire_kbps: f32,
+}
+
+impl SendingStats {
+    /// What was `chosen`, and what is in force. Nothing was measured yet.
+    #[must_use]
+    pub fn new(chosen: Sending, codec: Codec, plan: Plan) -> Self {
+        let frame_ms = Sending { codec, ..chosen }.frame_length().tens() * 10;
+        let copies = plan.copies.oldest_first();
+        let mut copies_ms: Vec<u32> =
+            copies.filter_map(|back| Some(u32::try_from(back).ok()? * frame_ms)).collect();
+        copies_ms.reverse();
+        Self {
+            codec,
+            fallback: codec != chosen.codec,
+            bitrate_kbps: match codec {
+                Codec::Opus => plan.bitrate as f32 / 1e3,
+                Codec::Pcm | Codec::Unknown => 256.0,
+            },
+            frame_ms,
+            lookahead_ms: 0.0,
+            wide: plan.bandwidth == Bandwidth::Wide,
+            copies_ms,
+            fec: plan.fec,
+            dred_ms: plan.dred_ms,
+            wire_kbps: 0.0,
+        }
+    }
+}
+
+impl Default for SendingStats {
+    fn default() -> Self {
+        let (sending, codec) = (Sending::default(), Codec::Opus);
+        let plan = super::redundancy::Redundancy::new(sending).plan(codec);
+        Self::new(sending, codec, plan)
     }
 }

@@ -4,6 +4,7 @@
 //! Sound callbacks see none of this. Locks here are held for a few instructions by worker threads.
 
 use super::link::Sent;
+use super::redundancy::Conditions;
 use super::sending::Sending;
 use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::ids::MemberId;
@@ -59,6 +60,7 @@ pub struct Shared {
     deafened: AtomicBool,
     no_opus: AtomicBool,
     sending: Mutex<Sending>,
+    conditions: Mutex<Option<Conditions>>,
     uplink: Mutex<Uplink>,
     sent: Mutex<Sent>,
     commands: Mutex<VecDeque<Command>>,
@@ -100,6 +102,16 @@ impl Shared {
     /// How we send.
     pub fn sending(&self) -> MutexGuard<'_, Sending> {
         self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// News of what the network does to our voice, for capture.
+    pub fn heed(&self, conditions: Conditions) {
+        *self.conditions.lock().unwrap_or_else(PoisonError::into_inner) = Some(conditions);
+    }
+
+    /// The latest of it since the last call.
+    pub fn take_conditions(&self) -> Option<Conditions> {
+        self.conditions.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Where packets go.
