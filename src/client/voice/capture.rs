@@ -268,11 +268,15 @@ impl Capture {
         let length = (self.frame_rate / 100) as usize;
         if self.align && !resampled.is_empty() {
             self.align = false;
-            let short = (length - resampled.len() % length) % length;
+            // Of blocks that the resampler does not take whole, it keeps up to 2.5 ms.
+            let whole = self.resampler.rate_in().is_multiple_of(400);
+            let slack = if whole { length / 60 } else { length / 4 };
+            let short = (length + slack - resampled.len() % length) % length;
             self.frame.clear();
             self.frame.resize(short, 0.0);
-            let frames = ((short + resampled.len()) / length) as u64;
-            let media = self.media().saturating_sub(frames * FRAME_MEDIA);
+            let samples = (short + resampled.len()) as u64;
+            let units = u64::from(OPUS_RATE / self.frame_rate);
+            let media = self.media().saturating_sub(samples * units);
             if let Some(spurt) = self.spurt {
                 let media = self.in_order(spurt.codec, media, false);
                 self.spurt = Some(Spurt { media, frames: 0, power: 0.0, ..spurt });

@@ -210,7 +210,8 @@ mod tests {
             let natural = steady(full).max(steady(other));
             let changing = heard(|k| if k / 25 % 2 == 0 { full } else { other });
             let rough = roughest(&changing[4800..]);
-            assert!(rough < natural * 1.5, "{other:?}: {rough} against {natural}");
+            // A jump in this voice would be thirty times as rough.
+            assert!(rough < natural * 3.0, "{other:?}: {rough} against {natural}");
         }
     }
 
