@@ -5,6 +5,7 @@
 
 mod capture;
 mod capture_actor;
+pub mod chain;
 mod device;
 #[cfg(test)]
 mod handle_tests;
