@@ -14,6 +14,8 @@ pub mod gain;
 pub mod gate;
 pub mod high_pass;
 #[cfg(test)]
+mod intelligibility;
+#[cfg(test)]
 mod measures;
 pub mod noise;
 pub mod pre_roll;
@@ -160,9 +162,8 @@ impl Chain {
     /// Processes a frame in place, where `far` was handed to the loudspeaker meanwhile. What was
     /// found in it comes back.
     pub fn process(&mut self, frame: &mut Frame, far: &Frame) -> Activity {
-        for sample in frame.iter_mut().filter(|sample| !sample.is_finite()) {
-            *sample = 0.0;
-        }
+        *frame = frame.map(in_range);
+        let far = &far.map(in_range);
         let around = Surroundings { far, activity: self.activity };
         self.high_pass.process(frame, &around);
         self.echo.process(frame, &around);
@@ -195,6 +196,11 @@ impl Chain {
             floor_db: self.noise.floor_db(),
         }
     }
+}
+
+/// What is no number becomes silence, what is out of range is clipped.
+fn in_range(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-1.0, 1.0) } else { 0.0 }
 }
 
 /// Mean square of a frame.

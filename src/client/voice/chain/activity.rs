@@ -82,7 +82,8 @@ impl VoiceActivity {
         let floor_db = self.floor.floor_db().unwrap_or(FLOOR_GUESS_DB);
         let threshold = (floor_db + ABOVE_FLOOR_DB).max(LEVEL_MIN_DB);
         let loud = level_db > threshold;
-        self.voice = if self.voice { self.score > SCORE_END && loud } else { self.score > SCORE && loud };
+        self.voice =
+            if self.voice { self.score > SCORE_END && loud } else { self.score > SCORE && loud };
         Activity { voice: self.voice, score: self.score, level_db, floor_db }
     }
 
@@ -121,11 +122,9 @@ impl Decimator {
         let (before, now) = line.split_at_mut(TAPS.len() - 1);
         before.copy_from_slice(&self.tail);
         now.copy_from_slice(frame);
-        out.extend(
-            line.windows(TAPS.len())
-                .step_by(3)
-                .map(|window| window.iter().zip(&TAPS).map(|(sample, tap)| sample * tap).sum::<f32>()),
-        );
+        out.extend(line.windows(TAPS.len()).step_by(3).map(|window| {
+            window.iter().zip(&TAPS).map(|(sample, tap)| sample * tap).sum::<f32>().clamp(-1.0, 1.0)
+        }));
         if let Some(tail) = line.get(FRAME..) {
             self.tail.copy_from_slice(tail);
         }
@@ -134,7 +133,7 @@ impl Decimator {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rooms::{Random, db, fan, noise, speech, scaled};
+    use super::super::rooms::{Random, db, fan, noise, scaled, speech};
     use super::*;
 
     /// Share of frames in which a voice is found, and the frames themselves.

@@ -20,16 +20,26 @@ const FAR_SOUNDS_DB: f32 = -65.0;
 const FAR_LOUD_DB: f32 = -45.0;
 /// Frames that an echo may come after what caused it, reverberation included.
 const TAIL: u32 = 80;
-/// Frames of a loud far end after which its echo has begun, if there is one.
-const BEGUN: u32 = 25;
+/// Frames in which a loud far end is looked for, of those up to 640 ms ago: so late that its echo
+/// has come, if there is one.
+const BEGUN: u64 = !0 << 20;
+/// That many of them must have been loud.
+const LOUD_MIN: u32 = 12;
 /// Frames without anything played after which the delay is given up, at a pause: 20 s.
 const IDLE: u32 = 2000;
 /// Frames that the canceller runs before it is heard.
 const WARM_UP: u32 = 2;
 /// Level above the floor that is more than the floor, in dB.
-const ABOVE_FLOOR_DB: f32 = 4.0;
-/// Reduction that shows an echo, in dB.
+const ABOVE_FLOOR_DB: f32 = 5.0;
+/// Reduction that shows an echo, in dB, ...
 const REDUCTION_DB: f32 = 10.0;
+/// ... where the linear filter alone takes out so much on average. Without it, it may have been
+/// a voice that was suppressed.
+const LINEAR_DB: f64 = 2.0;
+/// Frames of silence at the far end after which the microphone's floor is no echo's, ...
+const GAP: u32 = 25;
+/// ... and for how many more that holds.
+const GAP_AGE: u32 = 350;
 /// How fast the belief in an echo falls for each frame that speaks against it: 1.5 s from 1 to 0, ...
 const DOUBT: f32 = 1.0 / 150.0;
 /// ... and rises for each that shows one.
@@ -51,9 +61,12 @@ pub struct EchoCanceller {
     belief: f32,
     present: bool,
     floor: FloorTracker,
-    /// Frames since the far end was last heard, and since it became loud without a break.
+    /// Frames since the far end was last heard, and since it was silent for a while.
     far_silent: u32,
-    far_loud: u32,
+    far_gap: u32,
+    /// The last 64 frames, the latest lowest: the far end was loud, the microphone above its floor.
+    far_loud: u64,
+    near_loud: u64,
     warm: u32,
     power_in: f32,
     power_out: f32,
@@ -76,7 +89,9 @@ impl EchoCanceller {
             present: true,
             floor: FloorTracker::default(),
             far_silent: u32::MAX,
+            far_gap: u32::MAX,
             far_loud: 0,
+            near_loud: !0,
             warm: 0,
             power_in: 0.0,
             power_out: 0.0,
@@ -91,9 +106,9 @@ impl EchoCanceller {
 
     fn hear_far_end(&mut self, far: &Frame) {
         let level = decibels(power(far));
-        self.far_silent =
-            if level > FAR_SOUNDS_DB { 0 } else { self.far_silent.saturating_add(1) };
-        self.far_loud = if level > FAR_LOUD_DB { self.far_loud.saturating_add(1) } else { 0 };
+        self.far_silent = if level > FAR_SOUNDS_DB { 0 } else { self.far_silent.saturating_add(1) };
+        self.far_gap = if self.far_silent > GAP { 0 } else { self.far_gap.saturating_add(1) };
+        self.far_loud = self.far_loud << 1 | u64::from(level > FAR_LOUD_DB);
     }
 
     /// Takes the echo out of a frame, if the canceller can.
@@ -109,19 +124,26 @@ impl EchoCanceller {
     fn look_for_echo(&mut self, dry: &Frame, wet: &Frame) {
         self.power_in += (power(dry) - self.power_in) * SMOOTHING;
         self.power_out += (power(wet) - self.power_out) * SMOOTHING;
-        if self.far_loud < BEGUN {
-            return;
-        }
         let Some(floor) = self.floor.floor_db() else { return };
-        let above = decibels(self.power_in) - floor;
+        let above = decibels(self.power_in) - floor > ABOVE_FLOOR_DB;
         let reduction = decibels(self.power_in) - decibels(self.power_out);
-        if above < ABOVE_FLOOR_DB {
-            self.belief -= DOUBT;
-        } else if reduction > REDUCTION_DB {
+        self.near_loud = self.near_loud << 1 | u64::from(above);
+        let linear = self.canceller.statistics().echo_return_loss_enhancement;
+        if above && reduction > REDUCTION_DB && linear.is_some_and(|db| db > LINEAR_DB) {
             self.belief += TRUST;
+        } else if self.near_loud == 0
+            && (self.far_loud & BEGUN).count_ones() >= LOUD_MIN
+            && self.far_gap < GAP_AGE
+        {
+            self.belief -= DOUBT;
         }
         self.belief = self.belief.clamp(0.0, 1.0);
-        self.present = self.belief > if self.present { 0.0 } else { 0.5 };
+        let present = self.belief > if self.present { 0.0 } else { 0.5 };
+        if self.present && !present {
+            // What it learned of the room holds no longer.
+            *self.canceller = canceller();
+        }
+        self.present = present;
     }
 
     /// Whether the delay is worth it.
@@ -134,9 +156,10 @@ impl EchoCanceller {
             return self.present && self.far_silent == 0;
         }
         // Back only where nobody hears the seam.
-        let quiet = self.floor.floor_db().is_some_and(|floor| {
-            decibels(power(frame)) < floor + 2.0 * ABOVE_FLOOR_DB
-        });
+        let quiet = self
+            .floor
+            .floor_db()
+            .is_some_and(|floor| decibels(power(frame)) < floor + 2.0 * ABOVE_FLOOR_DB);
         let idle = !self.present || self.far_silent > IDLE;
         !(idle && quiet)
     }
@@ -151,11 +174,8 @@ impl Default for EchoCanceller {
 impl Stage for EchoCanceller {
     fn process(&mut self, frame: &mut Frame, around: &Surroundings<'_>) {
         self.hear_far_end(around.far);
+        self.floor.hear(frame);
         let sounds = self.far_silent < TAIL;
-        if !sounds {
-            // The floor must not be an echo's.
-            self.floor.hear(frame);
-        }
         let delayed = self.wants_delay(frame);
         if !delayed && self.engaged.weight() == 0.0 && !(self.enabled && sounds) {
             self.warm = 0;
@@ -194,7 +214,7 @@ impl Stage for EchoCanceller {
         self.dry.clear();
         self.engaged.jump(0.0);
         self.cancelling.jump(0.0);
-        (self.belief, self.present, self.warm) = (1.0, true, 0);
+        (self.belief, self.present, self.warm, self.near_loud) = (1.0, true, 0, !0);
     }
 }
 

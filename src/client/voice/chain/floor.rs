@@ -5,21 +5,19 @@
 
 use super::{Frame, decibels, power};
 
-/// Weight of a frame in the smoothed power: some 60 ms.
-const SMOOTHING: f32 = 0.15;
+/// Frames that the smoothed power is the mean of: 50 ms, which fit between two words.
+const SMOOTHED: usize = 5;
 /// Frames of a window: half a second, ...
 const WINDOW: usize = 50;
 /// ... and how many are looked at: 4 s, more than anybody speaks without a gap.
 const WINDOWS: usize = 8;
 /// By how much the minimum of smoothed noise lies below its mean, in dB.
-const BIAS_DB: f32 = 1.5;
-/// Frames before anything is said: the smoothed power must have settled.
-const SETTLE: usize = 20;
+const BIAS_DB: f32 = 0.5;
 
 /// Follows the floor of one sound.
 #[derive(Debug, Clone)]
 pub struct FloorTracker {
-    smoothed: Option<f32>,
+    recent: [f32; SMOOTHED],
     /// Minimum of each window, the latest last.
     minima: [f32; WINDOWS],
     frames: usize,
@@ -27,7 +25,7 @@ pub struct FloorTracker {
 
 impl Default for FloorTracker {
     fn default() -> Self {
-        Self { smoothed: None, minima: [f32::INFINITY; WINDOWS], frames: 0 }
+        Self { recent: [0.0; SMOOTHED], minima: [f32::INFINITY; WINDOWS], frames: 0 }
     }
 }
 
@@ -39,16 +37,23 @@ impl FloorTracker {
 
     /// Takes a frame's mean square in.
     pub fn hear_power(&mut self, now: f32) {
-        let smoothed = self.smoothed.get_or_insert(now);
-        *smoothed += (now - *smoothed) * SMOOTHING;
+        self.recent.rotate_left(1);
+        if let Some(last) = self.recent.last_mut() {
+            *last = now;
+        }
         self.frames += 1;
+        if self.frames < SMOOTHED {
+            return;
+        }
         if self.frames.is_multiple_of(WINDOW) {
             self.minima.rotate_left(1);
             if let Some(last) = self.minima.last_mut() {
-                *last = *smoothed;
+                *last = f32::INFINITY;
             }
-        } else if let Some(last) = self.minima.last_mut().filter(|_| self.frames > SETTLE) {
-            *last = last.min(*smoothed);
+        }
+        let smoothed = self.smoothed();
+        if let Some(last) = self.minima.last_mut() {
+            *last = last.min(smoothed);
         }
     }
 
@@ -59,10 +64,8 @@ impl FloorTracker {
         least.is_finite().then(|| decibels(least) + BIAS_DB)
     }
 
-    /// Level of the last 60 ms, dBFS.
-    #[must_use]
-    pub fn level_db(&self) -> f32 {
-        decibels(self.smoothed.unwrap_or(0.0))
+    fn smoothed(&self) -> f32 {
+        self.recent.iter().sum::<f32>() / SMOOTHED as f32
     }
 }
 

@@ -170,11 +170,15 @@ impl Room {
             .map_while(|k| {
                 let at = k as f64 * step;
                 let (base, t) = (at as usize, at.fract() as f32);
-                let [a, b, c, d] = [0, 1, 2, 3].map(|n| sound.get((base + n).checked_sub(1)?).copied());
+                let [a, b, c, d] =
+                    [0, 1, 2, 3].map(|n| sound.get((base + n).checked_sub(1)?).copied());
                 // The windowed sinc would be better; up to 8 kHz this does.
                 let (a, b, c, d) = (a.unwrap_or(0.0), b?, c?, d?);
                 let (p, m, n) = (t + 1.0, t - 1.0, t - 2.0);
-                Some(-a * t * m * n / 6.0 + b * p * m * n / 2.0 - c * p * t * n / 2.0 + d * p * t * m / 6.0)
+                Some(
+                    -a * t * m * n / 6.0 + b * p * m * n / 2.0 - c * p * t * n / 2.0
+                        + d * p * t * m / 6.0,
+                )
             })
             .collect()
     }
