@@ -14,7 +14,7 @@ use super::lobby::{Admit, Attach, Farewell, Lobby};
 use super::outbox::{Outbox, Take};
 use super::routes::{Routes, SessionVoice, StreamDatagram};
 use super::session::{Ended, Parts, Session, from_frame};
-use crate::net::codec::{CLOCKS, Codec, PT_L16};
+use crate::net::codec::{CLOCKS, Codec, L16_RATE, OPUS_RATE, PT_L16, PT_OPUS, PT_RED};
 use crate::net::device::{ChannelBinding, DeviceId};
 use crate::net::ids::{SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{
@@ -548,12 +548,7 @@ async fn admit(
             down_key: secrets.down,
             streams: grants(&voice),
             control_ssrc: voice.control(),
-            payload_types: vec![PayloadFormat {
-                payload_type: PT_L16,
-                encoding: "L16".to_owned(),
-                clock_hz: crate::net::codec::L16_RATE,
-                channels: 1,
-            }],
+            payload_types: formats(),
             resume: secrets.resume,
             resumed,
             standing: admission.standing,
@@ -569,6 +564,23 @@ async fn admit(
         let _ = session.send(super::session::FromClient { re: None, message }).await;
     }
     Some(admitted)
+}
+
+/// The payload types of the voice protocol. RED has the clock of what it carries.
+fn formats() -> Vec<PayloadFormat> {
+    let formats = [
+        (PT_L16, "L16", L16_RATE, 1),
+        (PT_OPUS, "opus", OPUS_RATE, 2),
+        (PT_RED, "red", OPUS_RATE, 2),
+        (PT_RED, "red", L16_RATE, 1),
+    ];
+    let format = |(payload_type, encoding, clock_hz, channels): (_, &str, _, _)| PayloadFormat {
+        payload_type,
+        encoding: encoding.to_owned(),
+        clock_hz,
+        channels,
+    };
+    formats.into_iter().map(format).collect()
 }
 
 fn grants(voice: &SessionVoice) -> Vec<StreamGrant> {

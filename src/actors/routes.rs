@@ -13,7 +13,7 @@ use crate::net::protect::{Opener, Sealer};
 use actix::{Message, Recipient};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
 
@@ -179,26 +179,59 @@ impl SessionVoice {
 }
 
 /// Upper ends of the loss classes, in 1/256.
-const LOSS_CLASSES: [u8; 12] = [0, 2, 5, 8, 13, 20, 26, 38, 52, 77, 128, 255];
+const LOSS_CLASSES: [u8; 16] = [0, 1, 2, 4, 6, 8, 10, 13, 16, 20, 26, 32, 45, 64, 128, 255];
 
 /// Loss that receivers reported of a speaker, counted by class; old reports fade.
 #[derive(Debug, Default)]
 pub struct LossBoard {
     counts: [AtomicU16; LOSS_CLASSES.len()],
+    /// Loss reported, and the same times the length of bursts.
+    lost: AtomicU32,
+    lost_in_bursts: AtomicU32,
+}
+
+/// How a speaker is heard by the room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Heard {
+    /// 90th percentile of the receivers' loss, in 1/256.
+    pub loss_p90: u8,
+    /// Reports behind it.
+    pub reports: u32,
+    /// Mean length of what receivers miss in a row, in ms, by how much each misses; 0 for none.
+    pub burst_ms: u8,
 }
 
 impl LossBoard {
-    /// Notes one receiver's report, in 1/256. Any forwarder may call this.
-    pub fn record(&self, fraction_lost: u8) {
-        let class = LOSS_CLASSES.iter().position(|upper| fraction_lost <= *upper).unwrap_or(0);
+    /// Notes one receiver's report: the share lost in 1/256, and in how long bursts, in ms, 0 if that was
+    /// not said. Any forwarder may call this.
+    pub fn record(&self, share: u8, burst_ms: u8) {
+        if burst_ms > 0 {
+            // Sums that wrap between two looks would need 100,000 reports in a quarter second.
+            self.lost.fetch_add(u32::from(share), Ordering::Relaxed);
+            let weighted = u32::from(share) * u32::from(burst_ms);
+            self.lost_in_bursts.fetch_add(weighted, Ordering::Relaxed);
+        }
+        let class = LOSS_CLASSES.iter().position(|upper| share <= *upper).unwrap_or(0);
         if let Some(count) = self.counts.get(class) {
             // A count that wraps between two looks would need 65,536 reports in a quarter second.
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// The 90th percentile in 1/256 and the number of reports behind it; halves what is counted.
-    pub fn percentile90(&self) -> (u8, u32) {
+    /// How the speaker is heard now; halves what is counted.
+    pub fn look(&self) -> Heard {
+        let halved = |sum: &AtomicU32| {
+            let value = sum.load(Ordering::Relaxed);
+            sum.store(value / 2, Ordering::Relaxed);
+            value
+        };
+        let (lost, in_bursts) = (halved(&self.lost), halved(&self.lost_in_bursts));
+        let burst_ms = in_bursts.checked_div(lost).unwrap_or(0);
+        let (loss_p90, reports) = self.percentile90();
+        Heard { loss_p90, reports, burst_ms: u8::try_from(burst_ms).unwrap_or(u8::MAX) }
+    }
+
+    fn percentile90(&self) -> (u8, u32) {
         let counts: [u32; LOSS_CLASSES.len()] = std::array::from_fn(|k| {
             self.counts.get(k).map_or(0, |count| {
                 let value = count.load(Ordering::Relaxed);
@@ -390,18 +423,20 @@ mod tests {
     fn one_bad_listener_of_many_does_not_set_the_percentile() {
         let board = LossBoard::default();
         for _ in 0..19 {
-            board.record(0);
+            board.record(0, 0);
         }
-        board.record(200);
-        assert_eq!(board.percentile90(), (0, 20));
+        board.record(200, 40);
+        let heard = board.look();
+        assert_eq!((heard.loss_p90, heard.reports, heard.burst_ms), (0, 20, 40));
         for _ in 0..20 {
-            board.record(25);
+            board.record(25, 20);
         }
-        assert_eq!(board.percentile90().0, 26);
+        let heard = board.look();
+        assert_eq!((heard.loss_p90, heard.burst_ms), (26, 23));
         for _ in 0..8 {
-            board.percentile90();
+            board.look();
         }
-        assert_eq!(board.percentile90(), (0, 0), "old reports fade");
+        assert_eq!((board.look().loss_p90, board.look().reports), (0, 0), "old reports fade");
     }
 
     #[tokio::test]

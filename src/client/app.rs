@@ -248,6 +248,8 @@ impl App {
             Command::Nick(name) => self.ask(Request::Rename(name)),
             Command::Deafen => self.deafen(true),
             Command::Undeafen => self.deafen(false),
+            Command::Codec(codec) => self.ask(Request::Codec(codec)),
+            Command::Bitrate(bitrate) => self.ask(Request::Bitrate(bitrate)),
             Command::Stats => self.ask(Request::Stats),
             Command::Help { moderation } => self.help(moderation),
             Command::Register if !self.asks => self.ask(Request::Register(None)),

@@ -1,6 +1,8 @@
 //! What a typed line means. Pure.
 
 use super::event::{ErrorKind, Event, LocalError};
+use super::voice::BITRATES;
+use crate::net::codec::Codec;
 use crate::net::invite::{Invite, SCHEME};
 use crate::net::limits::TEXT_BYTES_MAX;
 use crate::net::moderation::Moderation;
@@ -42,6 +44,10 @@ pub enum Command {
     Deafen,
     /// Hear again.
     Undeafen,
+    /// Send our voice as this.
+    Codec(Codec),
+    /// Opus has so many bits per second.
+    Bitrate(u32),
     /// Figures.
     Stats,
     /// The commands there are.
@@ -93,6 +99,8 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/deafen", "/deafen"),
     ("/undeafen", "/undeafen"),
     ("/stats", "/stats"),
+    ("/codec", "/codec opus|pcm"),
+    ("/bitrate", "/bitrate 6-256"),
     ("/register", "/register"),
     ("/unregister", "/unregister"),
     ("/help", "/help [moderation]"),
@@ -213,6 +221,19 @@ pub fn parse(line: &str, here: Option<&RoomName>) -> Result<Command, Mistake> {
         "/deafen" => Command::Deafen,
         "/undeafen" => Command::Undeafen,
         "/stats" => Command::Stats,
+        "/codec" => match line.one()?.to_lowercase().as_str() {
+            "opus" => Command::Codec(Codec::Opus),
+            "pcm" => Command::Codec(Codec::Pcm),
+            word => return Err(line.mistaken(LocalError::BadCodec, word)),
+        },
+        "/bitrate" => {
+            let word = line.one()?;
+            let bitrate = word.parse().ok().and_then(|kbps: u32| kbps.checked_mul(1000));
+            match bitrate.filter(|bitrate| BITRATES.contains(bitrate)) {
+                Some(bitrate) => Command::Bitrate(bitrate),
+                None => return Err(line.mistaken(LocalError::BadNumber, &word)),
+            }
+        }
         "/register" => line.no_password(Command::Register)?,
         "/unregister" => Command::Unregister,
         _ => Command::Help { moderation: "moderation".starts_with(rest) && rest.len() > 2 },
@@ -317,6 +338,19 @@ mod tests {
         assert_eq!(parse("/users the lounge"), Ok(Command::Users(Some("the lounge".into()))));
         assert_eq!(error("/msg \"Big Joe hi").0, LocalError::UnclosedQuote);
         assert_eq!(error("/join \"x").0, LocalError::UnclosedQuote);
+    }
+
+    #[test]
+    fn codec_and_bit_rate_are_chosen_by_command_and_nonsense_is_refused() {
+        assert_eq!(parse("/codec PCM"), Ok(Command::Codec(Codec::Pcm)));
+        assert_eq!(parse("/codec opus"), Ok(Command::Codec(Codec::Opus)));
+        assert_eq!(parse("/bitrate 32"), Ok(Command::Bitrate(32_000)));
+        assert_eq!(error("/codec mp3").0, LocalError::BadCodec);
+        for line in ["/bitrate 5", "/bitrate 257", "/bitrate 5000000", "/bitrate x", "/bitrate -8"]
+        {
+            assert_eq!(error(line).0, LocalError::BadNumber, "{line}");
+        }
+        assert_eq!(error("/codec").0, LocalError::MissingArgument);
     }
 
     #[test]

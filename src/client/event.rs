@@ -4,7 +4,8 @@
 //! and fields are stable, scripts rely on them. No field holds a secret.
 
 use super::control::dial::Trust;
-use super::voice::{Direction, VoicePath, VoiceStats};
+use super::voice::{Direction, SendingStats, VoicePath, VoiceStats};
+use crate::net::codec::Codec;
 use crate::net::ids::MemberId;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason, MemberInfo, Standing};
 use crate::net::moderation::{Report, Role};
@@ -220,6 +221,16 @@ pub enum Event {
     Deafened {
         /// Off.
         on: bool,
+    },
+    /// Our voice is encoded as this from now on.
+    Codec {
+        /// The codec.
+        codec: Codec,
+    },
+    /// Opus has another bit rate from now on.
+    Bitrate {
+        /// In kbit/s.
+        kbps: u32,
     },
     /// A request or a command failed.
     Error {
@@ -449,6 +460,8 @@ pub enum LocalError {
     BadTime,
     /// What stands for a number is none; args: `word`, `usage`.
     BadNumber,
+    /// There is no such codec; args: `word`, `usage`.
+    BadCodec,
     /// The reason is longer than it may be; args: `max`.
     ReasonTooLong,
     /// More stands behind the command than it takes; args: `usage`.
@@ -645,6 +658,10 @@ pub struct Stats {
     pub uplink_loss: f32,
     /// Share that the room misses of what the server sends, 0 to 1.
     pub room_loss: f32,
+    /// How our voice is sent.
+    pub sending: SendingStats,
+    /// Time from the microphone to us, in ms.
+    pub input_latency_ms: f32,
     /// Level of the microphone, dBFS.
     pub input_level_db: f32,
     /// Level of what is played, dBFS.
@@ -704,6 +721,8 @@ impl Stats {
             packets_dropped: stats.packets_dropped,
             uplink_loss: stats.uplink_loss,
             room_loss: stats.room_loss,
+            sending: stats.sending,
+            input_latency_ms: stats.input_latency_ms,
             input_level_db: stats.input_level_db,
             output_level_db: stats.output_level_db,
             input: stats.input,

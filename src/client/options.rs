@@ -3,8 +3,9 @@
 use super::control::dial::Target;
 use super::control::port::Keys;
 use super::texts::arguments;
-use super::voice::{InputChoice, OutputChoice};
+use super::voice::{BITRATE, BITRATES, FrameLength, InputChoice, OutputChoice, Sending};
 use crate::net::address::{AddressError, HostPort, TCP_PORT};
+use crate::net::codec::Codec;
 use crate::net::fingerprint::Fingerprint;
 use crate::net::invite::{Invite, InviteError, SCHEME};
 use crate::net::limits::INVITE_BYTES_MAX;
@@ -71,6 +72,22 @@ pub struct Options {
     /// Loudspeaker: a device's name, wav:FILE, or null
     #[arg(long, value_name = "SINK", value_parser = output)]
     pub output: Option<OutputChoice>,
+    /// How your voice is sent: opus, or pcm; everyone hears both
+    #[arg(long, value_name = "opus|pcm", default_value = "opus", value_parser = codec)]
+    pub codec: Codec,
+    /// Bit rate of Opus in kbit/s, 6 to 256; headers and, while packets get lost, copies come on top
+    #[arg(long, value_name = "KBIT", default_value_t = BITRATE / 1000,
+        value_parser = clap::value_parser!(u32).range(i64::from(*BITRATES.start() / 1000)..=i64::from(*BITRATES.end() / 1000)))]
+    pub bitrate: u32,
+    /// What a packet of Opus holds: 10 or 20 ms [default: 10, and 20 up to 32 kbit/s]
+    #[arg(long, value_name = "MS", value_parser = frame_length)]
+    pub frame_ms: Option<FrameLength>,
+    /// Let the bit rate of Opus follow what is said: better for the same, but sizes of packets tell of the words
+    #[arg(long)]
+    pub vbr: bool,
+    /// Send hardly anything of pauses while you talk
+    #[arg(long)]
+    pub dtx: bool,
     /// Repeat the WAV file of --input
     #[arg(long = "loop")]
     pub repeat: bool,
@@ -204,6 +221,20 @@ impl Options {
     }
 }
 
+impl Options {
+    /// How our voice is sent.
+    #[must_use]
+    pub fn sending(&self) -> Sending {
+        Sending {
+            codec: self.codec,
+            bitrate: self.bitrate * 1000,
+            frame: self.frame_ms,
+            constant: !self.vbr,
+            dtx: self.dtx,
+        }
+    }
+}
+
 /// What stands where the server or an invite does. That an invite is damaged is said later: an
 /// error here would repeat it, token included.
 #[derive(Debug, Clone)]
@@ -257,6 +288,22 @@ fn server(text: &str) -> Result<HostPort, AddressError> {
     match address.port {
         Some(0) => Err(AddressError::BadPort("0".to_owned())),
         _ => Ok(address),
+    }
+}
+
+fn codec(text: &str) -> Result<Codec, String> {
+    match text {
+        "opus" => Ok(Codec::Opus),
+        "pcm" => Ok(Codec::Pcm),
+        _ => Err(arguments::CODEC.to_owned()),
+    }
+}
+
+fn frame_length(text: &str) -> Result<FrameLength, String> {
+    match text {
+        "10" => Ok(FrameLength::Ms10),
+        "20" => Ok(FrameLength::Ms20),
+        _ => Err(arguments::FRAME.to_owned()),
     }
 }
 
@@ -364,6 +411,10 @@ mod tests {
             "--input wav:",
             "--input wav:/nowhere/x.wav",
             "--output wav:",
+            "--codec mp3",
+            "--bitrate 5",
+            "--bitrate 257",
+            "--frame-ms 15",
             "--log a=b=c",
             "--frobnicate",
             "a b",
@@ -375,6 +426,24 @@ mod tests {
         assert_eq!(name.exit_code(), 2);
         let unreadable = parse("--input wav:/nowhere/x.wav").unwrap_err().to_string();
         assert!(unreadable.contains("/nowhere/x.wav"), "{unreadable}");
+    }
+
+    #[test]
+    fn how_voice_is_sent_can_be_chosen_and_has_defaults() {
+        let sending = |line: &str| parse(line).unwrap().sending();
+        assert_eq!(sending(""), Sending::default());
+        let line = "--codec pcm --bitrate 96 --frame-ms 20 --vbr --dtx";
+        let chosen = Sending {
+            codec: Codec::Pcm,
+            bitrate: 96_000,
+            frame: Some(FrameLength::Ms20),
+            constant: false,
+            dtx: true,
+        };
+        assert_eq!(sending(line), chosen);
+        assert_eq!(sending("--bitrate 32").frame_length(), FrameLength::Ms20);
+        assert_eq!(sending("--bitrate 33").frame_length(), FrameLength::Ms10);
+        assert_eq!(sending("--bitrate 32 --frame-ms 10").frame_length(), FrameLength::Ms10);
     }
 
     fn invite(room: &str) -> String {

@@ -58,8 +58,9 @@ pub async fn run(options: Options) -> u8 {
         Ok(ready) => ready,
         Err(error) => return refuse(&texts::state::unusable(&error.to_string()), EXIT_USAGE),
     };
+    let config = VoiceConfig::new(input, output).sending(options.sending());
     let (voice_events_in, voice_events) = mpsc::channel(CLIENT_MAILBOX);
-    let voice = match VoiceHandle::start(VoiceConfig { input, output }, voice_events_in) {
+    let voice = match VoiceHandle::start(config, voice_events_in) {
         Ok(voice) => voice,
         Err(error @ VoiceError::File { .. }) => return refuse(&error.to_string(), EXIT_USAGE),
         Err(error) => return refuse(&error.to_string(), EXIT_FAILED),

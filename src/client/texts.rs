@@ -8,6 +8,8 @@ use super::event::{
     Room, Speaker, Stats,
 };
 use super::ptt::Release;
+use super::voice::SendingStats;
+use crate::net::codec::Codec;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason};
 use crate::net::name::printable;
 use std::collections::BTreeMap;
@@ -119,6 +121,12 @@ pub fn words(event: &Event) -> Vec<String> {
         Event::Deafened { on: true } => {
             "* You hear nobody now. /undeafen lets you hear again.".to_owned()
         }
+        Event::Codec { codec: Codec::Opus } => {
+            "* Your voice is sent as Opus, wherever everyone in the room can decode that."
+                .to_owned()
+        }
+        Event::Codec { .. } => "* Your voice is sent as PCM.".to_owned(),
+        Event::Bitrate { kbps } => format!("* Opus has {kbps} kbit/s."),
         Event::Deafened { on: false } => "* You hear the others again.".to_owned(),
         Event::Error { code, args, .. } => format!("! {}", error(*code, args)),
         Event::Notice { code: code @ NoticeCode::Unencrypted } => format!("! {}", notice(*code)),
@@ -404,6 +412,7 @@ fn local_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
         LocalError::BadNumber => {
             format!("'{}' is no number that can stand here: {}", arg("word"), arg("usage"))
         }
+        LocalError::BadCodec => format!("There is no codec '{}': {}", arg("word"), arg("usage")),
         LocalError::ReasonTooLong => {
             format!("The reason is too long: at most {} characters.", arg("max"))
         }
@@ -765,6 +774,7 @@ fn stats_lines(stats: &Stats) -> Vec<String> {
             percent(stats.uplink_loss),
             percent(stats.room_loss)
         ),
+        sending_line(&stats.sending),
         device_line("microphone ", stats.input_level_db, &stats.input, stats.input_overruns),
         device_line("loudspeaker", stats.output_level_db, &stats.output, stats.output_underruns),
     ];
@@ -773,6 +783,44 @@ fn stats_lines(stats: &Stats) -> Vec<String> {
     }
     lines.extend(stats.speakers.iter().map(speaker_line));
     lines
+}
+
+/// How our voice is sent, and what is done against loss.
+fn sending_line(sending: &SendingStats) -> String {
+    let codec = match (sending.codec, sending.fallback) {
+        (Codec::Opus, _) => "Opus",
+        (_, false) => "PCM",
+        (_, true) => "PCM (somebody here cannot decode Opus)",
+    };
+    let rate = match sending.codec {
+        Codec::Opus if sending.wide => format!(" {:.0} kbit/s up to 8 kHz,", sending.bitrate_kbps),
+        Codec::Opus => format!(" {:.0} kbit/s,", sending.bitrate_kbps),
+        _ => String::new(),
+    };
+    let mut against = Vec::new();
+    match sending.copies_ms.as_slice() {
+        [] => {}
+        [one] => against.push(format!("each packet again {one} ms later")),
+        [first, others @ ..] => {
+            let others: Vec<String> = others.iter().map(|ms| format!("{ms} ms")).collect();
+            against.push(format!("each packet again {first} and {} later", others.join(", ")));
+        }
+    }
+    if sending.fec {
+        against.push("in-band FEC".to_owned());
+    }
+    if sending.dred_ms > 0 {
+        against.push(format!("DRED of {} ms", sending.dred_ms));
+    }
+    if against.is_empty() {
+        against.push("nothing".to_owned());
+    }
+    format!(
+        "    voice up: {codec},{rate} packets of {} ms, {:.0} kbit/s on the wire; against loss: {}",
+        sending.frame_ms,
+        sending.wire_kbps,
+        against.join(", ")
+    )
 }
 
 fn device_line(what: &str, level_db: f32, name: &str, gaps: u64) -> String {
@@ -819,6 +867,7 @@ fn help(keys: Option<Release>) -> Vec<String> {
     /deafen, /undeafen    stop hearing; hear again
     /register             keep your name for you, with a password (asked for); /unregister frees it
     parlor://...          an invite that you paste takes you to its server
+    /codec, /bitrate      send as opus or pcm; with how many kbit/s (Opus; 6 to 256)
     /stats                levels, packets, loss, round trip, each speaker
     /help moderation      the commands of operators and moderators
     /exit                 leave
@@ -948,6 +997,10 @@ pub mod arguments {
     pub const NO_SINK: &str = "name a device, or wav:FILE, null";
     /// `tone:` without a frequency that can be heard.
     pub const TONE: &str = "a tone is a frequency from 20 to 20000 Hz, for example tone:440";
+    /// A codec that is none.
+    pub const CODEC: &str = "there are opus and pcm";
+    /// A frame length that there is not.
+    pub const FRAME: &str = "a packet holds 10 or 20 ms";
     /// `wav:` without a file.
     pub const WAV: &str = "name the file: wav:FILE";
 

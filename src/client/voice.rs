@@ -6,7 +6,10 @@
 mod capture;
 mod capture_actor;
 pub mod chain;
+mod decoding;
+mod delays;
 mod device;
+mod encoder;
 #[cfg(test)]
 mod handle_tests;
 pub(crate) mod jitter;
@@ -16,7 +19,9 @@ pub(crate) mod link;
 mod link_actor;
 #[cfg(test)]
 mod link_tests;
+mod margin;
 mod opus;
+mod packetizer;
 mod path;
 #[cfg(test)]
 mod path_tests;
@@ -24,8 +29,10 @@ pub(crate) mod playback;
 mod playback_actor;
 #[cfg(test)]
 mod playback_tests;
+mod redundancy;
 mod reports;
 mod resample;
+mod sending;
 mod shared;
 #[cfg(test)]
 mod simulation;
@@ -34,10 +41,13 @@ pub(crate) mod speaker;
 mod stretch;
 mod system;
 mod tap;
+mod upsample;
 mod wav;
 
+pub use sending::{BITRATE, BITRATES, FrameLength, Sending, SendingStats};
 pub use tap::Tap;
 
+use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::message::{MemberInfo, Protection, StreamGrant};
 use crate::net::protect::DirectionKey;
@@ -94,6 +104,22 @@ pub struct VoiceConfig {
     pub input: InputChoice,
     /// Loudspeaker.
     pub output: OutputChoice,
+    /// How our voice is sent.
+    pub sending: Sending,
+}
+
+impl VoiceConfig {
+    /// These devices, and everything else as by default.
+    #[must_use]
+    pub fn new(input: InputChoice, output: OutputChoice) -> Self {
+        Self { input, output, sending: Sending::default() }
+    }
+
+    /// The same, and our voice is sent like this.
+    #[must_use]
+    pub fn sending(self, sending: Sending) -> Self {
+        Self { sending, ..self }
+    }
 }
 
 /// A session's part of `Welcome` and the address that voice goes to.
@@ -189,6 +215,10 @@ pub struct VoiceStats {
     pub uplink_loss: f32,
     /// 90th percentile of what the room's members miss of what the server sends them, 0 to 1.
     pub room_loss: f32,
+    /// How our voice is sent.
+    pub sending: SendingStats,
+    /// Time from the microphone until its samples are taken, in ms, as the sound system tells.
+    pub input_latency_ms: f32,
     /// Level of the microphone lately, dBFS (-120 for none).
     pub input_level_db: f32,
     /// Level of what is played lately, dBFS (-120 for none).
@@ -218,10 +248,38 @@ pub struct SpeakerStats {
     pub late: u64,
     /// Share of the last seconds of speech that was concealed, 0 to 1.
     pub concealed: f32,
+    /// Frames played from a copy in a later packet (RED).
+    pub repaired_red: u64,
+    /// Frames made good by in-band FEC (LBRR).
+    pub repaired_fec: u64,
+    /// Frames made good by deep redundancy (DRED).
+    pub repaired_dred: u64,
     /// Interarrival jitter (RFC 3550, 6.4.1) in ms.
     pub jitter_ms: f32,
+    /// Playout delay that the jitter buffer aims for, in ms.
+    pub target_ms: f32,
     /// Playout delay in the jitter buffer now, in ms.
     pub buffer_ms: f32,
+}
+
+impl SpeakerStats {
+    /// Nothing was heard of this member yet.
+    #[must_use]
+    pub fn new(id: MemberId) -> Self {
+        Self {
+            id,
+            received: 0,
+            lost: 0,
+            late: 0,
+            concealed: 0.0,
+            repaired_red: 0,
+            repaired_fec: 0,
+            repaired_dred: 0,
+            jitter_ms: 0.0,
+            target_ms: 0.0,
+            buffer_ms: 0.0,
+        }
+    }
 }
 
 /// The voice side cannot start at all. A missing device is no such case.
@@ -316,6 +374,22 @@ impl VoiceHandle {
         self.system.shared.set_transmit(on);
     }
 
+    /// Voice is encoded as this from the next packet on.
+    pub fn set_codec(&self, codec: Codec) {
+        self.system.shared.sending().codec = codec;
+    }
+
+    /// Opus has this many bits per second from the next packet on.
+    pub fn set_bitrate(&self, bitrate: u32) {
+        self.system.shared.sending().bitrate = bitrate.clamp(*BITRATES.start(), *BITRATES.end());
+    }
+
+    /// Codecs that everyone in the room can decode; L16 is sent where Opus is not among them.
+    pub fn room_codecs(&self, codecs: &[Codec]) {
+        // Who names none says nothing.
+        self.system.shared.set_opus_heard(codecs.is_empty() || codecs.contains(&Codec::Opus));
+    }
+
     /// Plays nobody, or everybody again.
     pub fn set_deafened(&self, on: bool) {
         self.system.shared.set_deafened(on);
@@ -349,6 +423,8 @@ impl VoiceHandle {
             packets_dropped: link.figures.dropped,
             uplink_loss: link.figures.uplink_loss,
             room_loss: link.figures.room_loss,
+            sending: capture.sending,
+            input_latency_ms: capture.latency_ms,
             input_level_db: capture.level_db,
             output_level_db: playback.level_db,
             input: capture.input,

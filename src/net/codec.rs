@@ -29,11 +29,40 @@ pub const CLOCKS: [u32; 2] = [L16_RATE, OPUS_RATE];
 pub enum Codec {
     /// L16/16000 mono: the baseline, always there.
     Pcm,
-    /// Opus.
+    /// Opus, and redundant audio of either codec.
     Opus,
     /// One that this version does not know.
     #[serde(other)]
     Unknown,
+}
+
+impl Codec {
+    /// What its packets carry.
+    #[must_use]
+    pub fn payload_type(self) -> PayloadType {
+        match self {
+            Self::Opus => PT_OPUS,
+            Self::Pcm | Self::Unknown => PT_L16,
+        }
+    }
+
+    /// Its RTP clock, in Hz.
+    #[must_use]
+    pub fn clock_hz(self) -> u32 {
+        match self {
+            Self::Opus => OPUS_RATE,
+            Self::Pcm | Self::Unknown => L16_RATE,
+        }
+    }
+
+    /// Its name, for people and figures.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Opus => "opus",
+            Self::Pcm | Self::Unknown => "pcm",
+        }
+    }
 }
 
 impl PayloadType {
@@ -46,6 +75,41 @@ impl PayloadType {
             _ => None,
         }
     }
+}
+
+/// Longest packet of Opus: 120 ms, in units of its clock (RFC 6716, 3.1).
+pub const OPUS_SAMPLES_MAX: u32 = 5760;
+
+/// How long a payload lasts, in units of its type's clock: 0 if it is empty, which ends a talkspurt.
+/// None if it is malformed, or of a type that has no length of its own.
+#[must_use]
+pub fn duration(payload_type: PayloadType, payload: &[u8]) -> Option<u32> {
+    match payload_type {
+        PT_L16 if payload.len().is_multiple_of(2) => u32::try_from(payload.len() / 2).ok(),
+        PT_OPUS if payload.is_empty() => Some(0),
+        PT_OPUS => opus_duration(payload),
+        _ => None,
+    }
+}
+
+/// How long a packet of Opus lasts, in units of 1/48000 s, by its TOC byte (RFC 6716, 3.1 and 3.2).
+/// None if it is empty, lasts longer than 120 ms or says that it has no frames.
+fn opus_duration(packet: &[u8]) -> Option<u32> {
+    let toc = *packet.first()?;
+    let frame = match toc >> 3 {
+        // SILK: 10, 20, 40 or 60 ms.
+        config @ 0..12 => [480, 960, 1920, 2880].get(usize::from(config & 3)).copied()?,
+        // Hybrid: 10 or 20 ms.
+        config @ 12..16 => 480 << (config & 1),
+        // CELT: 2.5, 5, 10 or 20 ms.
+        config => 120 << (config & 3),
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => u32::from(*packet.get(1)? & 0x3f),
+    };
+    Some(frame * frames).filter(|samples| (1..=OPUS_SAMPLES_MAX).contains(samples))
 }
 
 /// Writes samples as big-endian 16-bit words to the end of `out`.
@@ -85,6 +149,23 @@ mod tests {
         l16_decode(&bytes, &mut back).unwrap();
         assert_eq!(back, samples);
         assert_eq!(l16_decode(&bytes[1..], &mut back), Err(OddLength(bytes.len() - 1)));
+    }
+
+    #[test]
+    fn payloads_last_as_long_as_they_say() {
+        assert_eq!(duration(PT_L16, &[0; 640]), Some(320));
+        assert_eq!(duration(PT_L16, &[0; 641]), None);
+        // SILK 10 ms, hybrid 20 ms, CELT 2.5 ms twice, and three times 20 ms of CELT.
+        assert_eq!(duration(PT_OPUS, &[8 << 3, 1, 2]), Some(480));
+        assert_eq!(duration(PT_OPUS, &[15 << 3, 1, 2]), Some(960));
+        assert_eq!(duration(PT_OPUS, &[28 << 3 | 1, 1, 2]), Some(240));
+        assert_eq!(duration(PT_OPUS, &[31 << 3 | 3, 3, 2]), Some(2880));
+        assert_eq!((duration(PT_OPUS, &[]), duration(PT_L16, &[])), (Some(0), Some(0)));
+        // No frames at all, more than 120 ms, and a count that is missing.
+        for bad in [&[31 << 3 | 3, 0][..], &[31 << 3 | 3, 7], &[31 << 3 | 3]] {
+            assert_eq!(duration(PT_OPUS, bad), None);
+        }
+        assert_eq!(duration(PT_RED, &[0; 640]), None);
     }
 
     #[test]

@@ -4,9 +4,10 @@
 #![doc(hidden)]
 
 use super::address::HostPort;
-use super::codec::l16_decode;
+use super::codec::{CLOCKS, OPUS_SAMPLES_MAX, PT_L16, PT_OPUS, PT_RED, l16_decode};
 use super::device::DeviceProof;
 use super::frame;
+use super::frames::frames;
 use super::ids::PacketIndex;
 use super::invite::Invite;
 use super::message::{ClientMessage, Envelope, Protection, ServerMessage};
@@ -39,6 +40,26 @@ pub fn rtp_packet(bytes: &[u8]) {
             assert_eq!((again.header, again.payload), (packet.header, packet.payload));
         }
         let _ = l16_decode(packet.payload, &mut Vec::new());
+    }
+}
+
+/// What a voice packet carries, whatever it says that it is.
+pub fn voice_payload(bytes: &[u8]) {
+    for clock_hz in CLOCKS {
+        for payload_type in [PT_L16, PT_OPUS, PT_RED] {
+            let Ok(frames) = frames(payload_type, clock_hz, bytes) else { continue };
+            let mut total = 0;
+            let mut own = 0;
+            for frame in frames {
+                assert_eq!(frame.payload_type.clock_hz(), Some(clock_hz));
+                assert!(frame.payload_type != PT_OPUS || frame.duration <= OPUS_SAMPLES_MAX);
+                assert!(frame.offset == 0 || frame.duration > 0);
+                own += usize::from(frame.offset == 0);
+                total += frame.data.len();
+            }
+            assert_eq!(own, 1, "every packet has a frame of its own");
+            assert!(total <= bytes.len());
+        }
     }
 }
 

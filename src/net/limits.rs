@@ -229,6 +229,8 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 pub const REPORT_INTERVAL: Duration = Duration::from_millis(250);
 /// Report blocks in one RTCP packet (RFC 3550, 6.4.1: five bits).
 pub const REPORT_BLOCKS_MAX: usize = 31;
+/// Streams of whose loss one report says more than its block does.
+pub const REPORT_LOSSES_MAX: usize = 8;
 /// How often an unanswered path challenge is sent again, and how often at most.
 pub const CHALLENGE_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a challenge can be answered.
@@ -242,8 +244,10 @@ pub const ADDRESS_LIFETIME: Duration = Duration::from_secs(30);
 
 /// Speakers with a jitter buffer at the same time.
 pub const SPEAKERS_MAX: usize = 64;
-/// Packets that wait in one jitter buffer.
-pub const JITTER_PACKETS_MAX: usize = 64;
+/// Frames that wait in one jitter buffer: more than a second of 10 ms frames.
+pub const JITTER_FRAMES_MAX: usize = 128;
+/// Gaps that a jitter buffer remembers, to know what comes too late when it does.
+pub const JITTER_GAPS_MAX: usize = 32;
 /// Voice of an unknown stream, held until the control connection tells whose it is.
 pub const UNKNOWN_STREAM_HOLD: Duration = Duration::from_millis(200);
 /// Packets held for unknown streams, over all of them.

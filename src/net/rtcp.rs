@@ -78,11 +78,24 @@ pub enum App {
         loss_p90: u8,
         /// Receivers that reported, at most 255.
         receivers: u8,
+        /// Mean length of what they miss in a row, in ms; 0 if nothing or not known.
+        burst_ms: u8,
+        /// The same of what the server itself misses of yours.
+        uplink_burst_ms: u8,
     },
     /// Client to server: send me voice this way from now on. Said again and again; the newest counts.
     Path {
         /// Inside the control connection; by datagrams otherwise.
         stream: bool,
+    },
+    /// Client to server, beside its report blocks: how a stream gets lost on the way to it, over some seconds.
+    Losses {
+        /// The stream.
+        ssrc: Ssrc,
+        /// Share that is lost or comes far too late, in 1/256.
+        share: u8,
+        /// Mean length of what is lost in a row, in ms.
+        burst_ms: u8,
     },
 }
 
@@ -221,13 +234,27 @@ fn read_app(subtype: u8, data: &[u8]) -> Option<App> {
         2 => App::Challenge(probe?),
         3 => App::ChallengeAnswer(probe?),
         4 => match data {
-            [loss_p90, receivers, ..] => {
-                App::Downlink { loss_p90: *loss_p90, receivers: *receivers }
+            [loss_p90, receivers, bursts @ ..] => {
+                let burst = |k: usize| bursts.get(k).copied().unwrap_or(0);
+                App::Downlink {
+                    loss_p90: *loss_p90,
+                    receivers: *receivers,
+                    burst_ms: burst(0),
+                    uplink_burst_ms: burst(1),
+                }
             }
             _ => return None,
         },
         5 => match data {
             [way @ (0 | 1), ..] => App::Path { stream: *way == 1 },
+            _ => return None,
+        },
+        6 => match data {
+            [a, b, c, d, share, burst_ms, ..] => App::Losses {
+                ssrc: Ssrc(u32::from_be_bytes([*a, *b, *c, *d])),
+                share: *share,
+                burst_ms: *burst_ms,
+            },
             _ => return None,
         },
         _ => return None,
@@ -292,8 +319,14 @@ pub fn write_app(out: &mut Vec<u8>, ssrc: Ssrc, app: App) {
         App::KeepaliveAnswer(probe) => (1, put(&mut data, &probe)),
         App::Challenge(probe) => (2, put(&mut data, &probe)),
         App::ChallengeAnswer(probe) => (3, put(&mut data, &probe)),
-        App::Downlink { loss_p90, receivers } => (4, put(&mut data, &[loss_p90, receivers, 0, 0])),
+        App::Downlink { loss_p90, receivers, burst_ms, uplink_burst_ms } => {
+            (4, put(&mut data, &[loss_p90, receivers, burst_ms, uplink_burst_ms]))
+        }
         App::Path { stream } => (5, put(&mut data, &[u8::from(stream), 0, 0, 0])),
+        App::Losses { ssrc, share, burst_ms } => {
+            let [a, b, c, d] = ssrc.0.to_be_bytes();
+            (6, put(&mut data, &[a, b, c, d, share, burst_ms, 0, 0]))
+        }
     };
     write_header(out, subtype, PT_APP, ssrc, 4 + length);
     out.extend(APP_NAME);
@@ -349,7 +382,8 @@ mod tests {
             App::KeepaliveAnswer(probe),
             App::Challenge(probe),
             App::ChallengeAnswer(probe),
-            App::Downlink { loss_p90: 25, receivers: 9 },
+            App::Downlink { loss_p90: 25, receivers: 9, burst_ms: 60, uplink_burst_ms: 11 },
+            App::Losses { ssrc: Ssrc(0x0102_0304), share: 13, burst_ms: 40 },
             App::Path { stream: false },
             App::Path { stream: true },
         ] {

@@ -116,7 +116,13 @@ impl AudioLevel {
     pub fn of(samples: &[i16], voice: bool) -> Self {
         let sum: f64 = samples.iter().map(|s| f64::from(*s) * f64::from(*s)).sum();
         let mean = sum / samples.len().max(1) as f64;
-        let db = 10.0 * (mean / (32768.0 * 32768.0)).max(1e-13).log10();
+        Self::of_power((mean / (32768.0 * 32768.0)) as f32, voice)
+    }
+
+    /// Level of a mean square, where full scale is 1.
+    #[must_use]
+    pub fn of_power(mean_square: f32, voice: bool) -> Self {
+        let db = 10.0 * mean_square.max(1e-13).log10();
         Self { voice, level: (-db).round().clamp(0.0, 127.0) as u8 }
     }
 }

@@ -12,7 +12,7 @@ use parlor::net::protect::{Opener, Sealer};
 use parlor::net::rtcp::{self, App};
 use parlor::net::rtp::{AudioLevel, RtpHeader};
 use parlor::net::secret::Secret;
-use parlor::net::{codec, frame, fuzz};
+use parlor::net::{codec, frame, fuzz, red};
 use proptest::prelude::*;
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -68,6 +68,11 @@ fn seeds() -> Vec<Vec<u8>> {
     assert!(proof.verify(&binding).is_some());
     all.push([&proof.key[..], &proof.signature, binding.expose()].concat());
     all.push("Zoë [::1]:8888".as_bytes().to_vec());
+    let frame = [8 << 3, 1, 2, 3];
+    let block = |offset| red::Block { payload_type: codec::PT_OPUS, offset, data: &frame };
+    let mut redundant = Vec::new();
+    red::write(&[block(960), block(480)], block(0), &mut redundant).unwrap();
+    all.push(redundant);
     all
 }
 
@@ -109,6 +114,7 @@ fn seeds_are_what_the_bodies_are_about() {
 fn all_bodies(bytes: &[u8]) {
     fuzz::control_frame(bytes);
     fuzz::rtp_packet(bytes);
+    fuzz::voice_payload(bytes);
     fuzz::rtcp_packets(bytes);
     fuzz::protected_datagram(bytes);
     fuzz::srtp_datagram(bytes);

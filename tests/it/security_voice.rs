@@ -320,7 +320,7 @@ fn every_control_packet(anna: &Peer) -> Vec<Vec<u8>> {
         app(App::KeepaliveAnswer([2; 8])),
         app(App::Challenge([3; 8])),
         app(App::ChallengeAnswer([4; 8])),
-        app(App::Downlink { loss_p90: 1, receivers: 1 }),
+        app(App::Downlink { loss_p90: 1, receivers: 1, burst_ms: 0, uplink_burst_ms: 0 }),
         build(&|packet| rtcp::write_receiver_report(packet, ours, &[])),
         build(&|packet| rtcp::write_receiver_report(packet, ours, &[block])),
         build(&|packet| rtcp::write_sender_report(packet, ours, info, &[])),

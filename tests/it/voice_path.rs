@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use parlor::actors::server::{Server, ServerConfig};
 use parlor::client::voice::{
-    InputChoice, OutputChoice, VoiceConfig, VoiceEvent, VoiceHandle, VoicePath, VoiceSession,
-    VoiceStats,
+    InputChoice, OutputChoice, Sending, VoiceConfig, VoiceEvent, VoiceHandle, VoicePath,
+    VoiceSession, VoiceStats,
 };
 use parlor::net::ids::MemberId;
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ use crate::support::peer::{DEADLINE, Peer};
 use crate::support::random::Random;
 use crate::support::relay::{Relay, Weather};
 
-const FRAME: usize = 320;
+const FRAME: usize = 160;
 
 /// Everything that a decoder has handed on: time stamp and samples, by speaker.
 type Heard = Arc<Mutex<BTreeMap<MemberId, Vec<(u32, Vec<i16>)>>>>;
@@ -47,7 +47,7 @@ impl Client {
             let mut heard = tapped.lock().unwrap();
             heard.entry(id).or_default().push((timestamp, samples.to_vec()));
         });
-        let config = VoiceConfig { input, output };
+        let config = VoiceConfig::new(input, output).sending(Sending::pcm());
         let voice = VoiceHandle::start_with_tap(config, sender, tap).unwrap();
         let mut peer = Peer::connect(server, name).await;
         let welcome = &peer.welcome;
@@ -144,7 +144,7 @@ async fn without_loss_the_decoder_hands_on_exactly_what_was_said() {
     let server = server().await;
     let (speaker, listener) = pair(&server, server.udp(), OutputChoice::Null).await;
     speaker.voice.set_transmit(true);
-    let heard = listener.hear(speaker.peer.id(), 150).await;
+    let heard = listener.hear(speaker.peer.id(), 300).await;
     let places = places(&heard[1..], &speech_samples());
     let whole = places.windows(2).all(|pair| pair[1] - pair[0] == FRAME);
     assert!(whole, "every frame, once, in order");

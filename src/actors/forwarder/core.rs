@@ -5,7 +5,7 @@
 
 use super::reception::Reception;
 use crate::actors::allowance::Allowance;
-use crate::actors::routes::{RoomRoutes, SessionRoute, VoiceNotice, VoicePath};
+use crate::actors::routes::{Heard, RoomRoutes, SessionRoute, VoiceNotice, VoicePath};
 use crate::net::codec::CLOCKS;
 use crate::net::ids::{PacketIndex, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{
@@ -288,20 +288,21 @@ impl ForwarderCore {
         }
         let mut answer = Vec::new();
         let (mut reported, mut probed) = (false, None);
-        for packet in rtcp::packets(packet) {
+        let reports = &*packet;
+        for packet in rtcp::packets(reports) {
             match packet.ok()? {
                 RtcpPacket::Sender { ssrc, info, blocks } => {
                     if let Some(stream) = owned.stream_mut(ssrc) {
                         stream.reception.note_sender_report(info.ntp, now);
                     }
                     if !reported && owned.heeds_blocks(now) {
-                        record(&self.rooms, owned.room, blocks);
+                        record(&self.rooms, owned.room, blocks, reports);
                     }
                     reported = true;
                 }
                 RtcpPacket::Receiver { blocks, .. } => {
                     if !reported && owned.heeds_blocks(now) {
-                        record(&self.rooms, owned.room, blocks);
+                        record(&self.rooms, owned.room, blocks, reports);
                     }
                     reported = true;
                 }
@@ -369,6 +370,7 @@ fn record(
     rooms: &HashMap<RoomId, Arc<RoomRoutes>>,
     room: Option<RoomId>,
     blocks: rtcp::Blocks<'_>,
+    reports: &[u8],
 ) {
     let Some(room) = room.and_then(|room| rooms.get(&room)) else { return };
     let mut counted = Vec::new();
@@ -379,9 +381,20 @@ fn record(
         counted.push(block.ssrc);
         let speaker = room.members.iter().find(|m| group(m.voice.base()) == group(block.ssrc));
         if let Some(speaker) = speaker {
-            speaker.voice.heard.record(block.fraction_lost);
+            let (share, burst_ms) = losses(reports, block.ssrc).unwrap_or((block.fraction_lost, 0));
+            speaker.voice.heard.record(share, burst_ms);
         }
     }
+}
+
+/// What a receiver's datagram says of a stream's loss beside its block: share in 1/256 and length of bursts in ms.
+fn losses(reports: &[u8], stream: Ssrc) -> Option<(u8, u8)> {
+    rtcp::packets(reports).flatten().find_map(|packet| match packet {
+        RtcpPacket::App { app: App::Losses { ssrc, share, burst_ms }, .. } => {
+            (ssrc == stream).then_some((share, burst_ms))
+        }
+        _ => None,
+    })
 }
 
 impl Owned {
@@ -536,9 +549,12 @@ impl Owned {
         }
         rtcp::write_receiver_report(answer, control, &blocks);
         if !blocks.is_empty() {
-            let (loss_p90, reports) = self.route.voice.heard.percentile90();
+            let Heard { loss_p90, reports, burst_ms } = self.route.voice.heard.look();
             let receivers = u8::try_from(reports).unwrap_or(u8::MAX);
-            rtcp::write_app(answer, control, App::Downlink { loss_p90, receivers });
+            let bursts = self.streams.iter_mut().filter_map(|stream| stream.reception.burst_ms());
+            let uplink_burst_ms = bursts.max().unwrap_or(0);
+            let app = App::Downlink { loss_p90, receivers, burst_ms, uplink_burst_ms };
+            rtcp::write_app(answer, control, app);
         }
     }
 

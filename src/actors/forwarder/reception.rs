@@ -1,6 +1,7 @@
 //! How well one stream arrives (RFC 3550, 6.4.1, A.3 and A.8). Pure: packets and times in, report blocks out.
 
 use crate::net::ids::{PacketIndex, Ssrc};
+use crate::net::losses::LossMeter;
 use crate::net::rtcp::ReportBlock;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ pub struct Reception {
     jitter: f64,
     last: Option<(Instant, u32)>,
     sender_report: Option<(u32, Instant)>,
+    losses: LossMeter,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +28,7 @@ impl Reception {
     /// Notes an authentic packet, not seen before.
     pub fn note(&mut self, index: PacketIndex, timestamp: u32, clock_hz: u32, now: Instant) {
         self.received += 1;
+        self.losses.note(index, timestamp, clock_hz);
         let base = *self.base.get_or_insert(index);
         if index < base {
             self.base = Some(index);
@@ -46,6 +49,11 @@ impl Reception {
     /// Notes a sender report, so that the sender can tell the round trip from our next block.
     pub fn note_sender_report(&mut self, ntp: u64, now: Instant) {
         self.sender_report = Some(((ntp >> 16 & 0xffff_ffff) as u32, now));
+    }
+
+    /// Mean length in ms of what is lost in a row, 0 for none; nothing if no packet came since the last look.
+    pub fn burst_ms(&mut self) -> Option<u8> {
+        self.losses.look().map(|losses| losses.bytes().1)
     }
 
     /// A block on this stream, if any packet came; loss since the last one.

@@ -398,6 +398,9 @@ fn a_report_is_answered_with_ours_and_with_what_the_room_hears() {
         delay_since_last: 0,
     };
     rtcp::write_receiver_report(&mut report, b.voice.stream(0), &[block]);
+    // A tenth in this quarter second, and a twentieth over the last ones, in bursts of 60 ms.
+    let losses = App::Losses { ssrc: a.voice.stream(0), share: 13, burst_ms: 60 };
+    rtcp::write_app(&mut report, b.voice.stream(0), losses);
     let report = b.rtcp(&report);
     assert_eq!(bench.from(b.address, &report).len(), 1);
     let info = rtcp::SenderInfo { ntp: 0xaa_bbbb_cccc, rtp_timestamp: 0, packets: 10, octets: 10 };
@@ -416,7 +419,7 @@ fn a_report_is_answered_with_ours_and_with_what_the_room_hears() {
     assert_eq!((ours.ssrc, ours.last_sender_report), (a.voice.stream(0), 0x00aa_bbbb));
     // Five of nine: the last one sent never came, and the highest that came is the ninth.
     assert_eq!((ours.cumulative_lost, ours.fraction_lost), (4, (4 * 256 / 9) as u8));
-    assert_eq!(app, App::Downlink { loss_p90: 26, receivers: 1 });
+    assert_eq!(app, App::Downlink { loss_p90: 13, receivers: 1, burst_ms: 60, uplink_burst_ms: 20 });
 }
 
 #[tokio::test]

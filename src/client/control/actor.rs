@@ -193,6 +193,9 @@ impl<D: Dialer> ControlActor<D> {
             VoiceCommand::MemberLeft(id) => self.voice.member_left(id),
             VoiceCommand::Transmit(on) => self.voice.set_transmit(on),
             VoiceCommand::Deafened(on) => self.voice.set_deafened(on),
+            VoiceCommand::Codec(codec) => self.voice.set_codec(codec),
+            VoiceCommand::Bitrate(bitrate) => self.voice.set_bitrate(bitrate),
+            VoiceCommand::RoomCodecs(codecs) => self.voice.room_codecs(&codecs),
         }
     }
 

@@ -409,6 +409,14 @@ impl ControlCore {
                 self.state.deafened = on;
                 self.voice(VoiceCommand::Deafened(on));
             }
+            Request::Codec(codec) => {
+                self.voice(VoiceCommand::Codec(codec));
+                self.tell(Event::Codec { codec });
+            }
+            Request::Bitrate(bitrate) => {
+                self.voice(VoiceCommand::Bitrate(bitrate));
+                self.tell(Event::Bitrate { kbps: bitrate / 1000 });
+            }
             Request::Transmit { on: false, .. } => self.voice(VoiceCommand::Transmit(false)),
             Request::Transmit { on: true, session } => {
                 // A key that was pressed in a lost session must not open the microphone in the next.

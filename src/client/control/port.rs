@@ -4,6 +4,7 @@ use super::dial::{DialError, Target, Trust};
 use super::request::Request;
 use crate::client::event::{Event, LossCause};
 use crate::client::voice::{VoiceEvent, VoiceSession, VoiceStats};
+use crate::net::codec::Codec;
 use crate::net::device::{ChannelBinding, DeviceKey};
 use crate::net::ids::MemberId;
 use crate::net::invite::Invite;
@@ -127,6 +128,12 @@ pub enum VoiceCommand {
     Transmit(bool),
     /// The ears.
     Deafened(bool),
+    /// Encode as this.
+    Codec(Codec),
+    /// With so many bits per second.
+    Bitrate(u32),
+    /// Everyone in the room can decode these.
+    RoomCodecs(Vec<Codec>),
 }
 
 /// Sessions hold keys, which have no equality worth the name: only the kind and ids are compared.
@@ -141,6 +148,9 @@ impl PartialEq for VoiceCommand {
             (Self::Transmit(a), Self::Transmit(b)) | (Self::Deafened(a), Self::Deafened(b)) => {
                 a == b
             }
+            (Self::Codec(a), Self::Codec(b)) => a == b,
+            (Self::Bitrate(a), Self::Bitrate(b)) => a == b,
+            (Self::RoomCodecs(a), Self::RoomCodecs(b)) => a == b,
             _ => false,
         }
     }

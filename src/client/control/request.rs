@@ -2,6 +2,7 @@
 
 use crate::client::event::{LockKind, SessionNumber};
 use crate::client::texts::requests;
+use crate::net::codec::Codec;
 use crate::net::invite::Invite;
 use crate::net::limits::{CLIENT_REQUEST_BURST, CLIENT_REQUESTS_PER_SECOND};
 use crate::net::message::{ClientMessage, MemberInfo, RoomInfo};
@@ -64,6 +65,10 @@ pub enum Request {
     },
     /// Hear nobody, or everybody again.
     Deafen(bool),
+    /// Encode our voice as this.
+    Codec(Codec),
+    /// Opus has so many bits per second.
+    Bitrate(u32),
     /// Open or close the microphone now. Opening counts only for the session it was meant for.
     Transmit {
         /// Open.
@@ -114,6 +119,8 @@ impl Request {
             self,
             Self::Microphone { .. }
                 | Self::Deafen(_)
+                | Self::Codec(_)
+                | Self::Bitrate(_)
                 | Self::Transmit { .. }
                 | Self::Password { .. }
                 | Self::Visit(_)
@@ -143,6 +150,8 @@ impl Request {
             Self::Microphone { open: false } => "/mute".to_owned(),
             Self::Deafen(true) => "/deafen".to_owned(),
             Self::Deafen(false) => "/undeafen".to_owned(),
+            Self::Codec(_) => "/codec".to_owned(),
+            Self::Bitrate(_) => "/bitrate".to_owned(),
             Self::Transmit { .. } | Self::Password { .. } | Self::Finish | Self::Quit => {
                 String::new()
             }

@@ -1,65 +1,78 @@
-//! The capture core: samples of any rate in, RTP packets of L16 at 16 kHz out, while transmitting.
+//! The capture core: samples of any rate in, RTP packets of one of our streams out, while transmitting.
 //!
-//! Pure. Sequence numbers go on over silences, time stamps follow the time of the samples, the marker
-//! starts a talkspurt and three empty packets end it. What came in before a talkspurt is never sent.
+//! Pure. Samples are brought to 48 kHz and cut into frames of 10 ms all the time, also while nobody may
+//! hear them; a talkspurt decides which frames are encoded. What came in before a talkspurt is never sent.
 
+use super::encoder::{EncoderError, VoiceEncoder};
+use super::packetizer::{Around, Emit, Packetizer};
+use super::redundancy::{Conditions, Plan, Redundancy};
 use super::resample::{ResampleError, Resampler};
-use crate::net::codec::{L16_FRAME_SAMPLES, L16_RATE, PT_L16, l16_encode};
-use crate::net::ids::{PacketIndex, Ssrc};
-use crate::net::limits::TALKSPURT_END_PACKETS;
-use crate::net::rtp::{AudioLevel, RtpHeader};
-use std::time::Duration;
+use super::sending::Sending;
+use crate::net::codec::{Codec, L16_RATE, OPUS_RATE};
+use crate::net::message::StreamGrant;
+use std::time::{Duration, Instant};
 
-/// Takes each packet: its bytes, its index for sealing, its time stamp, the bytes of its payload.
-pub type Emit<'a> = dyn FnMut(&[u8], PacketIndex, u32, usize) + 'a;
+/// Samples of a frame of 10 ms at the highest rate that frames have.
+const FRAME: usize = OPUS_RATE as usize / 100;
+/// Media time of a frame, in units of 48 kHz.
+const FRAME_MEDIA: u64 = OPUS_RATE as u64 / 100;
 
 /// What becomes of the samples of one microphone.
 #[derive(Debug)]
 pub struct Capture {
     resampler: Resampler,
-    /// Samples that came in at the present rate, and the media time, in 16 kHz units, before them.
+    /// Rate of the frames: 48 kHz, but for L16 of a source that has its very rate.
+    frame_rate: u32,
+    /// Samples that came in at the present rate, and the media time before them, in units of 48 kHz.
     taken: u64,
     media_before: u64,
-    stream: Option<Stream>,
+    /// The next frame is to end where the next samples do: how the device's blocks lie is not known.
+    align: bool,
+    streams: Vec<Packetizer>,
+    sending: Sending,
+    /// Everyone in the room can decode Opus, and has done with redundant audio.
+    opus_heard: bool,
+    encoder: Option<VoiceEncoder>,
+    redundancy: Redundancy,
     spurt: Option<Spurt>,
     resampled: Vec<f32>,
-    frame: Vec<i16>,
-    packet: Vec<u8>,
+    frame: Vec<f32>,
+    payload: Vec<u8>,
     level: f32,
-}
-
-/// The stream that packets are numbered in.
-#[derive(Debug, Clone, Copy)]
-struct Stream {
-    ssrc: Ssrc,
-    next: PacketIndex,
-    timestamp_base: u32,
-    /// Media time that no later packet may lie before.
-    media_end: u64,
 }
 
 /// A talkspurt under way.
 #[derive(Debug, Clone, Copy)]
 struct Spurt {
+    codec: Codec,
+    /// Media time of the packet that is being filled, in units of 48 kHz.
     media: u64,
-    first: bool,
+    /// Frames in it, and the sum of their mean squares.
+    frames: u32,
+    power: f32,
 }
 
 impl Capture {
-    /// No stream yet, samples come at 16 kHz.
+    /// No stream yet, samples come at 48 kHz.
     ///
     /// # Errors
     /// The resampler cannot be made.
-    pub fn new() -> Result<Self, ResampleError> {
+    pub fn new(sending: Sending) -> Result<Self, ResampleError> {
         Ok(Self {
-            resampler: Resampler::new(L16_RATE, L16_RATE)?,
+            resampler: Resampler::new(OPUS_RATE, OPUS_RATE)?,
+            frame_rate: OPUS_RATE,
             taken: 0,
             media_before: 0,
-            stream: None,
+            align: false,
+            streams: Vec::new(),
+            sending,
+            opus_heard: true,
+            encoder: None,
+            redundancy: Redundancy::new(sending),
             spurt: None,
-            resampled: Vec::new(),
-            frame: Vec::with_capacity(L16_FRAME_SAMPLES),
-            packet: Vec::new(),
+            resampled: Vec::with_capacity(8 * FRAME),
+            frame: Vec::with_capacity(FRAME),
+            payload: Vec::with_capacity(2 * FRAME),
             level: 0.0,
         })
     }
@@ -70,21 +83,50 @@ impl Capture {
     /// No such rate can be converted; nothing changes then.
     pub fn set_rate(&mut self, rate: u32) -> Result<(), ResampleError> {
         if rate != self.resampler.rate_in() {
-            let resampler = Resampler::new(rate, L16_RATE)?;
+            let frame_rate = frame_rate(rate, self.codec());
+            let resampler = Resampler::new(rate, frame_rate)?;
             self.media_before = self.media();
             self.taken = 0;
-            self.resampler = resampler;
+            self.change_resampler(resampler, frame_rate);
         }
         Ok(())
     }
 
-    /// Packets are numbered in this stream from now on. One that we had already goes on where it was.
-    pub fn set_stream(&mut self, ssrc: Ssrc, first_seq: u16, timestamp_base: u32) {
-        if self.stream.is_none_or(|stream| stream.ssrc != ssrc) {
-            let next = PacketIndex::new(0, first_seq & 0x7fff);
-            self.stream = Some(Stream { ssrc, next, timestamp_base, media_end: 0 });
-            self.spurt = None;
+    /// The source begins anew: what lies in an unfinished frame has nothing to do with what follows.
+    pub fn restart(&mut self) {
+        self.frame.clear();
+        self.align = !self.resampler.is_transparent();
+    }
+
+    /// Packets are numbered in these streams from now on. Those that we had already go on where they were.
+    pub fn set_streams(&mut self, grants: &[StreamGrant], first_seq: u16, timestamp_base: u32) {
+        let same = |stream: &Packetizer| grants.iter().any(|grant| grant.ssrc == stream.ssrc());
+        if !self.streams.is_empty() && self.streams.iter().all(same) {
+            return;
         }
+        let stream = |codec: Codec| {
+            let grant = grants.iter().find(|grant| grant.clock_hz == codec.clock_hz())?;
+            Some(Packetizer::new(codec, grant.ssrc, first_seq, timestamp_base))
+        };
+        self.streams = [Codec::Opus, Codec::Pcm].into_iter().filter_map(stream).collect();
+        self.spurt = None;
+        self.redundancy = Redundancy::new(self.sending);
+    }
+
+    /// We send like this from the next packet on. Another codec ends the talkspurt and begins one.
+    pub fn set_sending(&mut self, sending: Sending) {
+        self.sending = sending;
+        self.redundancy.choose(sending);
+    }
+
+    /// Whether everyone in the room can decode Opus; L16 is sent while not.
+    pub fn set_opus_heard(&mut self, heard: bool) {
+        self.opus_heard = heard;
+    }
+
+    /// News of what the network does to our voice.
+    pub fn heard_of(&mut self, conditions: Conditions, now: Instant) {
+        self.redundancy.report(conditions, now);
     }
 
     /// Whether a talkspurt is under way.
@@ -99,92 +141,196 @@ impl Capture {
         self.level
     }
 
+    /// The codec in use.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        let there = |codec| self.streams.iter().any(|stream| stream.codec() == codec);
+        match self.sending.codec {
+            Codec::Opus if self.opus_heard && (self.streams.is_empty() || there(Codec::Opus)) => {
+                Codec::Opus
+            }
+            _ => Codec::Pcm,
+        }
+    }
+
+    /// How packets are made now.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        self.redundancy.plan(self.codec())
+    }
+
     /// Samples have come that nobody may hear.
     pub fn discard(&mut self, samples: &[f32]) {
-        self.measure(samples);
-        self.taken += samples.len() as u64;
+        self.push(samples, &mut |_| {});
     }
 
     /// Time has gone by without samples: the microphone was away.
     pub fn advance(&mut self, time: Duration) {
-        let units = time.as_secs_f64() * f64::from(L16_RATE);
+        let units = time.as_secs_f64() * f64::from(OPUS_RATE);
         self.media_before += units as u64;
+        self.restart();
     }
 
-    /// Samples have come that are to be heard: every full frame is sent.
+    /// Samples have come that are to be heard: every packet that they fill is sent.
     pub fn transmit(&mut self, samples: &[f32], emit: &mut Emit<'_>) {
-        if self.stream.is_none() {
-            self.discard(samples);
-            return;
+        let codec = self.codec();
+        if self.spurt.is_some_and(|spurt| spurt.codec != codec) {
+            self.end(emit);
         }
-        if self.spurt.is_none() {
-            self.begin();
+        if self.spurt.is_none() && self.stream(codec).is_some() {
+            match self.prepare(codec) {
+                Ok(()) => self.begin(codec),
+                Err(error) => tracing::error!(%error, "voice cannot be encoded"),
+            }
         }
+        self.push(samples, emit);
+    }
+
+    /// Ends the talkspurt, if there is one; what does not fill a packet is not sent.
+    pub fn end(&mut self, emit: &mut Emit<'_>) {
+        let Some(spurt) = self.spurt.take() else { return };
+        let media = in_clock(spurt.media, spurt.codec);
+        if let Some(stream) = self.stream(spurt.codec) {
+            stream.end(media, emit);
+        }
+    }
+
+    /// Makes encoder and frames ready for a codec.
+    fn prepare(&mut self, codec: Codec) -> Result<(), EncoderError> {
+        let frame_rate = frame_rate(self.resampler.rate_in(), codec);
+        if frame_rate != self.frame_rate {
+            let resampler = Resampler::new(self.resampler.rate_in(), frame_rate)?;
+            self.change_resampler(resampler, frame_rate);
+            self.encoder = None;
+        }
+        if self.encoder.as_ref().is_none_or(|encoder| encoder.codec() != codec) {
+            let settings = self.redundancy.plan(codec).settings(self.sending);
+            self.encoder = Some(match codec {
+                Codec::Opus => VoiceEncoder::opus(settings)?,
+                Codec::Pcm | Codec::Unknown => VoiceEncoder::pcm(self.frame_rate)?,
+            });
+        }
+        Ok(())
+    }
+
+    fn change_resampler(&mut self, resampler: Resampler, frame_rate: u32) {
+        self.resampler = resampler;
+        self.frame_rate = frame_rate;
+        self.restart();
+    }
+
+    /// A talkspurt begins here: what came before, down to what filters remember of it, is silence.
+    /// A pre-roll would not wipe it, but send it first.
+    fn begin(&mut self, codec: Codec) {
+        self.resampler.reset();
+        if let Some(encoder) = &mut self.encoder {
+            encoder.reset();
+        }
+        if self.resampler.is_transparent() {
+            self.frame.fill(0.0);
+        } else {
+            self.restart();
+        }
+        let waiting = self.frame.len() as u64 * u64::from(OPUS_RATE / self.frame_rate);
+        let media = self.media().saturating_sub(waiting);
+        let media = self.in_order(codec, media, true);
+        self.spurt = Some(Spurt { codec, media, frames: 0, power: 0.0 });
+    }
+
+    /// A media time that lies before nothing that was sent.
+    fn in_order(&mut self, codec: Codec, media: u64, begins: bool) -> u64 {
+        let units = u64::from(OPUS_RATE / codec.clock_hz());
+        match self.stream(codec) {
+            Some(stream) if begins => stream.begin(media / units) * units,
+            Some(stream) => stream.not_before(media / units) * units,
+            None => media,
+        }
+    }
+
+    fn push(&mut self, samples: &[f32], emit: &mut Emit<'_>) {
         self.measure(samples);
         self.taken += samples.len() as u64;
-        self.resampled.clear();
         let mut resampled = std::mem::take(&mut self.resampled);
+        resampled.clear();
         self.resampler.push(samples, &mut resampled);
-        for sample in &resampled {
-            self.frame.push(to_i16(*sample));
-            if self.frame.len() == L16_FRAME_SAMPLES {
-                self.send_frame(emit);
+        let length = (self.frame_rate / 100) as usize;
+        if self.align && !resampled.is_empty() {
+            self.align = false;
+            let short = (length - resampled.len() % length) % length;
+            self.frame.clear();
+            self.frame.resize(short, 0.0);
+            let frames = ((short + resampled.len()) / length) as u64;
+            let media = self.media().saturating_sub(frames * FRAME_MEDIA);
+            if let Some(codec) = self.spurt.map(|spurt| spurt.codec) {
+                let media = self.in_order(codec, media, false);
+                self.spurt = Some(Spurt { codec, media, frames: 0, power: 0.0 });
+            }
+        }
+        let mut rest = resampled.as_slice();
+        while !rest.is_empty() {
+            let wanted = length.saturating_sub(self.frame.len());
+            let (now, later) = rest.split_at_checked(wanted).unwrap_or((rest, &[]));
+            self.frame.extend_from_slice(now);
+            rest = later;
+            if self.frame.len() >= length {
+                self.whole_frame(emit);
                 self.frame.clear();
             }
         }
         self.resampled = resampled;
     }
 
-    /// Ends the talkspurt, if there is one; what does not fill a frame is not sent.
-    pub fn end(&mut self, emit: &mut Emit<'_>) {
-        let Some(spurt) = self.spurt.take() else { return };
-        if spurt.first {
-            return;
+    /// A frame of 10 ms is whole, heard or not: here is the place of all that makes a voice sound better.
+    /// Frames are of 48 kHz, and changed in place.
+    fn whole_frame(&mut self, emit: &mut Emit<'_>) {
+        if let Some(spurt) = self.spurt
+            && let Err(error) = self.encode(spurt, emit)
+        {
+            tracing::debug!(%error, "a frame was not encoded");
         }
-        for _ in 0..TALKSPURT_END_PACKETS {
-            self.send(&[], spurt.media, false, emit);
+    }
+
+    fn encode(&mut self, mut spurt: Spurt, emit: &mut Emit<'_>) -> Result<(), EncoderError> {
+        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        let plan = self.redundancy.plan(spurt.codec);
+        let mut frames = self.sending.frame_length().tens();
+        if spurt.codec == Codec::Pcm {
+            frames = 1;
         }
-    }
-
-    fn begin(&mut self) {
-        self.resampler.reset();
-        self.frame.clear();
-        let end = self.stream.map_or(0, |stream| stream.media_end);
-        self.spurt = Some(Spurt { media: self.media().max(end), first: true });
-    }
-
-    fn send_frame(&mut self, emit: &mut Emit<'_>) {
-        let Some(spurt) = self.spurt else { return };
-        let frame = std::mem::take(&mut self.frame);
-        self.send(&frame, spurt.media, spurt.first, emit);
-        let media = spurt.media + frame.len() as u64;
-        self.frame = frame;
-        self.spurt = Some(Spurt { media, first: false });
-    }
-
-    fn send(&mut self, samples: &[i16], media: u64, marker: bool, emit: &mut Emit<'_>) {
-        let Some(stream) = &mut self.stream else { return };
-        let index = stream.next;
-        let header = RtpHeader {
-            marker,
-            payload_type: PT_L16,
-            seq: index.seq(),
-            timestamp: stream.timestamp_base.wrapping_add((media & 0xffff_ffff) as u32),
-            ssrc: stream.ssrc,
-            audio_level: Some(AudioLevel::of(samples, !samples.is_empty())),
+        if spurt.frames == 0 {
+            encoder.set(plan.settings(self.sending))?;
+        }
+        spurt.frames += 1;
+        spurt.power += mean_square(&self.frame);
+        self.payload.clear();
+        if !encoder.push(&self.frame, frames, &mut self.payload)? {
+            self.spurt = Some(spurt);
+            return Ok(());
+        }
+        let duration = FRAME_MEDIA * u64::from(frames);
+        let around = Around {
+            media: in_clock(spurt.media, spurt.codec),
+            duration: in_clock(duration, spurt.codec),
+            power: spurt.power / spurt.frames as f32,
+            copies: plan.copies,
+            bytes_max: plan.packet_bytes_max,
         };
-        stream.next = PacketIndex(index.0 + 1);
-        stream.media_end = stream.media_end.max(media + samples.len() as u64);
-        self.packet.clear();
-        header.write(&mut self.packet);
-        l16_encode(samples, &mut self.packet);
-        emit(&self.packet, index, header.timestamp, samples.len() * 2);
+        let media = spurt.media + duration;
+        self.spurt = Some(Spurt { media, frames: 0, power: 0.0, ..spurt });
+        if let Some(stream) = self.streams.iter_mut().find(|s| s.codec() == spurt.codec) {
+            stream.send(&self.payload, around, emit);
+        }
+        Ok(())
     }
 
-    /// Media time now, in 16 kHz units.
+    fn stream(&mut self, codec: Codec) -> Option<&mut Packetizer> {
+        self.streams.iter_mut().find(|stream| stream.codec() == codec)
+    }
+
+    /// Media time now, in units of 48 kHz.
     fn media(&self) -> u64 {
         let rate = u64::from(self.resampler.rate_in()).max(1);
-        self.media_before + self.taken * u64::from(L16_RATE) / rate
+        self.media_before + self.taken * u64::from(OPUS_RATE) / rate
     }
 
     fn measure(&mut self, samples: &[f32]) {
@@ -200,10 +346,18 @@ impl Capture {
 /// Weight of a sample in the running level: some 100 ms at usual rates.
 const LEVEL_WEIGHT: f32 = 1.0 / 4096.0;
 
-/// A sample as 16 bits; what was 16 bits before comes out the same.
-#[must_use]
-pub fn to_i16(sample: f32) -> i16 {
-    (sample * 32768.0).round().clamp(-32768.0, 32767.0) as i16
+/// The rate of frames: L16 of a source that has its rate goes out bit for bit.
+fn frame_rate(source: u32, codec: Codec) -> u32 {
+    if (source, codec) == (L16_RATE, Codec::Pcm) { L16_RATE } else { OPUS_RATE }
+}
+
+/// A time in units of 48 kHz in those of a codec's clock.
+fn in_clock(media: u64, codec: Codec) -> u64 {
+    media / u64::from(OPUS_RATE / codec.clock_hz())
+}
+
+fn mean_square(samples: &[f32]) -> f32 {
+    samples.iter().map(|s| s * s).sum::<f32>() / samples.len().max(1) as f32
 }
 
 /// A mean square as dBFS, -120 for none.
@@ -214,16 +368,19 @@ pub fn level_db(mean_square: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::encoder::to_i16;
+    use super::super::packetizer::Outgoing;
     use super::*;
-    use crate::net::codec::l16_decode;
-    use crate::net::rtp::RtpPacket;
+    use crate::net::codec::{PT_L16, l16_decode};
+    use crate::net::ids::{PacketIndex, Ssrc};
+    use crate::net::rtp::{RtpHeader, RtpPacket};
 
     #[derive(Default)]
     struct Sent(Vec<(RtpHeader, Vec<i16>, PacketIndex)>);
 
     impl Sent {
-        fn emit(&mut self) -> impl FnMut(&[u8], PacketIndex, u32, usize) {
-            |bytes, index, timestamp, octets| {
+        fn emit(&mut self) -> impl FnMut(Outgoing<'_>) {
+            |Outgoing { bytes, index, timestamp, octets, .. }| {
                 let packet = RtpPacket::parse(bytes).unwrap();
                 let mut samples = Vec::new();
                 l16_decode(packet.payload, &mut samples).unwrap();
@@ -236,10 +393,15 @@ mod tests {
     }
 
     fn capture(rate: u32) -> Capture {
-        let mut capture = Capture::new().unwrap();
+        let mut capture = Capture::new(Sending::pcm()).unwrap();
         capture.set_rate(rate).unwrap();
-        capture.set_stream(Ssrc(7), 0x7ffe, u32::MAX - 100);
+        capture.set_streams(&grants(7), 0x7ffe, u32::MAX - 100);
         capture
+    }
+
+    fn grants(base: u32) -> [StreamGrant; 2] {
+        [(base, L16_RATE), (base + 1, OPUS_RATE)]
+            .map(|(ssrc, clock_hz)| StreamGrant { ssrc: Ssrc(ssrc), clock_hz })
     }
 
     fn ramp(from: i16, count: i16) -> Vec<f32> {
@@ -267,15 +429,15 @@ mod tests {
     #[test]
     fn a_talkspurt_starts_marked_and_ends_with_three_empty_packets() {
         let (mut capture, mut sent) = (capture(16_000), Sent::default());
-        capture.transmit(&ramp(0, 700), &mut sent.emit());
+        capture.transmit(&ramp(0, 350), &mut sent.emit());
         capture.end(&mut sent.emit());
         capture.end(&mut sent.emit());
         let shape: Vec<_> = sent.0.iter().map(|(h, s, _)| (h.marker, s.len())).collect();
-        assert_eq!(shape, [(true, 320), (false, 320), (false, 0), (false, 0), (false, 0)]);
+        assert_eq!(shape, [(true, 160), (false, 160), (false, 0), (false, 0), (false, 0)]);
         assert!(sent.0.iter().all(|(h, _, _)| h.payload_type == PT_L16));
         let base = u32::MAX - 100;
         let times: Vec<_> = sent.0.iter().map(|(h, _, _)| h.timestamp.wrapping_sub(base)).collect();
-        assert_eq!(times, [0, 320, 640, 640, 640]);
+        assert_eq!(times, [0, 160, 320, 320, 320]);
         let indices: Vec<_> = sent.0.iter().map(|(_, _, index)| index.0).collect();
         assert_eq!(indices, [0x7ffe, 0x7fff, 0x8000, 0x8001, 0x8002]);
     }
@@ -322,12 +484,12 @@ mod tests {
     #[test]
     fn a_resumed_stream_goes_on_and_a_new_one_starts_anew() {
         let (mut capture, mut sent) = (capture(16_000), Sent::default());
-        capture.transmit(&ramp(0, 320), &mut sent.emit());
-        capture.set_stream(Ssrc(7), 5, 5);
-        capture.transmit(&ramp(0, 320), &mut sent.emit());
-        capture.set_stream(Ssrc(8), 5, 5);
-        capture.transmit(&ramp(0, 320), &mut sent.emit());
+        capture.transmit(&ramp(0, 160), &mut sent.emit());
+        capture.set_streams(&grants(7), 5, 5);
+        capture.transmit(&ramp(0, 160), &mut sent.emit());
+        capture.set_streams(&grants(9), 5, 5);
+        capture.transmit(&ramp(0, 160), &mut sent.emit());
         let seqs: Vec<_> = sent.0.iter().map(|(h, _, _)| (h.ssrc.0, h.seq)).collect();
-        assert_eq!(seqs, [(7, 0x7ffe), (7, 0x7fff), (8, 5)]);
+        assert_eq!(seqs, [(7, 0x7ffe), (7, 0x7fff), (9, 5)]);
     }
 }

@@ -5,12 +5,14 @@
 
 use super::capture::{Capture, level_db};
 use super::keeper::Change;
+use super::link::LastSent;
+use super::packetizer::Outgoing;
+use super::sending::SendingStats;
 use super::shared::{Outbox, Shared};
 use super::source::Source;
 use super::{Direction, VoiceEvent};
 use crate::net::clock;
-use crate::net::ids::PacketIndex;
-use crate::net::limits::CLIENT_MAILBOX;
+use crate::net::limits::{CLIENT_MAILBOX, DATAGRAM_BYTES_MAX};
 use crate::net::protect::Sealer;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use std::net::UdpSocket;
@@ -21,6 +23,10 @@ use std::time::{Duration, Instant};
 pub const TICK: Duration = Duration::from_millis(2);
 /// A source that gives nothing for this long is away: the talkspurt ends, time goes on without it.
 const AWAY: Duration = Duration::from_millis(200);
+/// What voice takes on the wire is taken over this time, ...
+const WIRE_OVER: Duration = Duration::from_secs(1);
+/// ... in which there is no longer pause.
+const WIRE_PAUSE: Duration = Duration::from_millis(100);
 /// Most of a device's latency that is thrown away when the microphone opens.
 const LATENCY_MAX: Duration = Duration::from_millis(40);
 
@@ -49,6 +55,17 @@ struct Sender {
     socket: Option<Arc<UdpSocket>>,
     stream: bool,
     sealed: Vec<u8>,
+    wire: Wire,
+}
+
+/// What voice takes on the wire.
+#[derive(Debug, Default)]
+struct Wire {
+    /// Since when bytes are counted, and how many.
+    since: Option<Instant>,
+    last: Option<Instant>,
+    bytes: usize,
+    kbps: f32,
 }
 
 /// Asks for figures.
@@ -65,6 +82,10 @@ pub struct CaptureFigures {
     pub input: String,
     /// Times that samples were lost.
     pub overruns: u64,
+    /// Time from the microphone until its samples are taken, in ms.
+    pub latency_ms: f32,
+    /// How voice is sent.
+    pub sending: SendingStats,
 }
 
 /// Ends the talkspurt and closes the source; the actor stops.
@@ -88,7 +109,8 @@ impl CaptureActor {
             sealer: None,
             socket: None,
             stream: false,
-            sealed: Vec::new(),
+            sealed: Vec::with_capacity(DATAGRAM_BYTES_MAX),
+            wire: Wire::default(),
         };
         Self {
             shared,
@@ -109,9 +131,16 @@ impl CaptureActor {
     fn tick(&mut self, now: Instant) {
         self.sender.outbox.flush();
         self.follow_session();
+        self.core.set_opus_heard(self.shared.opus_heard());
+        let sending = *self.shared.sending();
+        self.core.set_sending(sending);
+        if let Some(conditions) = self.shared.take_conditions() {
+            self.core.heard_of(conditions, now);
+        }
         self.samples.clear();
         let pulled = self.source.pull(now, &mut self.samples);
         if let Some(change) = pulled.change {
+            self.core.restart();
             self.tell(change);
         }
         self.count_overruns();
@@ -124,9 +153,7 @@ impl CaptureActor {
 
         let (transmit, openings) = self.shared.transmit();
         let connected = self.sender.sealer.is_some();
-        let mut emit = |bytes: &[u8], index: PacketIndex, timestamp: u32, octets: usize| {
-            self.sender.send(bytes, index, timestamp, octets, now);
-        };
+        let mut emit = |packet: Outgoing<'_>| self.sender.send(packet, now);
         if !transmit || !connected || pulled.mute {
             self.core.end(&mut emit);
             self.core.discard(&self.samples);
@@ -168,14 +195,14 @@ impl CaptureActor {
         if uplink.generation != self.generation {
             self.generation = uplink.generation;
             self.sender.sealer = None;
-            if let Some((ssrc, sealer)) = &uplink.session {
+            if let Some((streams, sealer)) = &uplink.session {
                 let mut random = [0u8; 8];
                 if let Err(error) = getrandom::fill(&mut random) {
                     tracing::error!(%error, "no random numbers: the stream starts at zero");
                 }
                 let [a, b, c, d, e, f, ..] = random;
                 let seq = u16::from_be_bytes([a, b]);
-                self.core.set_stream(*ssrc, seq, u32::from_be_bytes([c, d, e, f]));
+                self.core.set_streams(streams, seq, u32::from_be_bytes([c, d, e, f]));
                 self.sender.sealer = Some(sealer.clone());
             }
         }
@@ -195,10 +222,7 @@ impl CaptureActor {
             }
             self.last_samples = Some(now);
         } else if gap > AWAY && self.core.is_talking() {
-            let mut emit = |bytes: &[u8], index: PacketIndex, timestamp: u32, octets: usize| {
-                self.sender.send(bytes, index, timestamp, octets, now);
-            };
-            self.core.end(&mut emit);
+            self.core.end(&mut |packet: Outgoing<'_>| self.sender.send(packet, now));
         }
     }
 
@@ -220,17 +244,10 @@ impl CaptureActor {
 }
 
 impl Sender {
-    fn send(
-        &mut self,
-        bytes: &[u8],
-        index: PacketIndex,
-        timestamp: u32,
-        octets: usize,
-        now: Instant,
-    ) {
+    fn send(&mut self, packet: Outgoing<'_>, now: Instant) {
         let Some(sealer) = &self.sealer else { return };
         self.sealed.clear();
-        if sealer.seal_rtp(bytes, index, &mut self.sealed).is_err() {
+        if sealer.seal_rtp(packet.bytes, packet.index, &mut self.sealed).is_err() {
             return;
         }
         if self.stream {
@@ -242,10 +259,30 @@ impl Sender {
             // A full buffer or an ICMP refusal: the packet is lost, the reports will tell.
             tracing::trace!(%error, "voice packet not sent");
         }
+        self.wire.count(self.sealed.len(), now);
         let mut sent = self.shared.sent();
         sent.packets += 1;
-        sent.octets += octets as u64;
-        sent.last = Some((timestamp, now));
+        sent.octets += packet.octets as u64;
+        let Outgoing { ssrc, clock_hz, timestamp, .. } = packet;
+        sent.last = Some(LastSent { ssrc, clock_hz, timestamp, at: now });
+    }
+}
+
+impl Wire {
+    /// Counts a datagram. Only time in which we speak counts.
+    fn count(&mut self, bytes: usize, now: Instant) {
+        let pause = self.last.is_none_or(|last| now.saturating_duration_since(last) > WIRE_PAUSE);
+        self.last = Some(now);
+        if pause {
+            (self.since, self.bytes) = (Some(now), 0);
+            return;
+        }
+        self.bytes += bytes;
+        let since = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        if since >= WIRE_OVER {
+            self.kbps = self.bytes as f32 * 8.0 / 1e3 / since.as_secs_f32();
+            (self.since, self.bytes) = (Some(now), 0);
+        }
     }
 }
 
@@ -266,6 +303,13 @@ impl Handler<AskCapture> for CaptureActor {
             level_db: level_db(self.core.level()),
             input: self.source.description(),
             overruns: self.overruns,
+            latency_ms: self.source.latency().as_secs_f32() * 1e3,
+            sending: SendingStats::new(
+                *self.shared.sending(),
+                self.core.codec(),
+                self.core.plan(),
+                self.sender.wire.kbps,
+            ),
         }
     }
 }
@@ -275,9 +319,7 @@ impl Handler<Stop> for CaptureActor {
 
     fn handle(&mut self, _: Stop, context: &mut Context<Self>) {
         let now = clock::now();
-        let mut emit = |bytes: &[u8], index: PacketIndex, timestamp: u32, octets: usize| {
-            self.sender.send(bytes, index, timestamp, octets, now);
-        };
+        let mut emit = |packet: Outgoing<'_>| self.sender.send(packet, now);
         self.core.end(&mut emit);
         context.stop();
     }

@@ -607,7 +607,7 @@ mod tests {
         let samples: Vec<i16> = (i16::MIN..=i16::MAX).collect();
         pour_in(&samples, 1, &mut producer);
         let floats: Vec<f32> = consumer.read_chunk(1 << 16).unwrap().into_iter().collect();
-        let back: Vec<i16> = floats.iter().map(|s| super::super::capture::to_i16(*s)).collect();
+        let back: Vec<i16> = floats.iter().map(|s| super::super::encoder::to_i16(*s)).collect();
         assert_eq!(back, samples);
     }
 

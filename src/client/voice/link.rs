@@ -6,14 +6,16 @@
 use super::jitter::Packet;
 use super::path::{PathRules, Talk};
 use super::playback::ToPlayback;
+use super::redundancy::Conditions;
 use super::reports::{Reception, long_time, middle};
-use super::speaker::{Arrived, duration};
+use super::speaker::Arrived;
 use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::codec::CLOCKS;
+use crate::net::frames::frames;
 use crate::net::ids::{MemberId, PacketIndex, Ssrc};
 use crate::net::limits::{
-    DATAGRAM_BYTES_MAX, FORMER_STREAMS_MAX, REPORT_BLOCKS_MAX, REPORT_INTERVAL, ROOM_MEMBERS_MAX,
-    UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX, UNKNOWN_STREAM_ROCS,
+    DATAGRAM_BYTES_MAX, FORMER_STREAMS_MAX, REPORT_BLOCKS_MAX, REPORT_INTERVAL, REPORT_LOSSES_MAX,
+    ROOM_MEMBERS_MAX, UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX, UNKNOWN_STREAM_ROCS,
 };
 use crate::net::message::{MemberInfo, StreamInfo};
 use crate::net::protect::{Opener, Sealer};
@@ -48,6 +50,8 @@ pub enum Action {
     Play(ToPlayback),
     /// Tell the rest of the client.
     Tell(VoiceEvent),
+    /// Tell capture what the network does to our voice.
+    Heed(Conditions),
 }
 
 /// What capture has sent so far, for sender reports.
@@ -57,8 +61,21 @@ pub struct Sent {
     pub packets: u64,
     /// Payload bytes.
     pub octets: u64,
-    /// Time stamp of the last packet and when it was sent.
-    pub last: Option<(u32, Instant)>,
+    /// The last packet.
+    pub last: Option<LastSent>,
+}
+
+/// The last packet that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastSent {
+    /// Its stream.
+    pub ssrc: Ssrc,
+    /// The stream's RTP clock, in Hz.
+    pub clock_hz: u32,
+    /// Its time stamp.
+    pub timestamp: u32,
+    /// When it was sent.
+    pub at: Instant,
 }
 
 /// Figures of the link.
@@ -68,12 +85,14 @@ pub struct LinkFigures {
     pub round_trip_ms: Option<f32>,
     /// Authentic RTP packets.
     pub received: u64,
-    /// Datagrams dropped.
+    /// Datagrams dropped, and packets that could not be read.
     pub dropped: u64,
     /// What the server missed of ours lately.
     pub uplink_loss: f32,
     /// What the room misses lately.
     pub room_loss: f32,
+    /// Mean length of what is missed in a row, in ms: by the server of ours, and by the room.
+    pub bursts_ms: (f32, f32),
 }
 
 /// The link, with or without a session.
@@ -113,6 +132,10 @@ struct Session {
     expected: BTreeMap<MemberId, Instant>,
     next_report: Instant,
     reported_packets: u64,
+    /// The stream that we send in, whether we did before our last report, and what is told of it.
+    sends: Option<Ssrc>,
+    spoke: bool,
+    conditions: Conditions,
     /// Last sender report of each source: middle of its NTP time, and when it came.
     sender_reports: BTreeMap<Ssrc, (u32, Instant)>,
 }
@@ -120,6 +143,7 @@ struct Session {
 #[derive(Debug)]
 struct Stream {
     member: MemberId,
+    clock_hz: u32,
     window: ReplayWindow,
     reception: Reception,
 }
@@ -213,6 +237,9 @@ impl Link {
             expected: BTreeMap::new(),
             next_report: now + REPORT_INTERVAL,
             reported_packets: 0,
+            sends: None,
+            spoke: false,
+            conditions: Conditions::default(),
             sender_reports: BTreeMap::new(),
         });
         true
@@ -291,6 +318,7 @@ impl Link {
             let former = &mut session.former;
             let stream = session.streams.entry(info.ssrc).or_insert_with(|| Stream {
                 member: member.id,
+                clock_hz: info.clock_hz,
                 window: begin(info, former.remove(&info.ssrc)),
                 reception: Reception::new(info.clock_hz),
             });
@@ -327,7 +355,7 @@ impl Link {
         }
         session.expected.retain(|_, until| *until > now);
         let speaking =
-            sent.last.is_some_and(|(_, at)| now.saturating_duration_since(at) < REPORT_INTERVAL);
+            sent.last.is_some_and(|last| now.saturating_duration_since(last.at) < REPORT_INTERVAL);
         let talk = Talk { speaking, expecting: !session.expected.is_empty() };
         let probe = session.rules.tick(talk, now).then(fresh);
         if let Some(probe) = probe {
@@ -386,22 +414,37 @@ impl Link {
                     }
                 }
             }
-            (App::Downlink { loss_p90, .. }, _) => {
+            (App::Downlink { loss_p90, burst_ms, uplink_burst_ms, .. }, _) => {
                 self.figures.room_loss = f32::from(loss_p90) / 256.0;
+                session.conditions.room_loss = self.figures.room_loss;
+                session.conditions.room_burst_ms = burst_ms.into();
+                session.conditions.uplink_burst_ms = uplink_burst_ms.into();
+                self.figures.bursts_ms = (uplink_burst_ms.into(), burst_ms.into());
+                // While we say nothing, nothing of ours gets lost: that is no news.
+                if std::mem::take(&mut session.spoke) {
+                    self.actions.push(Action::Heed(session.conditions));
+                }
             }
             (App::Challenge(_) | App::KeepaliveAnswer(_), Way::Stream)
-            | (App::Keepalive(_) | App::ChallengeAnswer(_) | App::Path { .. }, _) => {}
+            | (
+                App::Keepalive(_) | App::ChallengeAnswer(_) | App::Path { .. } | App::Losses { .. },
+                _,
+            ) => {}
         }
     }
 
     /// What the server says of one of our own streams.
     fn block(&mut self, block: &ReportBlock, now: Instant) {
-        let Some(session) = &self.session else { return };
+        let Some(session) = &mut self.session else { return };
         if !session.own_ssrcs.contains(&block.ssrc) {
             return;
         }
-        let loss = f32::from(block.fraction_lost) / 256.0;
-        self.figures.uplink_loss += (loss - self.figures.uplink_loss) * 0.3;
+        // A stream that rests says nothing of the way.
+        if session.sends.is_none_or(|ssrc| ssrc == block.ssrc) {
+            let loss = f32::from(block.fraction_lost) / 256.0;
+            session.conditions.uplink_loss = loss;
+            self.figures.uplink_loss += (loss - self.figures.uplink_loss) * 0.3;
+        }
         if block.last_sender_report != 0 {
             let here = middle(long_time(now.saturating_duration_since(session.began)));
             let units =
@@ -431,6 +474,7 @@ impl Link {
             session.note_talkspurt(member, arrived, now);
         }
         self.figures.received += 1;
+        self.figures.dropped += u64::from(arrived.is_none());
         self.actions.extend(arrived.map(Action::Play));
         Some(())
     }
@@ -481,6 +525,7 @@ impl Link {
                     stream.window.commit(index);
                     self.figures.received += 1;
                     let item = stream.receive(ssrc, &held.packet, index, held.at);
+                    self.figures.dropped += u64::from(item.is_none());
                     self.actions.extend(item.map(Action::Play));
                 }
                 None => self.figures.dropped += 1,
@@ -537,29 +582,40 @@ impl Link {
         }
         session.next_report = now + REPORT_INTERVAL;
         let control = session.sender_reports.get(&session.control_ssrc).copied();
-        let mut blocks = Vec::new();
+        let (mut blocks, mut losses) = (Vec::new(), Vec::new());
         for (ssrc, stream) in &mut session.streams {
             let last = session.sender_reports.get(ssrc).copied().or(control);
             let last = last.map(|(ntp, at)| (ntp, now.saturating_duration_since(at)));
-            blocks.extend(stream.reception.block(*ssrc, last));
+            let block = stream.reception.block(*ssrc, last);
+            if let (true, Some((share, burst_ms))) = (block.is_some(), stream.reception.losses()) {
+                losses.push(App::Losses { ssrc: *ssrc, share, burst_ms });
+            }
+            blocks.extend(block);
         }
         let we_spoke = sent.packets != session.reported_packets;
         session.reported_packets = sent.packets;
+        session.sends = sent.last.map(|last| last.ssrc);
+        session.spoke |= we_spoke;
         let (ours, way) = (session.ours, session.way());
         let (first, rest) = blocks.split_at_checked(REPORT_BLOCKS_MAX).unwrap_or((&blocks, &[]));
         let mut packet = std::mem::take(&mut self.scratch);
         packet.clear();
-        if let (true, Some((timestamp, at))) = (we_spoke, sent.last) {
-            let age = now.saturating_duration_since(at).as_secs_f64();
+        if let (true, Some(last)) = (we_spoke, sent.last) {
+            let age = now.saturating_duration_since(last.at).as_secs_f64();
             let info = SenderInfo {
                 ntp: long_time(now.saturating_duration_since(session.began)),
-                rtp_timestamp: timestamp.wrapping_add((age * 16_000.0) as u32),
+                rtp_timestamp: last.timestamp.wrapping_add((age * f64::from(last.clock_hz)) as u32),
                 packets: sent.packets as u32,
                 octets: sent.octets as u32,
             };
-            rtcp::write_sender_report(&mut packet, ours, info, first);
+            rtcp::write_sender_report(&mut packet, last.ssrc, info, first);
         } else if !first.is_empty() {
             rtcp::write_receiver_report(&mut packet, ours, first);
+        }
+        // Where room is short, the first report has it: nobody heeds the others.
+        losses.truncate(REPORT_LOSSES_MAX);
+        for app in losses {
+            rtcp::write_app(&mut packet, ours, app);
         }
         if !packet.is_empty() {
             self.send_control(way, &packet);
@@ -683,18 +739,18 @@ impl Stream {
         at: Instant,
     ) -> Option<ToPlayback> {
         let RtpPacket { header, payload } = RtpPacket::parse(bytes).ok()?;
-        let duration = duration(header.payload_type, payload);
-        let voice = !payload.is_empty();
+        let own = frames(header.payload_type, self.clock_hz, payload).ok().and_then(Iterator::last);
+        let voice = own.is_some_and(|own| own.duration > 0);
         self.reception.count(index, voice.then_some(header.timestamp), at);
         let packet = Packet {
             index: index.0,
             timestamp: header.timestamp,
             marker: header.marker,
-            duration: duration?,
+            duration: own?.duration,
+            payload_type: header.payload_type,
             payload: payload.to_vec(),
         };
-        let member = self.member;
-        let payload_type = header.payload_type;
-        Some(ToPlayback::Packet(Arrived { member, ssrc, payload_type, packet, at }))
+        let (member, clock_hz) = (self.member, self.clock_hz);
+        Some(ToPlayback::Packet(Arrived { member, ssrc, clock_hz, packet, at }))
     }
 }

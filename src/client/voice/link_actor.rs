@@ -176,8 +176,8 @@ impl Shell {
         let mut uplink = self.shared.uplink();
         uplink.generation += 1;
         let sealer = Sealer::new(session.protection, &session.up_key).ok();
-        let grant = session.streams.first().filter(|_| known);
-        uplink.session = grant.map(|grant| grant.ssrc).zip(sealer);
+        let streams = Some(session.streams.clone()).filter(|_| known);
+        uplink.session = streams.zip(sealer);
     }
 
     fn disconnect(&mut self) {
@@ -206,6 +206,7 @@ impl Shell {
                     self.outbox.push(VoiceEvent::ToServer { datagram, at: clock::now() });
                 }
                 Action::Play(item) => self.play(item),
+                Action::Heed(conditions) => self.shared.heed(conditions),
                 Action::Tell(event) => {
                     if let VoiceEvent::Path(path) = event {
                         self.shared.uplink().stream = path == VoicePath::Stream;

@@ -1,7 +1,8 @@
 //! The link core against a hand-made server, in virtual time.
 
-use super::link::{Action, Link, Sent, Way};
+use super::link::{Action, LastSent, Link, Sent, Way};
 use super::playback::ToPlayback;
+use super::redundancy::Conditions;
 use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::clock;
 use crate::net::codec::PT_L16;
@@ -87,6 +88,10 @@ impl Rig {
         let actions = self.app(10, App::KeepaliveAnswer(asked[0]));
         assert_eq!(actions, [Action::Tell(VoiceEvent::Path(VoicePath::Udp))]);
     }
+}
+
+fn last(timestamp: u32, at: Instant) -> LastSent {
+    LastSent { ssrc: OURS, clock_hz: 16_000, timestamp, at }
 }
 
 fn session() -> VoiceSession {
@@ -484,14 +489,25 @@ fn reports_tell_loss_and_nothing_is_reported_in_silence() {
     let blocks: Vec<_> = blocks.collect();
     assert_eq!((blocks[0].ssrc, blocks[0].fraction_lost), (THEIRS, 51));
     assert_eq!((blocks[0].cumulative_lost, blocks[0].highest_seq), (1, 14));
+    // Other packets overtake the lost one: its loss is told beside the block, and how long it was.
+    for seq in 15u16..25 {
+        rig.voice(310, &voice(THEIRS, seq, 320 * u32::from(seq)));
+    }
+    let reports = opened(&rig.tick(560, Sent::default()));
+    let packets: Vec<_> = rtcp::packets(&reports[0].1).flatten().collect();
+    let [_, RtcpPacket::App { app: App::Losses { ssrc, share, burst_ms }, .. }] = packets[..] else {
+        panic!("{packets:?}")
+    };
+    assert_eq!((ssrc, burst_ms), (THEIRS, 20));
+    assert!(share > 0);
     // The talkspurt was not ended: a probe asks where its voice has gone, and nothing is reported.
-    let quiet = rig.tick(600, Sent::default());
+    let quiet = rig.tick(900, Sent::default());
     assert_eq!((opened(&quiet).len(), probes(&quiet).len()), (1, 1));
 
     // We speak: a sender report, on our stream's clock.
-    let sent = Sent { packets: 50, octets: 32_000, last: Some((16_000, rig.at(900))) };
+    let sent = Sent { packets: 50, octets: 32_000, last: Some(last(16_000, rig.at(1100))) };
     // Nothing has come for a while: a probe goes first.
-    let reports = opened(&rig.tick(1000, sent));
+    let reports = opened(&rig.tick(1200, sent));
     let packets: Vec<_> = rtcp::packets(&reports[1].1).flatten().collect();
     let [RtcpPacket::Sender { info, .. }] = packets.as_slice() else { panic!("{packets:?}") };
     assert_eq!((info.packets, info.octets, info.rtp_timestamp), (50, 32_000, 17_600));
@@ -504,7 +520,7 @@ fn the_server_s_reports_give_uplink_loss_room_loss_and_round_trip() {
     rig.prove();
     let before = rig.link.figures().round_trip_ms.unwrap();
     assert!((before - 10.0).abs() < 1.0);
-    let sent = Sent { packets: 5, octets: 5, last: Some((0, rig.at(1000))) };
+    let sent = Sent { packets: 5, octets: 5, last: Some(last(0, rig.at(1000))) };
     // Nothing has come for a while: a probe goes first.
     let reports = opened(&rig.tick(1000, sent));
     let Some(Ok(RtcpPacket::Sender { info, .. })) = rtcp::packets(&reports[1].1).next() else {
@@ -527,16 +543,26 @@ fn the_server_s_reports_give_uplink_loss_room_loss_and_round_trip() {
     let figures = rig.link.figures().clone();
     assert!((figures.round_trip_ms.unwrap() - (before + (90.0 - before) / 4.0)).abs() < 1.0);
     assert!((figures.uplink_loss - 0.25 * 0.3).abs() < 0.001);
-    rig.app(1600, App::Downlink { loss_p90: 128, receivers: 3 });
+    let app = App::Downlink { loss_p90: 128, receivers: 3, burst_ms: 60, uplink_burst_ms: 20 };
+    let heed = rig.app(1600, app);
     assert!((rig.link.figures().room_loss - 0.5).abs() < 0.001);
+    let conditions = Conditions {
+        uplink_loss: 0.25,
+        uplink_burst_ms: 20.0,
+        room_loss: 0.5,
+        room_burst_ms: 60.0,
+    };
+    assert_eq!(heed, [Action::Heed(conditions)]);
+    // While we are silent the same is no news.
+    assert_eq!(rig.app(1700, app), []);
 }
 
 #[test]
 fn replayed_control_packets_are_dropped() {
     let mut rig = Rig::new();
-    rig.app(1, App::Downlink { loss_p90: 128, receivers: 3 });
+    rig.app(1, App::Downlink { loss_p90: 128, receivers: 3, burst_ms: 0, uplink_burst_ms: 0 });
     rig.control_index = 0;
-    rig.app(2, App::Downlink { loss_p90: 0, receivers: 3 });
+    rig.app(2, App::Downlink { loss_p90: 0, receivers: 3, burst_ms: 0, uplink_burst_ms: 0 });
     assert!((rig.link.figures().room_loss - 0.5).abs() < 0.001);
     assert_eq!(rig.link.figures().dropped, 1);
 }
@@ -589,7 +615,11 @@ fn a_server_s_packets_are_believed_in_the_session_s_form_only() {
     let key = Secret::new([2; 28]);
     let plain = Sealer::new(Protection::Plain, &key).unwrap();
     let mut packet = Vec::new();
-    rtcp::write_app(&mut packet, CONTROL, App::Downlink { loss_p90: 128, receivers: 3 });
+    rtcp::write_app(
+        &mut packet,
+        CONTROL,
+        App::Downlink { loss_p90: 128, receivers: 3, burst_ms: 0, uplink_burst_ms: 0 },
+    );
     let mut sealed = Vec::new();
     plain.seal_rtcp(&packet, PacketIndex(0), &mut sealed).unwrap();
     assert_eq!(rig.voice(0, &sealed), []);

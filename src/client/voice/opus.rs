@@ -21,6 +21,12 @@ pub const PACKET_BYTES_MAX: usize = 1275;
 pub const STEP: usize = 120;
 /// How far back DRED reaches at most: 1 s, in samples.
 const DRED_MAX: c_int = 48_000;
+/// Highest bit rate at which SILK codes the lower half of the spectrum.
+const HYBRID_BITRATE_MAX: u32 = 128_000;
+/// libopus's request to code in one mode, and the mode in which SILK codes what is below 8 kHz and CELT
+/// what is above. They stand in its opus_private.h, beside its own demo, and have been the same since 1.0.
+const SET_FORCE_MODE: c_int = 11_002;
+const MODE_HYBRID: c_int = 1001;
 
 /// libopus refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,10 +45,21 @@ pub enum OpusError {
 /// What an encoder is made for; it cannot be changed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Application {
-    /// Speech at any rate, with 6.5 ms of look-ahead.
+    /// Speech at any rate, with 6.5 ms of look-ahead; favours what makes words plain over what makes them true.
     Voip,
+    /// Speech and everything else at any rate, as true as it can be, with 6.5 ms of look-ahead.
+    Audio,
     /// Transform coding alone: 2.5 ms of look-ahead, no in-band FEC.
     LowDelay,
+}
+
+/// The highest frequencies that are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bandwidth {
+    /// Up to 8 kHz: all bits go where speech is.
+    Wide,
+    /// Up to 20 kHz, as far as the bit rate is good for it.
+    Full,
 }
 
 /// How an encoder encodes. Can be changed between any two frames.
@@ -50,6 +67,8 @@ pub enum Application {
 pub struct Settings {
     /// Bits per second, 6,000 to 256,000, for frames and DRED together.
     pub bitrate: u32,
+    /// How high frequencies go.
+    pub bandwidth: Bandwidth,
     /// Every packet of one frame length has the same size, so that sizes say nothing of what is said (RFC 6562).
     pub constant: bool,
     /// 0 to 10: how much work is put into it.
@@ -70,6 +89,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             bitrate: 64_000,
+            bandwidth: Bandwidth::Full,
             constant: true,
             complexity: 9,
             loss_percent: 0,
@@ -87,6 +107,7 @@ pub struct Encoder {
     state: NonNull<sys::OpusEncoder>,
     settings: Settings,
     lookahead: usize,
+    low_delay: bool,
 }
 
 // SAFETY: the state has no ties to the thread that made it, and is never shared.
@@ -98,15 +119,17 @@ impl Encoder {
     /// # Errors
     /// No memory, or a setting out of range.
     pub fn new(application: Application, settings: Settings) -> Result<Self, OpusError> {
+        let low_delay = application == Application::LowDelay;
         let application = match application {
             Application::Voip => sys::OPUS_APPLICATION_VOIP,
+            Application::Audio => sys::OPUS_APPLICATION_AUDIO,
             Application::LowDelay => sys::OPUS_APPLICATION_RESTRICTED_LOWDELAY,
         };
         let mut error = sys::OPUS_OK;
         // SAFETY: `error` outlives the call; the result is checked.
         let state = unsafe { sys::opus_encoder_create(48_000, 1, application, &raw mut error) };
         let state = NonNull::new(state).ok_or(OpusError::NoMemory)?;
-        let mut encoder = Self { state, settings, lookahead: 0 };
+        let mut encoder = Self { state, settings, lookahead: 0, low_delay };
         let mut lookahead: c_int = 0;
         // SAFETY: this request takes a pointer to an int, which outlives the call.
         let result = unsafe {
@@ -147,6 +170,16 @@ impl Encoder {
         let flag = |on: bool| c_int::from(on);
         let bitrate = c_int::try_from(to.bitrate).unwrap_or(c_int::MAX);
         self.control(sys::OPUS_SET_BITRATE_REQUEST, bitrate)?;
+        let highest = match to.bandwidth {
+            Bandwidth::Wide => sys::OPUS_BANDWIDTH_WIDEBAND,
+            Bandwidth::Full => sys::OPUS_BANDWIDTH_FULLBAND,
+        };
+        self.control(sys::OPUS_SET_MAX_BANDWIDTH_REQUEST, highest)?;
+        // By itself libopus leaves SILK at some 64 kbit/s. For speech that is a loss: PESQ-WB falls from 4.56
+        // to 4.29 at 80 kbit/s, from 4.59 to 4.44 at 96.
+        let keeps_silk = to.bitrate <= HYBRID_BITRATE_MAX && !self.low_delay;
+        let mode = if keeps_silk { MODE_HYBRID } else { sys::OPUS_AUTO };
+        self.control(SET_FORCE_MODE, mode)?;
         self.control(sys::OPUS_SET_VBR_REQUEST, flag(!to.constant))?;
         self.control(sys::OPUS_SET_COMPLEXITY_REQUEST, c_int::from(to.complexity))?;
         self.control(sys::OPUS_SET_PACKET_LOSS_PERC_REQUEST, c_int::from(to.loss_percent))?;
@@ -211,7 +244,8 @@ unsafe impl Send for Decoder {}
 
 impl Decoder {
     /// A decoder. `complexity` 0 to 10: from 5 on, what is missing is made up by a neural network,
-    /// from 6 on (LACE) and 7 on (NoLACE), what SILK decodes is enhanced.
+    /// from 6 on (LACE) and 7 on (NoLACE), what SILK decodes is enhanced. From 4 on, what SILK alone
+    /// decodes at wideband gets a high band that is made up (OSCE bandwidth extension).
     ///
     /// # Errors
     /// No memory.
@@ -220,14 +254,14 @@ impl Decoder {
         // SAFETY: `error` outlives the call; the result is checked.
         let state = unsafe { sys::opus_decoder_create(48_000, 1, &raw mut error) };
         let decoder = Self { state: NonNull::new(state).ok_or(OpusError::NoMemory)? };
-        // SAFETY: this request takes one int.
-        check(unsafe {
-            sys::opus_decoder_ctl(
-                decoder.state.as_ptr(),
-                sys::OPUS_SET_COMPLEXITY_REQUEST,
-                c_int::from(complexity),
-            )
-        })?;
+        let settings = [
+            (sys::OPUS_SET_COMPLEXITY_REQUEST, c_int::from(complexity)),
+            (sys::OPUS_SET_OSCE_BWE_REQUEST, 1),
+        ];
+        for (request, value) in settings {
+            // SAFETY: each of these requests takes one int.
+            check(unsafe { sys::opus_decoder_ctl(decoder.state.as_ptr(), request, value) })?;
+        }
         Ok(decoder)
     }
 

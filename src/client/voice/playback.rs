@@ -3,20 +3,20 @@
 //! Pure: it is pulled by whoever knows the sound card's clock, and never pulls itself.
 
 use super::limiter::Limiter;
-use super::resample::{ResampleError, Resampler};
 use super::speaker::{Arrived, Speaker, Turn};
-use super::stretch::RATE;
 use super::tap::Tap;
 use super::{SpeakerStats, VoiceEvent};
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::limits::SPEAKERS_MAX;
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Rate of the mix, in Hz.
 pub const MIX_RATE: u32 = 48_000;
-/// Samples of 16 kHz pulled from each speaker at a time: 5 ms.
-const BLOCK: usize = 80;
+/// Samples that are mixed at a time: 2.5 ms.
+pub const BLOCK: usize = 120;
+/// A member's other stream goes over into a new one if it was heard so shortly before.
+const FOLLOW_MAX: Duration = Duration::from_millis(500);
 /// How fast deafening turns the sound down or up: 5 ms.
 const GAIN_STEP: f32 = 1.0 / 240.0;
 
@@ -34,7 +34,6 @@ pub enum ToPlayback {
 /// All speakers and their mix.
 pub struct Playback {
     speakers: BTreeMap<(MemberId, Ssrc), Speaker>,
-    to_mix: Resampler,
     limiter: Limiter,
     block: [f32; BLOCK],
     sum: [f32; BLOCK],
@@ -53,13 +52,10 @@ impl std::fmt::Debug for Playback {
 
 impl Playback {
     /// Nobody speaks yet.
-    ///
-    /// # Errors
-    /// The resampler cannot be made.
-    pub fn new(tap: Option<Tap>) -> Result<Self, ResampleError> {
-        Ok(Self {
+    #[must_use]
+    pub fn new(tap: Option<Tap>) -> Self {
+        Self {
             speakers: BTreeMap::new(),
-            to_mix: Resampler::new(RATE, MIX_RATE)?,
             limiter: Limiter::default(),
             block: [0.0; BLOCK],
             sum: [0.0; BLOCK],
@@ -68,7 +64,7 @@ impl Playback {
             events: Vec::new(),
             tap,
             level: 0.0,
-        })
+        }
     }
 
     /// Takes what came from the link.
@@ -85,8 +81,8 @@ impl Playback {
         self.deafened = on;
     }
 
-    /// Appends about 5 ms of the mix to `out`.
-    pub fn render(&mut self, now: Instant, out: &mut Vec<f32>) {
+    /// The next [`BLOCK`] of the mix.
+    pub fn render(&mut self, now: Instant) -> &[f32] {
         self.sum.fill(0.0);
         for ((id, _), speaker) in &mut self.speakers {
             let turn = speaker.pull(now, &mut self.block, self.tap.as_mut());
@@ -100,13 +96,11 @@ impl Playback {
             }
         }
         self.speakers.retain(|_, speaker| !speaker.is_gone());
-        let start = out.len();
-        self.to_mix.push(&self.sum, out);
-        let mixed = out.get_mut(start..).unwrap_or_default();
-        self.apply_gain(mixed);
-        self.limiter.process(mixed);
-        let power = mixed.iter().map(|s| s * s).sum::<f32>() / mixed.len().max(1) as f32;
-        self.level += (power - self.level) * 0.05;
+        self.apply_gain();
+        self.limiter.process(&mut self.sum);
+        let power = self.sum.iter().map(|s| s * s).sum::<f32>() / BLOCK as f32;
+        self.level += (power - self.level) * 0.025;
+        &self.sum
     }
 
     /// Events since the last call.
@@ -124,22 +118,23 @@ impl Playback {
     #[must_use]
     pub fn figures(&self) -> Vec<SpeakerStats> {
         let mut all: BTreeMap<MemberId, SpeakerStats> = BTreeMap::new();
+        let mut latest = BTreeMap::new();
         for speaker in self.speakers.values().filter(|speaker| !speaker.is_leaving()) {
             let figures = speaker.figures();
-            let entry = all.entry(speaker.member()).or_insert(SpeakerStats {
-                id: speaker.member(),
-                received: 0,
-                lost: 0,
-                late: 0,
-                concealed: 0.0,
-                jitter_ms: 0.0,
-                buffer_ms: 0.0,
-            });
+            let entry =
+                all.entry(speaker.member()).or_insert_with(|| SpeakerStats::new(speaker.member()));
             entry.received += figures.received;
             entry.lost += figures.lost;
             entry.late += figures.late;
-            entry.concealed = entry.concealed.max(speaker.concealed());
-            entry.buffer_ms = entry.buffer_ms.max(speaker.buffer_ms());
+            entry.repaired_red += figures.repaired_red;
+            entry.repaired_fec += figures.repaired_fec;
+            entry.repaired_dred += figures.repaired_dred;
+            entry.concealed = entry.concealed.max(figures.concealed);
+            // Of two streams, the one that was heard last tells how it is now.
+            if latest.insert(speaker.member(), speaker.last_used()) <= Some(speaker.last_used()) {
+                entry.target_ms = figures.target_ms;
+                entry.buffer_ms = figures.buffer_ms;
+            }
         }
         all.into_values().collect()
     }
@@ -150,11 +145,33 @@ impl Playback {
             if self.speakers.len() >= SPEAKERS_MAX && !self.make_room() {
                 return;
             }
-            self.speakers.insert(key, Speaker::new(arrived.member, arrived.at));
+            let clock_hz = arrived.clock_hz;
+            let Ok(speaker) = Speaker::new(arrived.member, clock_hz, arrived.at) else { return };
+            self.speakers.insert(key, speaker);
+            self.follow(key, &arrived);
+        } else if arrived.packet.marker {
+            self.follow(key, &arrived);
         }
         if let Some(speaker) = self.speakers.get_mut(&key) {
-            speaker.insert(arrived.packet, arrived.at);
+            speaker.insert(&arrived.packet, arrived.at);
         }
+    }
+
+    /// A stream begins: where the member's other stream was heard just now, it goes on from there.
+    fn follow(&mut self, key: (MemberId, Ssrc), arrived: &Arrived) {
+        let Some(mut speaker) = self.speakers.remove(&key) else { return };
+        if let Some(other) = self.latest_of(arrived.member, arrived.at) {
+            speaker.follow(other, arrived.packet.timestamp, arrived.at);
+        }
+        self.speakers.insert(key, speaker);
+    }
+
+    /// The stream of this member that was heard just now, if any was.
+    fn latest_of(&self, member: MemberId, now: Instant) -> Option<&Speaker> {
+        let all = self.speakers.range((member, Ssrc(0))..=(member, Ssrc(u32::MAX)));
+        let latest = all.map(|(_, speaker)| speaker).max_by_key(|speaker| speaker.last_used())?;
+        let age = now.saturating_duration_since(latest.last_used());
+        (age < FOLLOW_MAX && !latest.is_leaving()).then_some(latest)
     }
 
     /// Forgets the one who has been silent for longest. Whether there is room now.
@@ -179,9 +196,9 @@ impl Playback {
         }
     }
 
-    fn apply_gain(&mut self, mixed: &mut [f32]) {
+    fn apply_gain(&mut self) {
         let wanted = if self.deafened { 0.0 } else { 1.0 };
-        for sample in mixed {
+        for sample in &mut self.sum {
             if self.gain != wanted {
                 let step = (wanted - self.gain).clamp(-GAIN_STEP, GAIN_STEP);
                 self.gain = (self.gain + step).clamp(0.0, 1.0);

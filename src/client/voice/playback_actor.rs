@@ -7,7 +7,8 @@ use super::capture::level_db;
 use super::capture_actor::Stop;
 use super::device::OutputDevice;
 use super::keeper::{Change, Keeper};
-use super::playback::{MIX_RATE, Playback, ToPlayback};
+use super::margin::Margin;
+use super::playback::{BLOCK, MIX_RATE, Playback, ToPlayback};
 use super::resample::Resampler;
 use super::shared::{Outbox, Shared};
 use super::source::Pacer;
@@ -23,15 +24,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How often rings are looked at.
-const TICK: Duration = Duration::from_millis(2);
-/// Least that lies in the device's ring beyond one period, in ms; ...
-const MARGIN_MIN_MS: f32 = 4.0;
-/// ... it grows by this when the device found too little, ...
-const MARGIN_STEP_MS: f32 = 2.0;
-/// ... up to this, ...
-const MARGIN_MAX_MS: f32 = 40.0;
-/// ... and comes down by a millisecond after this long without.
-const MARGIN_CALM: Duration = Duration::from_secs(20);
+const TICK: Duration = Duration::from_millis(1);
 /// Frames of a device whose period is not known yet.
 const PERIOD_GUESS: u32 = 480;
 /// Blocks mixed at one look at most.
@@ -64,9 +57,10 @@ pub struct DeviceSink {
     name: String,
     resampler: Option<Resampler>,
     resampled: Vec<f32>,
-    margin_ms: f32,
+    margin: Margin,
+    /// What lies between the mix and the device's own buffer at most.
+    latency_ms: f32,
     glitches_seen: u64,
-    glitched_at: Option<Instant>,
 }
 
 /// The actor.
@@ -78,7 +72,6 @@ pub struct PlaybackActor {
     pacer: Pacer,
     echo: Option<Producer<f32>>,
     outbox: Outbox,
-    mix: Vec<f32>,
     underruns: u64,
 }
 
@@ -96,6 +89,8 @@ pub struct PlaybackFigures {
     pub output: String,
     /// Times that it found no samples.
     pub underruns: u64,
+    /// What lies in the ring to the device at most, in ms; 0 where there is no device.
+    pub ring_ms: f32,
     /// Everyone heard.
     pub speakers: Vec<SpeakerStats>,
 }
@@ -109,14 +104,18 @@ impl DeviceSink {
             name,
             resampler: None,
             resampled: Vec::new(),
-            margin_ms: MARGIN_MIN_MS,
+            margin: Margin::default(),
+            latency_ms: 0.0,
             glitches_seen: 0,
-            glitched_at: None,
         }
     }
 
     /// Fills the device's ring; how often it had found too little, or none if it is not open.
-    fn fill(&mut self, now: Instant, mut render: impl FnMut() -> Vec<f32>) -> Option<u64> {
+    fn fill(
+        &mut self,
+        now: Instant,
+        mut render: impl FnMut(&mut dyn FnMut(&[f32])),
+    ) -> Option<u64> {
         let device = self.keeper.device()?;
         let rate = device.rate;
         if self.resampler.as_ref().is_none_or(|_| !device.state.wanted.load(Ordering::Relaxed)) {
@@ -127,34 +126,33 @@ impl DeviceSink {
         let glitches = device.state.glitches.load(Ordering::Relaxed);
         let new = glitches.saturating_sub(self.glitches_seen);
         self.glitches_seen = glitches;
-        if new > 0 {
-            self.margin_ms = (self.margin_ms + MARGIN_STEP_MS).min(MARGIN_MAX_MS);
-            self.glitched_at = Some(now);
-        } else if self.glitched_at.is_some_and(|at| now.saturating_duration_since(at) > MARGIN_CALM)
-        {
-            self.margin_ms = (self.margin_ms - 1.0).max(MARGIN_MIN_MS);
-            self.glitched_at = (self.margin_ms > MARGIN_MIN_MS).then_some(now);
-        }
+        self.margin.note(new, now);
         let period = match device.state.period.load(Ordering::Relaxed) {
             0 => PERIOD_GUESS,
             period => period,
         };
-        let margin = (self.margin_ms * rate as f32 / 1e3) as usize;
-        let wanted = usize::try_from(period).unwrap_or(0) + margin;
+        let frames = |ms: f32| (ms * rate as f32 / 1e3) as usize;
+        let wanted = usize::try_from(period).unwrap_or(0) + frames(self.margin.ms());
+        self.latency_ms = wanted as f32 * 1e3 / rate as f32;
         let capacity = device.ring.buffer().capacity();
         for _ in 0..BLOCKS_MAX {
             if capacity - device.ring.slots() >= wanted.min(capacity / 2) {
                 break;
             }
             self.resampled.clear();
-            resampler.push(&render(), &mut self.resampled);
-            let room = device.ring.slots().min(self.resampled.len());
-            if let Ok(chunk) = device.ring.write_chunk_uninit(room) {
-                chunk.fill_from_iter(self.resampled.iter().copied());
-            }
+            render(&mut |block| resampler.push(block, &mut self.resampled));
+            pour(&mut device.ring, &self.resampled);
         }
         device.state.wanted.store(true, Ordering::Relaxed);
         Some(new)
+    }
+}
+
+/// Puts as many samples into a ring as find room.
+fn pour(ring: &mut Producer<f32>, samples: &[f32]) {
+    let room = ring.slots().min(samples.len());
+    if let Ok(chunk) = ring.write_chunk_uninit(room) {
+        chunk.fill_from_iter(samples.iter().copied());
     }
 }
 
@@ -169,17 +167,7 @@ impl PlaybackActor {
         echo: Option<Producer<f32>>,
         outbox: Outbox,
     ) -> Self {
-        Self {
-            shared,
-            core,
-            packets,
-            sink,
-            pacer: Pacer::default(),
-            echo,
-            outbox,
-            mix: Vec::new(),
-            underruns: 0,
-        }
+        Self { shared, core, packets, sink, pacer: Pacer::default(), echo, outbox, underruns: 0 }
     }
 
     fn tick(&mut self, now: Instant) {
@@ -187,17 +175,13 @@ impl PlaybackActor {
             self.core.handle(item);
         }
         self.core.set_deafened(self.shared.deafened());
-        let (core, echo, mix) = (&mut self.core, &mut self.echo, &mut self.mix);
-        let mut render = || {
-            mix.clear();
-            core.render(now, mix);
+        let (core, echo) = (&mut self.core, &mut self.echo);
+        let mut render = |take: &mut dyn FnMut(&[f32])| {
+            let block = core.render(now);
             if let Some(ring) = echo {
-                let room = ring.slots().min(mix.len());
-                if let Ok(chunk) = ring.write_chunk_uninit(room) {
-                    chunk.fill_from_iter(mix.iter().copied());
-                }
+                pour(ring, block);
             }
-            mix.clone()
+            take(block);
         };
         let mut change = None;
         let on_device = match &mut self.sink {
@@ -215,21 +199,11 @@ impl PlaybackActor {
             None => {
                 self.pacer.start(now);
                 let mut due = self.pacer.due(now, MIX_RATE);
-                // A block is 5 ms, more or less: what is rendered too much is not due next time.
-                let mut blocks = Vec::new();
                 while due > 0 {
-                    let block = render();
-                    due = match due.checked_sub(block.len().max(1)) {
-                        Some(rest) => rest,
-                        None => {
-                            self.pacer.ahead(block.len() - due);
-                            0
-                        }
-                    };
-                    blocks.push(block);
-                }
-                for block in blocks {
-                    change = change.or(self.sink.write(&block, now));
+                    render(&mut |block| change = change.take().or(self.sink.write(block, now)));
+                    // What is rendered too much is not due next time.
+                    self.pacer.ahead(BLOCK.saturating_sub(due));
+                    due = due.saturating_sub(BLOCK);
                 }
             }
         }
@@ -268,6 +242,13 @@ impl Sink {
         Some(Change::Down(why))
     }
 
+    fn ring_ms(&self) -> f32 {
+        match self {
+            Self::Device(sink) => sink.latency_ms,
+            Self::Wav { .. } | Self::Null => 0.0,
+        }
+    }
+
     fn name(&self) -> String {
         match self {
             Self::Device(sink) => sink.name.clone(),
@@ -304,6 +285,7 @@ impl Handler<AskPlayback> for PlaybackActor {
             level_db: level_db(self.core.level()),
             output: self.sink.description(),
             underruns: self.underruns,
+            ring_ms: self.sink.ring_ms(),
             speakers: self.core.figures(),
         }
     }

@@ -5,7 +5,7 @@ use super::jitter::Packet;
 use super::playback::{Playback, ToPlayback};
 use super::speaker::Arrived;
 use crate::net::clock;
-use crate::net::codec::{PT_L16, l16_encode};
+use crate::net::codec::{L16_RATE, PT_L16, l16_encode};
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::limits::SPEAKERS_MAX;
 use std::time::{Duration, Instant};
@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 struct Rig {
     playback: Playback,
     start: Instant,
-    ms: u64,
+    us: u64,
     mix: Vec<f32>,
 }
 
 impl Rig {
     fn new() -> Self {
-        let playback = Playback::new(None).unwrap();
-        Self { playback, start: clock::now(), ms: 0, mix: Vec::new() }
+        let playback = Playback::new(None);
+        Self { playback, start: clock::now(), us: 0, mix: Vec::new() }
     }
 
     fn now(&self) -> Instant {
-        self.start + Duration::from_millis(self.ms)
+        self.start + Duration::from_micros(self.us)
     }
 
     /// A frame of a square wave from this member.
@@ -36,8 +36,9 @@ impl Rig {
         self.playback.handle(ToPlayback::Packet(Arrived {
             member: MemberId(id),
             ssrc: Ssrc(4 * id as u32),
-            payload_type: PT_L16,
+            clock_hz: L16_RATE,
             packet: Packet {
+                payload_type: PT_L16,
                 index,
                 timestamp: 320 * index as u32,
                 marker: index == 0,
@@ -50,10 +51,10 @@ impl Rig {
 
     fn render(&mut self, ms: u64) -> Vec<f32> {
         let from = self.mix.len();
-        for _ in 0..ms / 5 {
-            self.ms += 5;
+        for _ in 0..2 * ms / 5 {
+            self.us += 2500;
             let now = self.now();
-            self.playback.render(now, &mut self.mix);
+            self.mix.extend_from_slice(self.playback.render(now));
         }
         self.mix[from..].to_vec()
     }
@@ -63,7 +64,7 @@ impl Rig {
         let from = self.mix.len();
         for _ in 0..ms / 20 {
             for id in ids.clone() {
-                self.hear(id, self.ms / 20, level);
+                self.hear(id, self.us / 20_000, level);
             }
             self.render(20);
         }

@@ -3,6 +3,7 @@
 //! Pure. Loss goes by sequence numbers, which go on over silences: silence is not loss.
 
 use crate::net::ids::{PacketIndex, Ssrc};
+use crate::net::losses::LossMeter;
 use crate::net::rtcp::ReportBlock;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ pub struct Reception {
     last: Option<(Instant, u32)>,
     jitter: f64,
     heard: bool,
+    losses: LossMeter,
 }
 
 impl Reception {
@@ -34,6 +36,7 @@ impl Reception {
             last: None,
             jitter: 0.0,
             heard: false,
+            losses: LossMeter::default(),
         }
     }
 
@@ -45,7 +48,11 @@ impl Reception {
             Some((lowest, highest)) => (lowest.min(index), highest.max(index)),
             None => (index, index),
         });
-        let Some(timestamp) = timestamp else { return };
+        let Some(timestamp) = timestamp else {
+            let last = self.last.map_or(0, |(_, timestamp)| timestamp);
+            return self.losses.note(index, last, self.clock_hz);
+        };
+        self.losses.note(index, timestamp, self.clock_hz);
         if let Some((then, before)) = self.last {
             let arrival = now.saturating_duration_since(then).as_secs_f64() * self.clock();
             let media = f64::from(timestamp.wrapping_sub(before) as i32);
@@ -56,6 +63,14 @@ impl Reception {
             }
         }
         self.last = Some((now, timestamp));
+    }
+
+    /// Loss over the last seconds of voice, if there is any: its share in 1/256, and the mean length of what
+    /// is lost in a row, in ms. To be asked once for each report.
+    pub fn losses(&mut self) -> Option<(u8, u8)> {
+        self.losses.look();
+        let (share, burst_ms) = self.losses.losses().bytes();
+        (share > 0).then_some((share, burst_ms))
     }
 
     /// Interarrival jitter in ms.

@@ -77,6 +77,12 @@ impl Resampler {
         self.from
     }
 
+    /// Whether the rates agree and samples pass untouched, without delay.
+    #[must_use]
+    pub fn is_transparent(&self) -> bool {
+        self.engine.is_none()
+    }
+
     /// Takes samples in and appends those that are ready to `out`.
     pub fn push(&mut self, samples: &[f32], out: &mut Vec<f32>) {
         let Some(engine) = &mut self.engine else {

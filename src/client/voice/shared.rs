@@ -4,10 +4,12 @@
 //! Sound callbacks see none of this. Locks here are held for a few instructions by worker threads.
 
 use super::link::Sent;
+use super::redundancy::Conditions;
+use super::sending::Sending;
 use super::{VoiceEvent, VoicePath, VoiceSession};
-use crate::net::ids::{MemberId, Ssrc};
+use crate::net::ids::MemberId;
 use crate::net::limits::{CLIENT_MAILBOX, STREAM_VOICE_PACKETS_MAX, VOICE_COMMANDS_MAX};
-use crate::net::message::MemberInfo;
+use crate::net::message::{MemberInfo, StreamGrant};
 use crate::net::protect::Sealer;
 use std::collections::VecDeque;
 use std::net::UdpSocket;
@@ -42,8 +44,8 @@ pub enum Command {
 pub struct Uplink {
     /// Changes with every session.
     pub generation: u64,
-    /// Stream and protection of the session, if there is one.
-    pub session: Option<(Ssrc, Sealer)>,
+    /// Streams and protection of the session, if there is one.
+    pub session: Option<(Vec<StreamGrant>, Sealer)>,
     /// Socket connected to the server.
     pub socket: Option<Arc<UdpSocket>>,
     /// Packets go through the control connection instead.
@@ -56,6 +58,9 @@ pub struct Shared {
     transmit: AtomicBool,
     openings: AtomicU64,
     deafened: AtomicBool,
+    no_opus: AtomicBool,
+    sending: Mutex<Sending>,
+    conditions: Mutex<Option<Conditions>>,
     uplink: Mutex<Uplink>,
     sent: Mutex<Sent>,
     commands: Mutex<VecDeque<Command>>,
@@ -82,6 +87,31 @@ impl Shared {
     /// Whether nobody is to be played.
     pub fn deafened(&self) -> bool {
         self.deafened.load(Ordering::Acquire)
+    }
+
+    /// Whether everyone in the room can decode Opus.
+    pub fn set_opus_heard(&self, heard: bool) {
+        self.no_opus.store(!heard, Ordering::Release);
+    }
+
+    /// Whether everyone in the room can decode Opus, as far as we know.
+    pub fn opus_heard(&self) -> bool {
+        !self.no_opus.load(Ordering::Acquire)
+    }
+
+    /// How we send.
+    pub fn sending(&self) -> MutexGuard<'_, Sending> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// News of what the network does to our voice, for capture.
+    pub fn heed(&self, conditions: Conditions) {
+        *self.conditions.lock().unwrap_or_else(PoisonError::into_inner) = Some(conditions);
+    }
+
+    /// The latest of it since the last call.
+    pub fn take_conditions(&self) -> Option<Conditions> {
+        self.conditions.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Where packets go.

@@ -1,28 +1,38 @@
-//! One speaker as he is played: jitter buffer, decoder, and the line of samples between them and the mix.
+//! One stream as it is played: jitter buffer, decoder, and the line of samples between them and the mix.
 //!
-//! Pure. Keeps playout at the jitter buffer's target by cutting out or putting in pitch periods,
-//! which also makes up for the drift between his sound card and ours.
+//! Pure. A frame that is missing when its time has come is stood in for by the best that is here: a
+//! copy (then it is not missing), in-band FEC, deep redundancy, or what the decoder makes up. Keeps
+//! playout at the jitter buffer's target by cutting out or putting in pitch periods, which also
+//! makes up for the drift between his sound card and ours.
 
-use super::jitter::{JitterBuffer, JitterFigures, Next, Packet};
-use super::stretch::{RATE, SHORTEN_AHEAD, VoiceLine};
+use super::decoding::{Decoding, Made};
+use super::jitter::{Held, JitterBuffer, Next, Packet};
+use super::opus::{OpusError, PACKET_SAMPLES_MAX};
+use super::stretch::{Change, FADE, LAG_MAX, RATE, VoiceLine};
 use super::tap::Tap;
-use crate::net::codec::{L16_RATE, PT_L16, PayloadType, l16_decode};
 use crate::net::ids::{MemberId, Ssrc};
 use std::time::Instant;
 
-/// Deviation from the target that is left alone, in ms: no single period is longer than twice this.
-const TOLERANCE_MS: f64 = 10.0;
+/// How far behind its target playout may be before a period is cut out of speech, in ms; out of
+/// silence it goes at once.
+const BEHIND_MS: f64 = 4.0;
+/// How far ahead it may be before a period is put in, in ms.
+const AHEAD_MS: f64 = 1.5;
+/// What is not worth a change even in silence, in ms.
+const TRIFLE_MS: f64 = 0.7;
 /// Deviation that is worth a worse cut, in ms.
-const URGENT_MS: f64 = 40.0;
-/// Weight of a new deviation in the running mean, at a pull of 5 ms.
-const DEVIATION_WEIGHT: f64 = 0.03;
+const URGENT_MS: f64 = 12.0;
+/// Samples between two looks for a place to change the length.
+const LOOK: usize = 480;
 /// Samples between two changes of length, not urgent and urgent.
-const PAUSE: usize = 3200;
-const PAUSE_URGENT: usize = 480;
+const PAUSE: usize = 4800;
+const PAUSE_URGENT: usize = 960;
+/// What is late is waited for with what the line makes up for so long; then the decoder takes over.
+const WAIT_LINE: usize = 480;
 /// Samples over which the share of concealment is taken: 3 s.
-const CONCEALED_OVER: f32 = 48_000.0;
-/// Samples of the fade when a speaker is taken away: 5 ms.
-const LEAVE_FADE: usize = 80;
+const CONCEALED_OVER: f32 = 144_000.0;
+/// Samples of the fade when a speaker is taken away.
+const LEAVE_FADE: usize = FADE;
 
 /// A stream's packet as it comes from the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,40 +41,58 @@ pub struct Arrived {
     pub member: MemberId,
     /// Which of his streams.
     pub ssrc: Ssrc,
-    /// What the payload is.
-    pub payload_type: PayloadType,
+    /// Its RTP clock, in Hz.
+    pub clock_hz: u32,
     /// The packet.
     pub packet: Packet,
     /// When it came.
     pub at: Instant,
 }
 
-/// How long a payload lasts in units of its clock; none if nobody here can decode it.
-#[must_use]
-pub fn duration(payload_type: PayloadType, payload: &[u8]) -> Option<u32> {
-    match payload_type {
-        PT_L16 if payload.len().is_multiple_of(2) => u32::try_from(payload.len() / 2).ok(),
-        _ => None,
-    }
-}
-
-/// One speaker's way from packets to samples.
+/// One stream's way from packets to samples.
 #[derive(Debug)]
 pub struct Speaker {
     member: MemberId,
     jitter: JitterBuffer,
+    decoding: Decoding,
     line: VoiceLine,
-    decoded: Vec<i16>,
     floats: Vec<f32>,
-    next_timestamp: Option<u32>,
+    /// Media time up to which the decoder was told of everything, played or missing.
+    decoded: Option<i64>,
+    /// Samples made up while waiting for what is late.
+    waited: usize,
     speaking: bool,
     leaving: bool,
-    deviation_ms: f64,
     since_change: usize,
+    since_look: usize,
     /// Samples since a change of length has been wanted.
-    waiting: usize,
-    concealed: f32,
+    wanting: usize,
+    deviation_ms: f64,
+    figures: SpeakerFigures,
     last_used: Instant,
+}
+
+/// What was played of a stream, and how.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct SpeakerFigures {
+    /// Packets received.
+    pub received: u64,
+    /// Packets lost on the way.
+    pub lost: u64,
+    /// Packets whose frame came after its time.
+    pub late: u64,
+    /// Share of the last seconds of speech that was made up, 0 to 1.
+    pub concealed: f32,
+    /// Frames played from a copy in a later packet (RED).
+    pub repaired_red: u64,
+    /// Frames made good by in-band FEC (LBRR).
+    pub repaired_fec: u64,
+    /// Frames made good by deep redundancy (DRED).
+    pub repaired_dred: u64,
+    /// Playout delay aimed for, in ms.
+    pub target_ms: f32,
+    /// Playout delay now, in ms.
+    pub buffer_ms: f32,
 }
 
 /// What pulling brought beside samples.
@@ -79,33 +107,43 @@ pub enum Turn {
 }
 
 impl Speaker {
-    /// A speaker of whom nothing has come yet.
-    #[must_use]
-    pub fn new(member: MemberId, now: Instant) -> Self {
-        Self {
+    /// A stream of this RTP clock of which nothing has come yet.
+    ///
+    /// # Errors
+    /// No decoder can be had.
+    pub fn new(member: MemberId, clock_hz: u32, now: Instant) -> Result<Self, OpusError> {
+        Ok(Self {
             member,
-            jitter: JitterBuffer::new(L16_RATE, now),
+            jitter: JitterBuffer::new(clock_hz, now),
+            decoding: Decoding::new(clock_hz)?,
             line: VoiceLine::default(),
-            decoded: Vec::new(),
-            floats: Vec::new(),
-            next_timestamp: None,
+            floats: Vec::with_capacity(2 * PACKET_SAMPLES_MAX),
+            decoded: None,
+            waited: 0,
             speaking: false,
             leaving: false,
+            since_change: PAUSE,
+            since_look: 0,
+            wanting: 0,
             deviation_ms: 0.0,
-            since_change: 0,
-            waiting: 0,
-            concealed: 0.0,
+            figures: SpeakerFigures::default(),
             last_used: now,
-        }
+        })
+    }
+
+    /// The speaker goes over from another of his streams into this one, whose first packet has this
+    /// time stamp: it is played with the other's delay.
+    pub fn follow(&mut self, other: &Self, timestamp: u32, now: Instant) {
+        self.jitter.follow(&other.jitter, timestamp, now);
     }
 
     /// Takes a packet.
-    pub fn insert(&mut self, packet: Packet, at: Instant) {
+    pub fn insert(&mut self, packet: &Packet, at: Instant) {
         self.last_used = at;
         self.jitter.insert(packet, at);
     }
 
-    /// From now on nothing of this speaker is played but a fade of 5 ms.
+    /// From now on nothing of this speaker is played but a short fade.
     pub fn leave(&mut self) {
         if !self.leaving {
             self.leaving = true;
@@ -145,36 +183,32 @@ impl Speaker {
         self.member
     }
 
-    /// Counters.
+    /// What was played, and how.
     #[must_use]
-    pub fn figures(&self) -> JitterFigures {
-        self.jitter.figures()
+    pub fn figures(&self) -> SpeakerFigures {
+        let counted = self.jitter.figures();
+        let target = self.jitter.target_ms();
+        SpeakerFigures {
+            received: counted.received,
+            lost: counted.lost,
+            late: counted.late,
+            target_ms: target as f32,
+            buffer_ms: (target + self.deviation_ms).max(0.0) as f32,
+            ..self.figures
+        }
     }
 
-    /// Share of the last seconds of speech that was made up.
-    #[must_use]
-    pub fn concealed(&self) -> f32 {
-        self.concealed
-    }
-
-    /// Playout delay in ms.
-    #[must_use]
-    pub fn buffer_ms(&self) -> f32 {
-        (self.jitter.target_ms() + self.deviation_ms) as f32
-    }
-
-    /// The next samples, at 16 kHz.
-    pub fn pull(&mut self, now: Instant, out: &mut [f32], tap: Option<&mut Tap>) -> Turn {
+    /// The next samples, at 48 kHz.
+    pub fn pull(&mut self, now: Instant, out: &mut [f32], mut tap: Option<&mut Tap>) -> Turn {
         out.fill(0.0);
         if self.leaving {
             self.line.pop(out);
             return Turn::Same;
         }
         let before = self.speaking;
-        let mut tap = tap;
         while self.line.ahead() < out.len() {
             let missing = out.len() - self.line.ahead();
-            self.fetch(now, missing, &mut tap);
+            self.fetch(now, missing, true, &mut tap);
         }
         self.keep_pace(now, out.len(), &mut tap);
         self.line.pop(out);
@@ -186,95 +220,178 @@ impl Speaker {
     }
 
     /// Appends to the line what the jitter buffer says; `missing` samples at least if it is silence.
-    fn fetch(&mut self, now: Instant, missing: usize, tap: &mut Option<&mut Tap>) {
-        match self.jitter.next(now, units(self.line.ahead())) {
-            Next::Voice { packet, skip, begins } => {
-                if begins {
-                    self.deviation_ms = 0.0;
-                }
+    fn fetch(&mut self, now: Instant, missing: usize, needed: bool, tap: &mut Option<&mut Tap>) {
+        match self.jitter.next(now, needed) {
+            Next::Voice { frame, skip, begins } => {
                 self.speaking = true;
-                self.play(&packet, skip, begins, tap);
+                self.play(&frame, skip, begins, tap);
+                self.jitter.recycle(frame);
             }
-            Next::Conceal(count) => {
-                let count = usize::try_from(count).unwrap_or(0);
-                self.line.conceal(count);
-                self.count(count, true);
-            }
+            Next::Gap { from, to, skip } => self.fill(from, to, skip),
+            Next::Wait(count) => self.wait(count),
             Next::Silence => {
                 self.speaking = false;
-                self.next_timestamp = None;
+                self.decoded = None;
+                self.waited = 0;
                 self.line.rest(missing);
             }
         }
     }
 
-    fn play(&mut self, packet: &Packet, skip: u32, begins: bool, tap: &mut Option<&mut Tap>) {
-        self.decoded.clear();
-        if l16_decode(&packet.payload, &mut self.decoded).is_err() {
+    fn play(&mut self, frame: &Held, skip: usize, begins: bool, tap: &mut Option<&mut Tap>) {
+        let next = self.decoded.filter(|_| !begins);
+        if begins {
+            self.decoding.begin();
+        } else if let Some(missing) = self.missing_before(frame, next) {
+            // It was waited for in vain: the decoder must know before it goes on.
+            self.floats.clear();
+            let made = self.decoding.fill(missing, Some((frame, missing)), &mut self.floats);
+            if made == Made::Fec {
+                let (media, at) = (frame.media - frame.duration, frame.at_ms());
+                self.jitter.repaired(media, frame.duration, at);
+            }
+        }
+        self.floats.clear();
+        let member = self.member;
+        let mut listen = tap
+            .as_mut()
+            .map(|tap| move |timestamp: u32, samples: &[i16]| tap(member, timestamp, samples));
+        let listen = listen.as_mut().map(|listen| listen as &mut dyn FnMut(u32, &[i16]));
+        let decoded = self.decoding.decode(frame, &mut self.floats, listen);
+        self.decoded = Some(frame.media + frame.duration);
+        if !decoded {
+            let count = usize::try_from(frame.duration).unwrap_or(0).saturating_sub(skip);
+            self.line.conceal(count);
+            self.count(count, true);
             return;
         }
-        if let Some(tap) = tap {
-            tap(self.member, packet.timestamp, &self.decoded);
-        }
         // Where a jump in time is not a pause, the seam is faded over.
-        let start = packet.timestamp.wrapping_add(skip);
-        let jump = self.next_timestamp.is_some_and(|next| next != start);
-        if jump && !begins && !self.line.is_concealing() {
-            self.line.conceal(0);
+        let jumps = next.is_some_and(|next| next != frame.media) || skip > 0 || self.waited > 0;
+        if jumps && !self.line.is_concealing() {
+            self.line.jump();
         }
-        self.next_timestamp = Some(packet.timestamp.wrapping_add(packet.duration));
+        self.waited = 0;
+        let samples = self.floats.get(skip..).unwrap_or_default();
+        if begins {
+            self.line.push_first(samples);
+        } else {
+            self.line.push(samples);
+        }
+        let count = samples.len();
+        self.count(count, false);
+        self.figures.repaired_red += u64::from(frame.copy);
+    }
+
+    /// Samples before this frame of which the decoder knows nothing.
+    fn missing_before(&self, frame: &Held, decoded: Option<i64>) -> Option<usize> {
+        let missing = usize::try_from(frame.media - decoded?).ok()?;
+        (1..=PACKET_SAMPLES_MAX).contains(&missing).then_some(missing)
+    }
+
+    /// Stands in for what is missing, without what waiting has stood in for.
+    fn fill(&mut self, from: i64, to: i64, skip: usize) {
+        let known = self.decoded.unwrap_or(from).clamp(from, to);
+        let missing = usize::try_from(to - known).unwrap_or(0);
+        let wanted = usize::try_from(to - from).unwrap_or(0).saturating_sub(skip);
         self.floats.clear();
-        let skip = usize::try_from(skip).unwrap_or(0);
-        self.floats.extend(self.decoded.iter().skip(skip).map(|s| f32::from(*s) / 32768.0));
-        self.line.push(&self.floats);
-        self.count(self.floats.len(), false);
+        let mut made = Made::Concealed;
+        if missing > 0 {
+            let next = self.jitter.front().and_then(|frame| {
+                let before = usize::try_from(frame.media - known).ok()?;
+                Some((frame, before))
+            });
+            let at = next.map(|(frame, _)| frame.at_ms());
+            made = self.decoding.fill(missing, next, &mut self.floats);
+            if let (Made::Fec, Some(at)) = (made, at) {
+                self.jitter.repaired(known, to - known, at);
+            }
+        }
+        self.decoded = Some(to);
+        let tail = self.floats.len().checked_sub(wanted).and_then(|start| self.floats.get(start..));
+        match tail {
+            Some(tail) => self.line.push(tail),
+            None => self.line.conceal(wanted),
+        }
+        self.waited = 0;
+        self.figures.repaired_fec += u64::from(made == Made::Fec);
+        self.figures.repaired_dred += u64::from(made == Made::Dred);
+        self.count(wanted, matches!(made, Made::Concealed | Made::Nothing));
+    }
+
+    /// Makes something up until what comes next is here, or given up.
+    fn wait(&mut self, count: usize) {
+        let before = self.waited;
+        self.waited += count;
+        self.count(count, true);
+        if before < WAIT_LINE {
+            self.line.conceal(count);
+            return;
+        }
+        self.floats.clear();
+        if before == WAIT_LINE {
+            // What the line stood in for is missing to the decoder, too.
+            let _ = self.decoding.fill(WAIT_LINE, None, &mut self.floats);
+            self.decoded = self.decoded.map(|at| at + samples(WAIT_LINE));
+            self.floats.clear();
+        }
+        match self.decoding.fill(count, None, &mut self.floats) {
+            Made::Nothing => self.line.conceal(count),
+            _ => self.line.push(&self.floats),
+        }
+        self.decoded = self.decoded.map(|at| at + samples(count));
     }
 
     /// Brings playout back to its target by changing the length of what is played.
     fn keep_pace(&mut self, now: Instant, step: usize, tap: &mut Option<&mut Tap>) {
         self.since_change = self.since_change.saturating_add(step);
-        let Some(deviation) = self.jitter.deviation_ms(now, units(self.line.ahead())) else {
-            return;
-        };
-        self.deviation_ms += (deviation - self.deviation_ms) * DEVIATION_WEIGHT;
-        let urgent = self.deviation_ms.abs() > URGENT_MS;
-        let pause = if urgent { PAUSE_URGENT } else { PAUSE };
-        if self.deviation_ms.abs() < TOLERANCE_MS
-            || self.since_change < pause
-            || self.line.is_concealing()
-        {
-            if self.deviation_ms.abs() < TOLERANCE_MS {
-                self.waiting = 0;
-            }
+        self.since_look = self.since_look.saturating_add(step);
+        let Some(deviation) = self.jitter.deviation_ms() else { return };
+        self.deviation_ms = deviation;
+        if (-TRIFLE_MS..TRIFLE_MS).contains(&deviation) || self.line.is_concealing() {
+            self.wanting = 0;
             return;
         }
-        // Quiet passages are best, for which any likeness will do; the longer none comes, the less
-        // choosy.
-        self.waiting += step;
-        let waited = self.waiting as f32 / RATE as f32;
-        let likeness = if urgent { 0.7 - waited * 0.5 } else { 1.3 - waited * 0.2 }.max(0.4);
-        let changed = if self.deviation_ms > 0.0 {
-            while self.line.ahead() < SHORTEN_AHEAD + step && self.jitter.has_more() {
-                self.fetch(now, 0, tap);
+        self.wanting = self.wanting.saturating_add(step);
+        if self.since_look < LOOK {
+            return;
+        }
+        self.since_look = 0;
+        let urgent = deviation.abs() > URGENT_MS;
+        let rested = self.since_change >= if urgent { PAUSE_URGENT } else { PAUSE };
+        // The longer none comes, the less choosy.
+        let waited = self.wanting as f32 / RATE as f32;
+        let likeness = if urgent { 0.8 - waited * 0.5 } else { 0.95 - waited * 0.2 }.max(0.4);
+        let wanted = (deviation.abs() * f64::from(RATE) / 1e3) as usize;
+        let changed = if deviation > 0.0 {
+            // Out of speech goes no more than is too much.
+            let most = if rested && deviation > BEHIND_MS { wanted } else { 0 };
+            let change = Change { wanted, most, likeness };
+            while self.line.ahead() < FADE + wanted.min(LAG_MAX) && self.jitter.has_more() {
+                self.fetch(now, 0, false, tap);
             }
-            -(self.line.shorten(likeness) as f64)
+            -samples_ms(self.line.shorten(change))
         } else {
-            self.line.lengthen(likeness) as f64
+            let most = if rested && deviation < -AHEAD_MS { LAG_MAX } else { 0 };
+            samples_ms(self.line.lengthen(Change { wanted, most, likeness }))
         };
         if changed != 0.0 {
-            self.deviation_ms += changed * 1e3 / f64::from(RATE);
+            self.jitter.stretched(changed);
             self.since_change = 0;
-            self.waiting = 0;
+            self.wanting = 0;
         }
     }
 
     fn count(&mut self, samples: usize, made_up: bool) {
         let weight = (samples as f32 / CONCEALED_OVER).min(1.0);
         let value = if made_up { 1.0 } else { 0.0 };
-        self.concealed += (value - self.concealed) * weight;
+        self.figures.concealed += (value - self.figures.concealed) * weight;
     }
 }
 
-fn units(samples: usize) -> u32 {
-    u32::try_from(samples).unwrap_or(u32::MAX)
+fn samples(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn samples_ms(count: usize) -> f64 {
+    count as f64 * 1e3 / f64::from(RATE)
 }

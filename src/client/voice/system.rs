@@ -51,6 +51,7 @@ impl VoiceSystem {
     ) -> Result<Self, VoiceError> {
         let error = |why: &dyn std::fmt::Display| VoiceError::Start(why.to_string());
         let shared = Arc::new(Shared::default());
+        *shared.sending() = config.sending;
         let (echo_in, echo_out) = match config.input {
             InputChoice::Echo => {
                 let (producer, consumer) = RingBuffer::new(ECHO_RING);
@@ -60,8 +61,8 @@ impl VoiceSystem {
         };
         let (source, source_name) = source(&config.input, echo_out)?;
         let sink = sink(&config.output)?;
-        let capture_core = Capture::new().map_err(|why| error(&why))?;
-        let playback_core = Playback::new(tap).map_err(|why| error(&why))?;
+        let capture_core = Capture::new(config.sending).map_err(|why| error(&why))?;
+        let playback_core = Playback::new(tap);
         let outbox = || Outbox::new(events.clone());
         let capture =
             CaptureActor::new(shared.clone(), source, source_name, capture_core, outbox());

@@ -1,7 +1,7 @@
 //! WAV files as microphone and as loudspeaker.
 
 use super::VoiceError;
-use super::capture::to_i16;
+use super::encoder::to_i16;
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 use std::fs::File;
 use std::io::{BufReader, BufWriter};

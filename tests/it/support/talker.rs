@@ -15,7 +15,7 @@ use parlor::client::control::dial::{DialError, Dialed, Dialer, Target, Trust};
 use parlor::client::control::port::Keys;
 use parlor::client::control::request::Request;
 use parlor::client::event::{Event, PathKind};
-use parlor::client::voice::{InputChoice, OutputChoice, VoiceConfig, VoiceHandle};
+use parlor::client::voice::{InputChoice, OutputChoice, Sending, VoiceConfig, VoiceHandle};
 use parlor::net::clock;
 use parlor::net::ids::MemberId;
 use parlor::net::limits::CLIENT_EVENTS_MAX;
@@ -28,7 +28,7 @@ use super::peer::DEADLINE;
 use super::wire::Wire;
 
 /// Samples of one packet.
-const FRAME: u32 = 320;
+const FRAME: u32 = 160;
 
 /// Connects inside the process; datagrams go through the wire.
 struct Inside {
@@ -84,7 +84,8 @@ impl Talker {
         let tap = Box::new(move |_: MemberId, timestamp: u32, _: &[i16]| {
             ear.lock().unwrap().push((clock::now(), timestamp));
         });
-        let config = VoiceConfig { input: InputChoice::Tone(440.0), output: OutputChoice::Null };
+        let config =
+            VoiceConfig::new(InputChoice::Tone(440.0), OutputChoice::Null).sending(Sending::pcm());
         let voice = VoiceHandle::start_with_tap(config, voice_in, tap).unwrap();
         let settings = Settings {
             server: "inside".to_owned(),

@@ -72,7 +72,7 @@ impl Bench {
         let (events_in, events) = mpsc::channel(CLIENT_EVENTS_MAX);
         let (voice_in, voice_events) = mpsc::channel(16);
         let (ended_in, ended) = oneshot::channel();
-        let config = VoiceConfig { input: InputChoice::Silence, output: OutputChoice::Null };
+        let config = VoiceConfig::new(InputChoice::Silence, OutputChoice::Null);
         let settings = Settings {
             server: "memory".to_owned(),
             name: UserName::parse("Ann").unwrap(),

@@ -11,6 +11,7 @@ use crate::client::control::request::{Asked, Lock, Pending, Request};
 use crate::client::event::{ErrorKind, Event, LocalError, LockKind, LossCause, NoticeCode, Turn};
 use crate::client::texts;
 use crate::net::address::TCP_PORT;
+use crate::net::codec::Codec;
 use crate::net::invite::Invite;
 use crate::net::limits::{RECONNECT_PAUSE, ROOM_PASSWORDS_MAX};
 use crate::net::message::{ClientMessage, Envelope, ErrorCode, Hello};
@@ -137,6 +138,7 @@ impl ControlCore {
         let (server_password, password) = self.door.shown();
         let hello = Hello {
             agent: self.settings.agent.clone(),
+            codecs: vec![Codec::Opus, Codec::Pcm],
             state: self.state,
             resume: self.resume.clone(),
             invite: self.door.keys.invite.as_ref().map(|invite| invite.token.clone()),

@@ -5,6 +5,7 @@ use crate::client::control::port::VoiceCommand;
 use crate::client::control::request::{Asked, Pending, Request};
 use crate::client::event::{ErrorKind, Event, LocalError, Room, Stats};
 use crate::client::voice::{VoiceEvent, VoicePath, VoiceStats};
+use crate::net::codec::Codec;
 use crate::net::limits::{ROOM_MEMBERS_MAX, ROOMS_MAX};
 use crate::net::message::{
     Envelope, ErrorCode, GoodbyeReason, LeaveReason, MemberInfo, MemberState, RoomInfo,
@@ -36,7 +37,8 @@ impl ControlCore {
                 self.wants_out = false;
                 self.send_request(Request::Leave, now);
             }
-            ServerMessage::Joined { room, members, more, .. } => {
+            ServerMessage::Joined { room, members, more, codecs } => {
+                self.room_codecs(codecs);
                 self.joined(re, room, members, more);
             }
             ServerMessage::Members { members, more } => self.more_members(members, more),
@@ -50,12 +52,14 @@ impl ControlCore {
                 self.room = self.roster.room().cloned().or(self.room.take());
                 self.tell(Event::RoomRenamed { from, room, by });
             }
-            ServerMessage::MemberJoined { member, .. } => {
+            ServerMessage::MemberJoined { member, codecs } => {
+                self.room_codecs(codecs);
                 self.voice_member(&member);
                 let events = self.roster.joined(member);
                 self.tell_all(events);
             }
-            ServerMessage::MemberLeft { id, name, reason, .. } => {
+            ServerMessage::MemberLeft { id, name, reason, codecs } => {
+                self.room_codecs(codecs);
                 self.voice(VoiceCommand::MemberLeft(id));
                 let events = self.roster.left(id, name, reason);
                 self.tell_all(events);
@@ -295,6 +299,13 @@ impl ControlCore {
             }
             // Voice never comes this way: the shell hands it to the connection itself.
             VoiceEvent::ToServer { .. } => {}
+        }
+    }
+
+    /// What everyone in the room can decode, where the server says so.
+    fn room_codecs(&mut self, codecs: Vec<Codec>) {
+        if !codecs.is_empty() {
+            self.voice(VoiceCommand::RoomCodecs(codecs));
         }
     }
 

@@ -214,7 +214,10 @@ fn a_client_greets_joins_and_hands_the_session_to_the_voice_side() {
     bench.connect();
     let ClientMessage::Hello(hello) = bench.last_sent() else { panic!("no hello") };
     assert_eq!((hello.name.as_str(), hello.version), ("Ann", PROTOCOL_VERSION));
-    assert_eq!((hello.resume.clone(), hello.codecs.as_slice()), (None, &[Codec::Pcm][..]));
+    assert_eq!(
+        (hello.resume.clone(), hello.codecs.as_slice()),
+        (None, &[Codec::Opus, Codec::Pcm][..])
+    );
     bench.answer(welcome("Ann", false));
     let session = bench.voice().into_iter().find_map(|command| match command {
         VoiceCommand::Connect(session) => Some(session.server.to_string()),

@@ -1,0 +1,158 @@
+//! From frames to samples at 48 kHz, one decoder for each stream: L16 brought up to 48 kHz, and Opus with
+//! all that it has for frames that are missing.
+//!
+//! Pure. Nothing is allocated once a decoder is made.
+
+use super::jitter::Held;
+use super::opus::{Decoder, Dred, OpusError, PACKET_SAMPLES_MAX, STEP, has_fec};
+use super::upsample::Upsampler;
+use crate::net::codec::{L16_RATE, OPUS_RATE, l16_decode};
+
+/// How much work goes into decoding Opus: deep PLC, NoLACE, and bandwidth extension where only SILK speaks.
+const COMPLEXITY: u8 = 7;
+
+/// What stands in for a frame that is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// In-band FEC (LBRR) of the frame after it.
+    Fec,
+    /// Deep redundancy of a later packet.
+    Dred,
+    /// Made up by the decoder (PLC).
+    Concealed,
+    /// Nothing: this codec leaves it to the line of samples.
+    Nothing,
+}
+
+/// The decoder of one stream.
+#[derive(Debug)]
+pub enum Decoding {
+    /// L16 at 16 kHz.
+    Pcm {
+        /// Brings it to 48 kHz.
+        upsampler: Upsampler,
+        /// The last frame as decoded.
+        samples: Vec<i16>,
+    },
+    /// Opus.
+    Opus(Box<OpusDecoding>),
+}
+
+/// Opus, and where it puts what it decodes.
+#[derive(Debug)]
+pub struct OpusDecoding {
+    decoder: Decoder,
+    dred: Dred,
+    samples: Vec<f32>,
+    /// The same, as the tap takes it.
+    rounded: Vec<i16>,
+}
+
+impl Decoding {
+    /// The decoder of a stream of this RTP clock.
+    ///
+    /// # Errors
+    /// There is no memory, or no codec of that clock.
+    pub fn new(clock_hz: u32) -> Result<Self, OpusError> {
+        match clock_hz {
+            L16_RATE => Ok(Self::Pcm {
+                upsampler: Upsampler::default(),
+                samples: Vec::with_capacity(PACKET_SAMPLES_MAX),
+            }),
+            OPUS_RATE => Ok(Self::Opus(Box::new(OpusDecoding {
+                decoder: Decoder::new(COMPLEXITY)?,
+                dred: Dred::new()?,
+                samples: vec![0.0; PACKET_SAMPLES_MAX],
+                rounded: Vec::with_capacity(PACKET_SAMPLES_MAX),
+            }))),
+            _ => Err(OpusError::Argument(0)),
+        }
+    }
+
+    /// Decodes a frame and appends its samples to `out`. False if it cannot be decoded; nothing is appended then.
+    pub fn decode(
+        &mut self,
+        frame: &Held,
+        out: &mut Vec<f32>,
+        tap: Option<&mut dyn FnMut(u32, &[i16])>,
+    ) -> bool {
+        match self {
+            Self::Pcm { upsampler, samples } => {
+                samples.clear();
+                if l16_decode(&frame.data, samples).is_err() {
+                    return false;
+                }
+                if let Some(tap) = tap {
+                    tap(frame.timestamp, samples);
+                }
+                upsampler.push(samples, out);
+                true
+            }
+            Self::Opus(opus) => {
+                let Ok(count) = opus.decoder.decode(&frame.data, &mut opus.samples) else {
+                    return false;
+                };
+                let samples = opus.samples.get(..count).unwrap_or_default();
+                if let Some(tap) = tap {
+                    opus.rounded.clear();
+                    opus.rounded.extend(samples.iter().map(|s| super::encoder::to_i16(*s)));
+                    tap(frame.timestamp, &opus.rounded);
+                }
+                out.extend_from_slice(samples);
+                true
+            }
+        }
+    }
+
+    /// A talkspurt begins: nothing of the one before sounds in it.
+    pub fn begin(&mut self) {
+        if let Self::Pcm { upsampler, .. } = self {
+            upsampler.reset();
+        }
+    }
+
+    /// `count` samples are missing. `next` is the first frame after them that is here, and how many
+    /// samples after the first missing one it begins. Appends what stands in for them to `out`, all
+    /// or nothing.
+    pub fn fill(&mut self, count: usize, next: Option<(&Held, usize)>, out: &mut Vec<f32>) -> Made {
+        match self {
+            Self::Pcm { .. } => Made::Nothing,
+            Self::Opus(opus) => opus.fill(count, next, out),
+        }
+    }
+}
+
+impl OpusDecoding {
+    fn fill(&mut self, count: usize, next: Option<(&Held, usize)>, out: &mut Vec<f32>) -> Made {
+        // Opus makes up multiples of 2.5 ms, and a packet at most.
+        let steps = count.next_multiple_of(STEP).min(PACKET_SAMPLES_MAX);
+        let Some(samples) = self.samples.get_mut(..steps) else { return Made::Nothing };
+        let mut made = None;
+        if let Some((frame, before)) = next {
+            let whole = before == steps && usize::try_from(frame.duration) == Ok(steps);
+            if whole && has_fec(&frame.data) {
+                made = self.decoder.decode_fec(&frame.data, samples).ok().map(|_| Made::Fec);
+            } else if let Ok(reach) = self.dred.read(&frame.data)
+                && reach > 0
+                && reach + steps / 2 >= before
+            {
+                let done = self.decoder.conceal_with(&self.dred, before, samples);
+                made = done.ok().map(|_| Made::Dred);
+            }
+        }
+        let made = made.or_else(|| self.decoder.conceal(samples).ok().map(|_| Made::Concealed));
+        let Some(made) = made else { return Made::Nothing };
+        out.extend_from_slice(samples.get(..count).unwrap_or(samples));
+        made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_without_a_codec_has_no_decoder() {
+        assert!(Decoding::new(8000).is_err());
+    }
+}
