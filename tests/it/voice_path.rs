@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parlor::actors::server::{Server, ServerConfig};
 use parlor::client::voice::{
-    InputChoice, OutputChoice, Sending, VoiceConfig, VoiceEvent, VoiceHandle, VoicePath,
+    InputChoice, OutputChoice, Sending, Transmit, VoiceConfig, VoiceEvent, VoiceHandle, VoicePath,
     VoiceSession, VoiceStats,
 };
 use parlor::net::ids::MemberId;
@@ -143,7 +143,7 @@ fn places(heard: &[(u32, Vec<i16>)], source: &[i16]) -> Vec<usize> {
 async fn without_loss_the_decoder_hands_on_exactly_what_was_said() {
     let server = server().await;
     let (speaker, listener) = pair(&server, server.udp(), OutputChoice::Null).await;
-    speaker.voice.set_transmit(true);
+    speaker.voice.set_transmit(Transmit::Open);
     let heard = listener.hear(speaker.peer.id(), 300).await;
     let places = places(&heard[1..], &speech_samples());
     let whole = places.windows(2).all(|pair| pair[1] - pair[0] == FRAME);
@@ -163,7 +163,7 @@ async fn a_lossy_network_leaves_speech_intelligible_and_in_time() {
     let file = folder.path().join("heard.wav");
     let output = OutputChoice::Wav(file.clone());
     let (speaker, listener) = pair(&server, relay.address, output).await;
-    speaker.voice.set_transmit(true);
+    speaker.voice.set_transmit(Transmit::Open);
     let frames = speech_samples().len() * 3 / 2 / FRAME;
     let heard = listener.hear(speaker.peer.id(), frames * 9 / 10).await;
     let offsets = places(&heard[1..], &speech_samples());

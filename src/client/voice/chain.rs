@@ -20,13 +20,14 @@ mod measures;
 pub mod noise;
 pub mod pre_roll;
 #[cfg(test)]
-mod rooms;
+pub(super) mod rooms;
 
 use activity::{Activity, VoiceActivity};
 use echo::EchoCanceller;
 use gain::AutomaticGain;
 use high_pass::HighPass;
 use noise::NoiseSuppressor;
+use serde::Serialize;
 
 /// Sampling rate of the chain, in Hz.
 pub const RATE: u32 = 48_000;
@@ -64,7 +65,7 @@ pub trait Stage: std::fmt::Debug + Send {
 }
 
 /// What a stage does.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct StageState {
     /// Switched on.
     pub enabled: bool,
@@ -96,10 +97,34 @@ impl Default for ChainSettings {
 impl ChainSettings {
     /// Every stage switched off.
     pub const NONE: Self = Self { high_pass: false, echo: false, noise: false, gain: false };
+
+    /// Switches one stage.
+    pub fn switch(&mut self, stage: StageName, on: bool) {
+        match stage {
+            StageName::HighPass => self.high_pass = on,
+            StageName::Echo => self.echo = on,
+            StageName::Noise => self.noise = on,
+            StageName::Gain => self.gain = on,
+        }
+    }
+}
+
+/// A stage, as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StageName {
+    /// High-pass filter.
+    HighPass,
+    /// Echo cancellation.
+    Echo,
+    /// Noise suppression.
+    Noise,
+    /// Automatic gain.
+    Gain,
 }
 
 /// Figures of the chain.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct ChainFigures {
     /// High-pass filter.
     pub high_pass: StageState,

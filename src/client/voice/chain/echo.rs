@@ -98,12 +98,6 @@ impl EchoCanceller {
         }
     }
 
-    /// Whether an echo is taken to be there.
-    #[must_use]
-    pub fn is_present(&self) -> bool {
-        self.present
-    }
-
     fn hear_far_end(&mut self, far: &Frame) {
         let level = decibels(power(far));
         self.far_silent = if level > FAR_SOUNDS_DB { 0 } else { self.far_silent.saturating_add(1) };

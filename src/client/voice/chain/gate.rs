@@ -29,6 +29,29 @@ pub enum Transmit {
     Voice,
 }
 
+impl Transmit {
+    /// All of them.
+    const ALL: [Self; 5] = [Self::Shut, Self::Released, Self::Held, Self::Open, Self::Voice];
+
+    /// Whether anything that is said from now on may be heard.
+    #[must_use]
+    pub fn is_on(self) -> bool {
+        !matches!(self, Self::Shut | Self::Released)
+    }
+
+    /// As a number, for an atomic.
+    #[must_use]
+    pub fn to_bits(self) -> u8 {
+        self as u8
+    }
+
+    /// The other way; any other number is a shut microphone.
+    #[must_use]
+    pub fn from_bits(bits: u8) -> Self {
+        Self::ALL.get(usize::from(bits)).copied().unwrap_or_default()
+    }
+}
+
 /// What becomes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -94,12 +117,6 @@ impl Gate {
     pub fn shut(&mut self) {
         *self = Self::default();
     }
-
-    /// Whether the last frame was sent.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.open
-    }
 }
 
 #[cfg(test)]
@@ -158,7 +175,14 @@ mod tests {
         assert_eq!(sent(&run(&mut gate, Voice, &vec![false; pause - 1])), pause - 1);
         assert_eq!(sent(&run(&mut gate, Voice, &[true; 1])), 1, "a word after a short pause");
         assert_eq!(sent(&run(&mut gate, Voice, &vec![false; 2 * pause])), pause - 1);
-        assert!(!gate.is_open());
+    }
+
+    #[test]
+    fn every_wish_survives_an_atomic() {
+        for wish in Transmit::ALL {
+            assert_eq!(Transmit::from_bits(wish.to_bits()), wish);
+        }
+        assert_eq!(Transmit::from_bits(77), Shut);
     }
 
     #[test]

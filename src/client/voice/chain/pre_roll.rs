@@ -2,15 +2,15 @@
 //!
 //! What is older is gone for good.
 
-use super::{FRAME, FRAMES_PER_SECOND, Frame};
+use super::{FRAME, FRAMES_PER_SECOND};
 
 /// Frames that are kept: 150 ms.
 pub const PRE_ROLL: usize = 15 * FRAMES_PER_SECOND / 100;
 
-/// The last frames that were not sent.
+/// The last frames that were not sent, of 10 ms at any rate up to 48 kHz.
 #[derive(Debug)]
 pub struct PreRoll {
-    frames: Box<[Frame; PRE_ROLL]>,
+    frames: Vec<Vec<f32>>,
     /// Where the next frame goes, and how many are there.
     next: usize,
     count: usize,
@@ -18,15 +18,16 @@ pub struct PreRoll {
 
 impl Default for PreRoll {
     fn default() -> Self {
-        Self { frames: Box::new([[0.0; FRAME]; PRE_ROLL]), next: 0, count: 0 }
+        Self { frames: vec![Vec::with_capacity(FRAME); PRE_ROLL], next: 0, count: 0 }
     }
 }
 
 impl PreRoll {
     /// Keeps a frame; the oldest goes for it.
-    pub fn keep(&mut self, frame: &Frame) {
+    pub fn keep(&mut self, frame: &[f32]) {
         if let Some(slot) = self.frames.get_mut(self.next) {
-            *slot = *frame;
+            slot.clear();
+            slot.extend_from_slice(frame);
         }
         self.next = (self.next + 1) % PRE_ROLL;
         self.count = (self.count + 1).min(PRE_ROLL);
@@ -38,17 +39,12 @@ impl PreRoll {
         self.count
     }
 
-    /// Whether none is kept.
+    /// The frame that was kept so many frames ago; 1 is the last.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// The last `count` of the frames, the oldest first.
-    pub fn last(&self, count: usize) -> impl Iterator<Item = &Frame> {
-        let count = count.min(self.count);
-        let first = self.next + PRE_ROLL - count;
-        (first..first + count).filter_map(|k| self.frames.get(k % PRE_ROLL))
+    pub fn back(&self, frames: usize) -> Option<&[f32]> {
+        let there = (1..=self.count).contains(&frames);
+        let slot = (self.next + PRE_ROLL).checked_sub(frames)? % PRE_ROLL;
+        self.frames.get(slot).filter(|_| there).map(Vec::as_slice)
     }
 
     /// Forgets them.
@@ -62,16 +58,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_last_frames_are_kept_in_their_order() {
+    fn only_the_last_frames_are_kept() {
         let mut kept = PreRoll::default();
         for k in 0..40u8 {
             kept.keep(&[f32::from(k); FRAME]);
         }
-        let all: Vec<f32> = kept.last(PRE_ROLL).map(|frame| frame[0]).collect();
-        assert_eq!(all, (25..40u8).map(f32::from).collect::<Vec<_>>());
-        let some: Vec<f32> = kept.last(2).map(|frame| frame[0]).collect();
-        assert_eq!(some, [38.0, 39.0]);
+        let all: Vec<f32> = (1..50).map_while(|back| kept.back(back)).map(|f| f[0]).collect();
+        assert_eq!(all, (25..40u8).rev().map(f32::from).collect::<Vec<_>>());
+        assert_eq!((kept.len(), kept.back(0)), (PRE_ROLL, None));
         kept.clear();
-        assert_eq!(kept.last(PRE_ROLL).count(), 0);
+        assert_eq!(kept.back(1), None);
     }
 }
