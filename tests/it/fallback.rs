@@ -19,7 +19,7 @@ use crate::support::peer::Peer;
 use crate::support::talker::{Talker, finish, missing, server};
 
 /// Packets of a second.
-const SECOND: u32 = 50;
+const SECOND: u32 = 100;
 
 /// Both in the room, each by UDP.
 async fn pair() -> (Rc<Server>, Talker, Talker) {

@@ -7,7 +7,7 @@ use parlor::net::limits::TALKSPURT_NEWS_INTERVAL;
 use crate::support::talker::{Talker, finish, missing, server};
 
 /// Packets of 200 ms.
-const LOST_MAX: u32 = 10;
+const LOST_MAX: u32 = 20;
 
 /// Neither the one who moved nor the other was told of anybody's coming or going, or of another way of voice.
 fn nobody_noticed(news: &[Event]) {

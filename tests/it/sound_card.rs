@@ -16,9 +16,10 @@ use crate::support::tools;
 const SOON: Duration = Duration::from_secs(30);
 /// Sound that takes longer than this from mouth to ear is no conversation.
 const LATENCY_MS_MAX: f64 = 1000.0;
-/// What a sentence must have in common with what was said, in the band of telephone speech.
-const CORRELATION_MIN: f64 = 0.9;
-/// The same while the playout delay still settles; something else than what was said has below 0.5.
+/// What a sentence must have in common with what was said, in the band of telephone speech. Opus keeps its
+/// sound, not its waveform; something else than what was said has below 0.5.
+const CORRELATION_MIN: f64 = 0.75;
+/// The same while the playout delay still settles.
 const CORRELATION_MIN_FIRST: f64 = 0.7;
 /// Sentences of the speech.
 const SENTENCES: usize = 4;

@@ -11,6 +11,7 @@ use parlor::client::voice::{
     InputChoice, OutputChoice, Sending, Transmit, VoiceConfig, VoiceEvent, VoiceHandle, VoicePath,
     VoiceSession, VoiceStats,
 };
+use parlor::net::codec::Codec;
 use parlor::net::ids::MemberId;
 use tokio::sync::mpsc;
 
@@ -33,13 +34,7 @@ struct Client {
 }
 
 impl Client {
-    async fn start(
-        server: &Server,
-        udp: SocketAddr,
-        name: &str,
-        input: InputChoice,
-        output: OutputChoice,
-    ) -> Self {
+    async fn start(server: &Server, udp: SocketAddr, name: &str, config: VoiceConfig) -> Self {
         let (sender, events) = mpsc::channel(256);
         let heard = Heard::default();
         let tapped = Arc::clone(&heard);
@@ -47,7 +42,6 @@ impl Client {
             let mut heard = tapped.lock().unwrap();
             heard.entry(id).or_default().push((timestamp, samples.to_vec()));
         });
-        let config = VoiceConfig::new(input, output).sending(Sending::pcm());
         let voice = VoiceHandle::start_with_tap(config, sender, tap).unwrap();
         let mut peer = Peer::connect(server, name).await;
         let welcome = &peer.welcome;
@@ -115,10 +109,17 @@ async fn server() -> Server {
 }
 
 /// A speaker who reads the speech again and again, and a listener behind a relay or not.
-async fn pair(server: &Server, listener_udp: SocketAddr, output: OutputChoice) -> (Client, Client) {
+async fn pair(
+    server: &Server,
+    listener_udp: SocketAddr,
+    output: OutputChoice,
+    sending: Sending,
+) -> (Client, Client) {
     let input = InputChoice::Wav { path: speech(), repeat: true };
-    let speaker = Client::start(server, server.udp(), "anna", input, OutputChoice::Null).await;
-    let listener = Client::start(server, listener_udp, "bert", InputChoice::Silence, output).await;
+    let speaks = VoiceConfig::new(input, OutputChoice::Null).sending(sending);
+    let speaker = Client::start(server, server.udp(), "anna", speaks).await;
+    let listens = VoiceConfig::new(InputChoice::Silence, output);
+    let listener = Client::start(server, listener_udp, "bert", listens).await;
     (speaker, listener)
 }
 
@@ -142,7 +143,7 @@ fn places(heard: &[(u32, Vec<i16>)], source: &[i16]) -> Vec<usize> {
 #[actix::test]
 async fn without_loss_the_decoder_hands_on_exactly_what_was_said() {
     let server = server().await;
-    let (speaker, listener) = pair(&server, server.udp(), OutputChoice::Null).await;
+    let (speaker, listener) = pair(&server, server.udp(), OutputChoice::Null, Sending::pcm()).await;
     speaker.voice.set_transmit(Transmit::Open);
     let heard = listener.hear(speaker.peer.id(), 300).await;
     let places = places(&heard[1..], &speech_samples());
@@ -162,7 +163,7 @@ async fn a_lossy_network_leaves_speech_intelligible_and_in_time() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("heard.wav");
     let output = OutputChoice::Wav(file.clone());
-    let (speaker, listener) = pair(&server, relay.address, output).await;
+    let (speaker, listener) = pair(&server, relay.address, output, Sending::pcm()).await;
     speaker.voice.set_transmit(Transmit::Open);
     let frames = speech_samples().len() * 3 / 2 / FRAME;
     let heard = listener.hear(speaker.peer.id(), frames * 9 / 10).await;
@@ -178,6 +179,63 @@ async fn a_lossy_network_leaves_speech_intelligible_and_in_time() {
     speaker.voice.stop().await;
     listener.voice.stop().await;
     intelligible(&file);
+    server.stop().await;
+}
+
+#[actix::test]
+async fn opus_is_sent_by_default_and_codecs_change_in_mid_call_without_a_gap() {
+    let server = server().await;
+    let (speaker, mut listener) =
+        pair(&server, server.udp(), OutputChoice::Null, Sending::default()).await;
+    let id = speaker.peer.id();
+    speaker.voice.set_transmit(Transmit::Open);
+    listener.wait_for(|event| *event == VoiceEvent::Speaking { id, on: true }).await;
+    listener.hear(id, 50).await;
+    assert_eq!(speaker.voice.stats().await.sending.codec, Codec::Opus);
+    speaker.voice.set_codec(Codec::Pcm);
+    // L16 frames have 160 samples, those of Opus 480.
+    let samples = |heard: &[(u32, Vec<i16>)]| heard.last().map(|(_, samples)| samples.len());
+    let mut heard = listener.hear(id, 150).await;
+    assert_eq!(samples(&heard), Some(160));
+    speaker.voice.set_codec(Codec::Opus);
+    heard = listener.hear(id, heard.len() + 100).await;
+    assert_eq!(samples(&heard), Some(480));
+    let stats = listener.voice.stats().await;
+    let figures = stats.speakers.iter().find(|figures| figures.id == id).unwrap();
+    assert_eq!(figures.lost, 0);
+    speaker.voice.stop().await;
+    listener.voice.stop().await;
+    server.stop().await;
+}
+
+#[actix::test]
+async fn where_packets_get_lost_on_the_way_down_the_speaker_sends_copies_that_repair_them() {
+    let server = server().await;
+    let down = Weather { loss_percent: 5, ..Weather::default() };
+    let relay = Relay::start(server.udp(), Weather::default(), down, Random::from_env(5));
+    let (speaker, listener) =
+        pair(&server, relay.address, OutputChoice::Null, Sending::default()).await;
+    let id = speaker.peer.id();
+    speaker.voice.set_transmit(Transmit::Open);
+    let copied = async {
+        while speaker.voice.stats().await.sending.copies_ms.is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, copied).await.expect("copies are sent");
+    let repaired = async {
+        loop {
+            let stats = listener.voice.stats().await;
+            let figures = stats.speakers.iter().find(|figures| figures.id == id);
+            if figures.is_some_and(|figures| figures.repaired_red > 5) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, repaired).await.expect("losses are repaired");
+    speaker.voice.stop().await;
+    listener.voice.stop().await;
     server.stop().await;
 }
 

@@ -419,7 +419,10 @@ fn a_report_is_answered_with_ours_and_with_what_the_room_hears() {
     assert_eq!((ours.ssrc, ours.last_sender_report), (a.voice.stream(0), 0x00aa_bbbb));
     // Five of nine: the last one sent never came, and the highest that came is the ninth.
     assert_eq!((ours.cumulative_lost, ours.fraction_lost), (4, (4 * 256 / 9) as u8));
-    assert_eq!(app, App::Downlink { loss_p90: 13, receivers: 1, burst_ms: 60, uplink_burst_ms: 20 });
+    assert_eq!(
+        app,
+        App::Downlink { loss_p90: 13, receivers: 1, burst_ms: 60, uplink_burst_ms: 20 }
+    );
 }
 
 #[tokio::test]

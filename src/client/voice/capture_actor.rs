@@ -16,13 +16,15 @@ use super::{Direction, VoiceEvent};
 use crate::net::clock;
 use crate::net::limits::{CLIENT_MAILBOX, DATAGRAM_BYTES_MAX};
 use crate::net::protect::Sealer;
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle};
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often the source is looked at.
-pub const TICK: Duration = Duration::from_millis(2);
+/// How often the source is looked at while we speak: half of this is added to the delay.
+const TICK_OPEN: Duration = Duration::from_millis(1);
+/// The same while nobody may hear us.
+const TICK_CLOSED: Duration = Duration::from_millis(4);
 /// A source that gives nothing for this long is away: the talkspurt ends, time goes on without it.
 const AWAY: Duration = Duration::from_millis(200);
 /// What voice takes on the wire is taken over this time, ...
@@ -43,6 +45,7 @@ pub struct CaptureActor {
     last_samples: Option<Instant>,
     overruns_before: u64,
     overruns: u64,
+    timer: Option<SpawnHandle>,
 }
 
 /// Where packets go.
@@ -124,7 +127,28 @@ impl CaptureActor {
             last_samples: None,
             overruns_before: 0,
             overruns: 0,
+            timer: None,
         }
+    }
+
+    /// Looks at the source at the pace of now, and again when that is another.
+    fn run(&mut self, context: &mut Context<Self>) {
+        let open = self.is_open();
+        let every = if open { TICK_OPEN } else { TICK_CLOSED };
+        self.timer = Some(context.run_interval(every, move |actor, context| {
+            actor.tick(clock::now());
+            if actor.is_open() != open
+                && let Some(timer) = actor.timer.take()
+            {
+                context.cancel_future(timer);
+                actor.run(context);
+            }
+        }));
+    }
+
+    /// Whether something is being sent, or may be at any moment.
+    fn is_open(&self) -> bool {
+        self.shared.transmit().0.is_on() || self.core.is_talking()
     }
 
     fn tick(&mut self, now: Instant) {
@@ -268,7 +292,7 @@ impl Actor for CaptureActor {
 
     fn started(&mut self, context: &mut Context<Self>) {
         context.set_mailbox_capacity(CLIENT_MAILBOX);
-        context.run_interval(TICK, |actor, _| actor.tick(clock::now()));
+        self.run(context);
     }
 }
 
@@ -281,12 +305,11 @@ impl Handler<AskCapture> for CaptureActor {
             input: self.source.description(),
             overruns: self.overruns,
             latency_ms: self.source.latency().as_secs_f32() * 1e3,
-            sending: SendingStats::new(
-                *self.shared.sending(),
-                self.core.codec(),
-                self.core.plan(),
-                self.sender.wire.kbps,
-            ),
+            sending: SendingStats {
+                wire_kbps: self.sender.wire.kbps,
+                lookahead_ms: self.core.lookahead_ms(),
+                ..SendingStats::new(*self.shared.sending(), self.core.codec(), self.core.plan())
+            },
             chain: self.core.chain_figures(),
         }
     }

@@ -27,7 +27,7 @@ const TARGET_START_MS: f64 = 10.0;
 /// ... and for how much speech at least.
 const START_MS: f64 = 1500.0;
 /// The target stays while what is wanted is less than this below it, ...
-const HOLD_MS: f64 = 2.0;
+const HOLD_MS: f64 = 1.0;
 /// ... waits for so much speech before it comes down, ...
 const FALL_WAIT_MS: f64 = 1000.0;
 /// ... and then falls by so much per ms of speech.

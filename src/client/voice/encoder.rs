@@ -80,6 +80,15 @@ impl VoiceEncoder {
         }
     }
 
+    /// By how much its look-ahead delays voice, in ms.
+    #[must_use]
+    pub fn lookahead_ms(&self) -> f32 {
+        match &self.engine {
+            Engine::Opus { encoder, .. } => encoder.lookahead() as f32 * 1e3 / OPUS_RATE as f32,
+            Engine::Pcm { .. } => 0.0,
+        }
+    }
+
     /// Encodes differently from the next packet on. Only Opus has settings.
     ///
     /// # Errors
@@ -152,4 +161,78 @@ impl VoiceEncoder {
 #[must_use]
 pub fn to_i16(sample: f32) -> i16 {
     (sample * 32768.0).round().clamp(-32768.0, 32767.0) as i16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::opus::{Bandwidth, Decoder};
+    use super::*;
+
+    /// A voice of many harmonics at 48 kHz.
+    fn voice(samples: usize) -> Vec<f32> {
+        let mut phase = 0.0f32;
+        (0..samples)
+            .map(|k| {
+                let t = k as f32 / OPUS_RATE as f32;
+                phase += std::f32::consts::TAU * (140.0 + 10.0 * (t * 4.0).sin()) / 48_000.0;
+                (1..30).map(|h| (phase * h as f32).sin() * 0.8f32.powi(h) / 6.0).sum()
+            })
+            .collect()
+    }
+
+    /// What is heard where packet `k` is made as `plan` says.
+    fn heard(plan: impl Fn(usize) -> Settings) -> Vec<f32> {
+        let mut encoder = VoiceEncoder::opus(plan(0)).unwrap();
+        let mut decoder = Decoder::new(7).unwrap();
+        let (mut packet, mut out, mut all) = (Vec::new(), [0.0; 480], Vec::new());
+        for (k, frame) in voice(96_000).chunks_exact(480).enumerate() {
+            packet.clear();
+            encoder.set(plan(k)).unwrap();
+            assert!(encoder.push(frame, 1, &mut packet).unwrap());
+            decoder.decode(&packet, &mut out).unwrap();
+            all.extend_from_slice(&out);
+        }
+        all
+    }
+
+    fn roughest(samples: &[f32]) -> f32 {
+        samples.windows(3).map(|w| (w[0] - 2.0 * w[1] + w[2]).abs()).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn nothing_clicks_where_settings_change_in_mid_speech() {
+        let full = Settings::default();
+        let wide = Settings { bitrate: 44_800, bandwidth: Bandwidth::Wide, ..full };
+        let heavy = Settings { bitrate: 28_800, ..wide };
+        let fec = Settings { fec: true, loss_percent: 15, ..wide };
+        for other in [wide, heavy, fec] {
+            let steady = |settings: Settings| roughest(&heard(|_| settings)[4800..]);
+            let natural = steady(full).max(steady(other));
+            let changing = heard(|k| if k / 25 % 2 == 0 { full } else { other });
+            let rough = roughest(&changing[4800..]);
+            // A jump in this voice would be thirty times as rough.
+            assert!(rough < natural * 3.0, "{other:?}: {rough} against {natural}");
+        }
+    }
+
+    #[test]
+    fn sixteen_bits_round_trip_exactly() {
+        for sample in i16::MIN..=i16::MAX {
+            assert_eq!(to_i16(f32::from(sample) / 32768.0), sample);
+        }
+        assert_eq!((to_i16(2.0), to_i16(-2.0), to_i16(f32::NAN)), (32767, -32768, 0));
+    }
+
+    #[test]
+    fn pcm_of_another_rate_comes_with_the_very_frame_it_was_in() {
+        let mut encoder = VoiceEncoder::pcm(OPUS_RATE).unwrap();
+        for _ in 0..3 {
+            encoder.reset();
+            for frame in voice(4800).chunks_exact(480) {
+                let mut packet = Vec::new();
+                assert!(encoder.push(frame, 1, &mut packet).unwrap());
+                assert_eq!(packet.len(), 320);
+            }
+        }
+    }
 }

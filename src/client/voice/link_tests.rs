@@ -494,8 +494,9 @@ fn reports_tell_loss_and_nothing_is_reported_in_silence() {
         rig.voice(310, &voice(THEIRS, seq, 320 * u32::from(seq)));
     }
     let reports = opened(&rig.tick(560, Sent::default()));
-    let packets: Vec<_> = rtcp::packets(&reports[0].1).flatten().collect();
-    let [_, RtcpPacket::App { app: App::Losses { ssrc, share, burst_ms }, .. }] = packets[..] else {
+    let packets: Vec<_> = rtcp::packets(&reports[1].1).flatten().collect();
+    let [_, RtcpPacket::App { app: App::Losses { ssrc, share, burst_ms }, .. }] = packets[..]
+    else {
         panic!("{packets:?}")
     };
     assert_eq!((ssrc, burst_ms), (THEIRS, 20));

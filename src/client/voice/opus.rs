@@ -11,8 +11,6 @@ use opusic_sys as sys;
 use std::ffi::c_int;
 use std::ptr::NonNull;
 
-/// Sampling rate of everything here, in Hz.
-pub const RATE: u32 = 48_000;
 /// Samples of the longest packet: 120 ms (RFC 6716, 3.1).
 pub const PACKET_SAMPLES_MAX: usize = 5760;
 /// Bytes of the longest packet that is written.
@@ -45,8 +43,6 @@ pub enum OpusError {
 /// What an encoder is made for; it cannot be changed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Application {
-    /// Speech at any rate, with 6.5 ms of look-ahead; favours what makes words plain over what makes them true.
-    Voip,
     /// Speech and everything else at any rate, as true as it can be, with 6.5 ms of look-ahead.
     Audio,
     /// Transform coding alone: 2.5 ms of look-ahead, no in-band FEC.
@@ -121,7 +117,6 @@ impl Encoder {
     pub fn new(application: Application, settings: Settings) -> Result<Self, OpusError> {
         let low_delay = application == Application::LowDelay;
         let application = match application {
-            Application::Voip => sys::OPUS_APPLICATION_VOIP,
             Application::Audio => sys::OPUS_APPLICATION_AUDIO,
             Application::LowDelay => sys::OPUS_APPLICATION_RESTRICTED_LOWDELAY,
         };
@@ -150,12 +145,6 @@ impl Encoder {
     #[must_use]
     pub fn lookahead(&self) -> usize {
         self.lookahead
-    }
-
-    /// How it encodes.
-    #[must_use]
-    pub fn settings(&self) -> Settings {
-        self.settings
     }
 
     /// Encodes differently from the next frame on.
@@ -460,8 +449,8 @@ mod tests {
         let mut phase = 0.0f32;
         (0..samples)
             .map(|k| {
-                let t = k as f32 / RATE as f32;
-                phase += std::f32::consts::TAU * (140.0 + 10.0 * (t * 4.0).sin()) / RATE as f32;
+                let t = k as f32 / 48_000.0;
+                phase += std::f32::consts::TAU * (140.0 + 10.0 * (t * 4.0).sin()) / 48_000.0;
                 let colour = 0.5 + 0.4 * (t * 5.0).sin();
                 (1..12).map(|h| (phase * h as f32).sin() * colour.powi(h) / 4.0).sum()
             })
@@ -480,7 +469,7 @@ mod tests {
     #[test]
     fn what_is_encoded_is_what_is_decoded() {
         for (application, frame, most) in
-            [(Application::LowDelay, 480, 0.05), (Application::Voip, 960, 0.2)]
+            [(Application::LowDelay, 480, 0.05), (Application::Audio, 960, 0.2)]
         {
             let mut encoder = Encoder::new(application, Settings::default()).unwrap();
             let mut decoder = Decoder::new(5).unwrap();
@@ -503,14 +492,14 @@ mod tests {
     #[test]
     fn look_ahead_is_short_where_it_was_asked_for() {
         let of = |a| Encoder::new(a, Settings::default()).unwrap().lookahead();
-        assert_eq!((of(Application::LowDelay), of(Application::Voip)), (120, 312));
+        assert_eq!((of(Application::LowDelay), of(Application::Audio)), (120, 312));
     }
 
     #[test]
     fn a_packet_says_what_was_in_the_ones_before_it() {
         let settings =
             Settings { bitrate: 40_000, loss_percent: 20, dred_ms: 500, ..Settings::default() };
-        let mut encoder = Encoder::new(Application::Voip, settings).unwrap();
+        let mut encoder = Encoder::new(Application::Audio, settings).unwrap();
         let (mut decoder, mut dred) = (Decoder::new(5).unwrap(), Dred::new().unwrap());
         let mut out = vec![0.0; PACKET_SAMPLES_MAX];
         let mut reach = 0;
@@ -530,7 +519,7 @@ mod tests {
     fn a_lost_frame_is_in_the_next_one_where_fec_is_on() {
         let settings =
             Settings { bitrate: 24_000, loss_percent: 20, fec: true, ..Settings::default() };
-        let mut encoder = Encoder::new(Application::Voip, settings).unwrap();
+        let mut encoder = Encoder::new(Application::Audio, settings).unwrap();
         let packets: Vec<Vec<u8>> = voice(48_000)
             .chunks_exact(960)
             .map(|chunk| {
@@ -591,7 +580,7 @@ mod tests {
     fn nothing_is_allocated_once_it_runs() {
         let settings =
             Settings { loss_percent: 10, fec: true, dred_ms: 200, ..Settings::default() };
-        let mut encoder = Encoder::new(Application::Voip, settings).unwrap();
+        let mut encoder = Encoder::new(Application::Audio, settings).unwrap();
         let (mut decoder, mut dred) = (Decoder::new(7).unwrap(), Dred::new().unwrap());
         let (mut packet, mut out) = (Vec::with_capacity(1500), vec![0.0; PACKET_SAMPLES_MAX]);
         let source = voice(960);

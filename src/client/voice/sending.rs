@@ -91,6 +91,8 @@ pub struct SendingStats {
     pub bitrate_kbps: f32,
     /// What a packet holds, in ms.
     pub frame_ms: u32,
+    /// By how much the encoder's look-ahead delays voice, in ms.
+    pub lookahead_ms: f32,
     /// Nothing above 8 kHz is encoded.
     pub wide: bool,
     /// How much later each packet is sent again, in ms (RED).
@@ -104,9 +106,9 @@ pub struct SendingStats {
 }
 
 impl SendingStats {
-    /// What was `chosen`, what is in force, and what it takes.
+    /// What was `chosen`, and what is in force. Nothing was measured yet.
     #[must_use]
-    pub fn new(chosen: Sending, codec: Codec, plan: Plan, wire_kbps: f32) -> Self {
+    pub fn new(chosen: Sending, codec: Codec, plan: Plan) -> Self {
         let frame_ms = Sending { codec, ..chosen }.frame_length().tens() * 10;
         let copies = plan.copies.oldest_first();
         let mut copies_ms: Vec<u32> =
@@ -120,11 +122,12 @@ impl SendingStats {
                 Codec::Pcm | Codec::Unknown => 256.0,
             },
             frame_ms,
+            lookahead_ms: 0.0,
             wide: plan.bandwidth == Bandwidth::Wide,
             copies_ms,
             fec: plan.fec,
             dred_ms: plan.dred_ms,
-            wire_kbps,
+            wire_kbps: 0.0,
         }
     }
 }
@@ -133,6 +136,6 @@ impl Default for SendingStats {
     fn default() -> Self {
         let (sending, codec) = (Sending::default(), Codec::Opus);
         let plan = super::redundancy::Redundancy::new(sending).plan(codec);
-        Self::new(sending, codec, plan, 0.0)
+        Self::new(sending, codec, plan)
     }
 }

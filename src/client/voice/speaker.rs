@@ -13,17 +13,22 @@ use super::tap::Tap;
 use crate::net::ids::{MemberId, Ssrc};
 use std::time::Instant;
 
-/// How far behind its target playout may be before a period is cut out of speech, in ms; out of
-/// silence it goes at once.
-const BEHIND_MS: f64 = 4.0;
+/// How far behind its target playout may be before a period is cut out of speech, in ms, beyond
+/// what the puller's steps make of it; out of silence it goes at once.
+const BEHIND_MS: f64 = 3.0;
 /// How far ahead it may be before a period is put in, in ms.
 const AHEAD_MS: f64 = 1.5;
 /// What is not worth a change even in silence, in ms.
 const TRIFLE_MS: f64 = 0.7;
+/// Longest step of the puller that is made allowance for, in ms.
+const STEP_MAX_MS: f64 = 12.0;
+/// How much of a long step is forgotten at the next.
+const STEP_DECAY: f64 = 0.98;
 /// Deviation that is worth a worse cut, in ms.
 const URGENT_MS: f64 = 12.0;
-/// Samples between two looks for a place to change the length.
-const LOOK: usize = 480;
+/// Samples between two looks for a place to change the length. No multiple of a frame: right after
+/// a frame there is more to look at than right before the next.
+const LOOK: usize = 600;
 /// Samples between two changes of length, not urgent and urgent.
 const PAUSE: usize = 4800;
 const PAUSE_URGENT: usize = 960;
@@ -68,6 +73,10 @@ pub struct Speaker {
     /// Samples since a change of length has been wanted.
     wanting: usize,
     deviation_ms: f64,
+    /// When samples were last pulled, and how long a puller's step is lately: frames are needed so
+    /// much earlier or later when playout moves by next to nothing.
+    pulled: Option<Instant>,
+    step_ms: f64,
     figures: SpeakerFigures,
     last_used: Instant,
 }
@@ -126,6 +135,8 @@ impl Speaker {
             since_look: 0,
             wanting: 0,
             deviation_ms: 0.0,
+            pulled: None,
+            step_ms: 0.0,
             figures: SpeakerFigures::default(),
             last_used: now,
         })
@@ -205,6 +216,7 @@ impl Speaker {
             self.line.pop(out);
             return Turn::Same;
         }
+        self.note_step(now);
         let before = self.speaking;
         while self.line.ahead() < out.len() {
             let missing = out.len() - self.line.ahead();
@@ -216,6 +228,14 @@ impl Speaker {
             (false, true) => Turn::Starts,
             (true, false) => Turn::Stops,
             _ => Turn::Same,
+        }
+    }
+
+    fn note_step(&mut self, now: Instant) {
+        let before = self.pulled.replace(now).unwrap_or(now);
+        let step = now.saturating_duration_since(before).as_secs_f64() * 1e3;
+        if step > 0.0 {
+            self.step_ms = step.min(STEP_MAX_MS).max(self.step_ms * STEP_DECAY);
         }
     }
 
@@ -347,6 +367,9 @@ impl Speaker {
         self.since_look = self.since_look.saturating_add(step);
         let Some(deviation) = self.jitter.deviation_ms() else { return };
         self.deviation_ms = deviation;
+        // A cut may not make a frame be needed before it can be there.
+        let deviation =
+            if deviation > 0.0 { (deviation - self.step_ms).max(0.0) } else { deviation };
         if (-TRIFLE_MS..TRIFLE_MS).contains(&deviation) || self.line.is_concealing() {
             self.wanting = 0;
             return;

@@ -390,8 +390,8 @@ mod tests {
         let mut line = VoiceLine::default();
         line.push(&voice(0, 9600));
         line.pop(&mut [0.0; 3000]);
-        assert_eq!(line.shorten(Change { most: 300, ..ANY }), 0);
-        assert_eq!(line.lengthen(Change { most: 300, ..ANY }), 0);
+        assert_eq!(line.shorten(Change { most: 200, ..ANY }), 0);
+        assert_eq!(line.lengthen(Change { most: 200, ..ANY }), 0);
     }
 
     #[test]
