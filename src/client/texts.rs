@@ -832,9 +832,9 @@ fn chain_line(chain: &ChainFigures) -> String {
 /// How our voice is sent, and what is done against loss.
 fn sending_line(sending: &SendingStats) -> String {
     let codec = match (sending.codec, sending.fallback) {
-        (Codec::Opus, _) => "Opus",
-        (_, false) => "PCM",
-        (_, true) => "PCM (somebody here cannot decode Opus)",
+        (Codec::Opus, _) => "Opus,",
+        (_, false) => "PCM,",
+        (_, true) => "PCM (somebody here cannot decode Opus),",
     };
     let rate = match sending.codec {
         Codec::Opus if sending.wide => format!(" {:.0} kbit/s up to 8 kHz,", sending.bitrate_kbps),
@@ -860,7 +860,7 @@ fn sending_line(sending: &SendingStats) -> String {
         against.push("nothing".to_owned());
     }
     format!(
-        "    voice up: {codec},{rate} packets of {} ms, {:.0} kbit/s on the wire; against loss: {}",
+        "    voice up: {codec}{rate} packets of {} ms, {:.0} kbit/s on the wire; against loss: {}",
         sending.frame_ms,
         sending.wire_kbps,
         against.join(", ")
@@ -1094,6 +1094,22 @@ mod tests {
     use super::*;
     use crate::net::ids::MemberId;
     use crate::net::name::{RoomName, UserName};
+
+    #[test]
+    fn stats_say_in_words_how_voice_is_sent_and_what_is_done_against_loss() {
+        let sending = SendingStats { wire_kbps: 87.4, ..SendingStats::default() };
+        assert_eq!(
+            sending_line(&sending),
+            "    voice up: Opus, 62 kbit/s, packets of 10 ms, 87 kbit/s on the wire; against loss: nothing"
+        );
+        let copies_ms = vec![10, 20];
+        let heavy = SendingStats { wide: true, bitrate_kbps: 28.8, copies_ms, ..sending.clone() };
+        let line = sending_line(&heavy);
+        assert!(line.contains("29 kbit/s up to 8 kHz"), "{line}");
+        assert!(line.ends_with("each packet again 10 and 20 ms later"), "{line}");
+        let pcm = SendingStats { codec: Codec::Pcm, fallback: true, fec: true, ..sending };
+        assert!(sending_line(&pcm).contains("PCM (somebody here cannot decode Opus), packets"));
+    }
 
     fn person(name: &str) -> Person {
         Person {

@@ -504,16 +504,18 @@ mod tests {
     use crate::net::rtp::{RtpHeader, RtpPacket};
 
     #[derive(Default)]
-    struct Sent(Vec<(RtpHeader, Vec<i16>, PacketIndex)>);
+    struct Sent(Vec<(RtpHeader, Vec<i16>, PacketIndex)>, u64);
 
     impl Sent {
         fn emit(&mut self) -> impl FnMut(Outgoing<'_>) {
-            |Outgoing { bytes, index, timestamp, octets, .. }| {
+            |Outgoing { bytes, index, timestamp, sent: (packets, octets), .. }| {
                 let packet = RtpPacket::parse(bytes).unwrap();
                 let mut samples = Vec::new();
                 l16_decode(packet.payload, &mut samples).unwrap();
                 assert_eq!(packet.header.timestamp, timestamp);
-                assert_eq!(packet.payload.len(), octets);
+                self.1 += packet.payload.len() as u64;
+                assert!(packets == self.0.len() as u64 + 1 || packets == 1);
+                assert!(octets == self.1 || packets == 1);
                 assert_eq!(packet.header.seq, index.seq());
                 self.0.push((packet.header, samples, index));
             }

@@ -160,7 +160,11 @@ impl CaptureActor {
         let chain = *self.shared.chain();
         self.core.set_chain(chain);
         if let Some(conditions) = self.shared.take_conditions() {
+            let before = self.core.plan();
             self.core.heard_of(conditions, now);
+            if self.core.plan() != before {
+                tracing::debug!(?conditions, plan = ?self.core.plan(), "redundancy changes");
+            }
         }
         self.samples.clear();
         let pulled = self.source.pull(now, &mut self.samples);
@@ -263,9 +267,8 @@ impl Sender {
         self.wire.count(self.sealed.len(), now);
         let mut sent = self.shared.sent();
         sent.packets += 1;
-        sent.octets += packet.octets as u64;
-        let Outgoing { ssrc, clock_hz, timestamp, .. } = packet;
-        sent.last = Some(LastSent { ssrc, clock_hz, timestamp, at: now });
+        let Outgoing { ssrc, clock_hz, timestamp, sent: (packets, octets), .. } = packet;
+        sent.last = Some(LastSent { ssrc, clock_hz, timestamp, at: now, packets, octets });
     }
 }
 

@@ -104,10 +104,11 @@ impl Decoding {
         }
     }
 
-    /// A talkspurt begins: nothing of the one before sounds in it.
-    pub fn begin(&mut self) {
-        if let Self::Pcm { upsampler, .. } = self {
-            upsampler.reset();
+    /// A talkspurt begins, which its sender has coded without what was before.
+    pub fn reset(&mut self) {
+        match self {
+            Self::Pcm { upsampler, .. } => upsampler.reset(),
+            Self::Opus(opus) => opus.decoder.reset(),
         }
     }
 

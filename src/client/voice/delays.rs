@@ -14,11 +14,11 @@ const MOVE: usize = 128;
 /// How long it takes until a frame counts for a third, in ms of speech.
 const MEMORY_MS: f64 = 4000.0;
 /// Share of the frames that must be in time.
-const IN_TIME: f64 = 0.99;
+const IN_TIME: f64 = 0.995;
 /// What is believed before anything is known, as ms of speech without any lateness.
 const PRIOR_MS: f64 = 1000.0;
 /// What the puller's own unevenness takes.
-const SLACK_MS: f64 = 1.0;
+const SLACK_MS: f64 = 1.5;
 /// Least and most delay aimed for.
 const TARGET_MIN_MS: f64 = 2.0;
 const TARGET_MAX_MS: f64 = 400.0;

@@ -16,8 +16,10 @@ use std::time::Duration;
 
 /// Rate asked for where the device has it.
 const RATE: u32 = 48_000;
-/// Frames in a buffer asked for, best first, where the device takes them.
-const BUFFERS: [u32; 3] = [480, 512, 256];
+/// Frames in a microphone's buffer asked for, best first, where the device takes them.
+const INPUT_BUFFERS: [u32; 3] = [480, 512, 256];
+/// The same for a loudspeaker, smallest first: the smaller, the sooner its sound is heard.
+pub const OUTPUT_BUFFERS: [u32; 6] = [240, 256, 480, 512, 960, 1024];
 /// Samples between a callback and its worker: half a second at any usual rate.
 const RING: usize = 1 << 15;
 
@@ -35,6 +37,8 @@ pub struct DeviceState {
     pub latency_us: AtomicU32,
     /// Samples that found no room, or times that there were none.
     pub glitches: AtomicU64,
+    /// Times that the device itself ran dry or over, whatever its ring held.
+    pub xruns: AtomicU64,
     /// Output only: whether the worker means to keep the ring filled.
     pub wanted: AtomicBool,
     /// Errors since the last callback.
@@ -66,6 +70,7 @@ impl DeviceState {
         match error.kind() {
             cpal::ErrorKind::Xrun => {
                 self.glitches.fetch_add(1, Ordering::Relaxed);
+                self.xruns.fetch_add(1, Ordering::Relaxed);
             }
             cpal::ErrorKind::RealtimeDenied | cpal::ErrorKind::DeviceChanged => {}
             _ if self.failed.load(Ordering::Acquire) => {}
@@ -155,7 +160,7 @@ pub fn open_input(name: Option<&str>) -> Result<InputDevice, String> {
     on_some_host(name, true, |device| {
         let ranges = device.supported_input_configs().map_err(|e| e.to_string())?.collect();
         let mut error = NO_FORMAT.to_owned();
-        for (config, format) in candidates(ranges, 1) {
+        for (config, format) in candidates(ranges, 1, &INPUT_BUFFERS) {
             let (producer, ring) = RingBuffer::new(RING);
             let state = Arc::new(DeviceState::default());
             let stream = build_input(device, config, format, producer, &state)
@@ -177,16 +182,18 @@ pub fn open_input(name: Option<&str>) -> Result<InputDevice, String> {
     })
 }
 
-/// Opens the loudspeaker of this name, or the one that the environment names.
+/// Opens the loudspeaker of this name, or the one that the environment names. The first `skip` of
+/// [`OUTPUT_BUFFERS`] are known to be too small.
 ///
 /// # Errors
 /// What the sound system said.
-pub fn open_output(name: Option<&str>) -> Result<OutputDevice, String> {
+pub fn open_output(name: Option<&str>, skip: usize) -> Result<OutputDevice, String> {
     let _quiet = Quiet::new();
+    let buffers = OUTPUT_BUFFERS.get(skip..).unwrap_or_default();
     on_some_host(name, false, |device| {
         let ranges = device.supported_output_configs().map_err(|e| e.to_string())?.collect();
         let mut error = NO_FORMAT.to_owned();
-        for (config, format) in candidates(ranges, 2) {
+        for (config, format) in candidates(ranges, 2, buffers) {
             let (ring, consumer) = RingBuffer::new(RING);
             let state = Arc::new(DeviceState::default());
             let stream = build_output(device, config, format, consumer, &state)
@@ -326,6 +333,7 @@ fn find(host: &cpal::Host, name: Option<&str>, input: bool) -> Result<cpal::Devi
 fn candidates(
     ranges: Vec<SupportedStreamConfigRange>,
     best_channels: u16,
+    buffers: &[u32],
 ) -> Vec<(StreamConfig, SampleFormat)> {
     let mut all: Vec<(u32, StreamConfig, SampleFormat)> = Vec::new();
     for range in ranges {
@@ -351,7 +359,7 @@ fn candidates(
             sample_rate: rate,
             buffer_size,
         };
-        for (k, wanted) in BUFFERS.into_iter().enumerate() {
+        for (k, wanted) in buffers.iter().copied().enumerate() {
             let frames = (u64::from(wanted) * u64::from(rate) / u64::from(RATE)) as u32;
             let fits = match range.buffer_size() {
                 SupportedBufferSize::Range { min, max } => (*min..=*max).contains(&frames),

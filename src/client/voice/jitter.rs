@@ -69,6 +69,8 @@ pub struct Held {
     pub payload_type: PayloadType,
     /// A copy in a later packet brought it.
     pub copy: bool,
+    /// Its packet starts a talkspurt.
+    marker: bool,
     /// Nothing is missing before it, though it does not follow directly: the speaker was silent.
     after_silence: bool,
     at_ms: f64,
@@ -85,8 +87,10 @@ pub enum Next {
         frame: Held,
         /// Samples that something else has stood in for already.
         skip: usize,
-        /// Begins a talkspurt.
+        /// Begins to sound after silence.
         begins: bool,
+        /// Begins a talkspurt: its sender has coded it without what was before.
+        anew: bool,
     },
     /// This is missing and its time has come: what was not played of it yet must be made up.
     Gap {
@@ -123,6 +127,18 @@ enum State {
     Playing { next: i64, held: i64, made: i64 },
 }
 
+/// What is known of a frame by the packet that brought it.
+#[derive(Debug, Clone, Copy)]
+struct Origin {
+    media: i64,
+    timestamp: u32,
+    marker: bool,
+    after_silence: bool,
+    at: f64,
+    /// It came with many others that had been stuck.
+    stuck: bool,
+}
+
 /// One stream's frames.
 #[derive(Debug)]
 pub struct JitterBuffer {
@@ -133,6 +149,8 @@ pub struct JitterBuffer {
     /// Buffers of frames that were played.
     spare: Vec<Vec<u8>>,
     state: State,
+    /// The last talkspurt has ended, and no other has begun.
+    ended: bool,
     /// Media time up to which was played, whatever the state.
     played: Option<i64>,
     /// What was made up lately: begins and ends.
@@ -171,6 +189,7 @@ impl JitterBuffer {
             frames: VecDeque::with_capacity(JITTER_FRAMES_MAX + 1),
             spare: Vec::with_capacity(JITTER_FRAMES_MAX + 1),
             state: State::Idle,
+            ended: true,
             played: None,
             gaps: VecDeque::with_capacity(JITTER_GAPS_MAX + 1),
             newest: None,
@@ -246,10 +265,16 @@ impl JitterBuffer {
         let stuck = self.is_stuck(own, at, packet.marker);
         self.last_arrival = at;
         for frame in frames {
-            let media = own - self.media_of(i64::from(frame.offset));
-            let timestamp = packet.timestamp.wrapping_sub(frame.offset);
-            let after_silence = after_silence && frame.offset == 0;
-            self.offer(&frame, media, timestamp, after_silence, at, stuck);
+            let first = frame.offset == 0;
+            let from = Origin {
+                media: own - self.media_of(i64::from(frame.offset)),
+                timestamp: packet.timestamp.wrapping_sub(frame.offset),
+                marker: packet.marker && first,
+                after_silence: after_silence && first,
+                at,
+                stuck,
+            };
+            self.offer(&frame, from);
         }
         while self.frames.len() > JITTER_FRAMES_MAX {
             self.drop_first();
@@ -271,6 +296,7 @@ impl JitterBuffer {
                 // The end of the talkspurt, unless voice before it is still missing.
                 if media <= next + held || front.after_silence {
                     self.pass();
+                    self.ended = true;
                     self.rest(next.max(media.min(next + held)));
                     continue;
                 }
@@ -297,7 +323,7 @@ impl JitterBuffer {
                 self.frame = frame.duration;
                 self.play_on(end);
                 let skip = usize::try_from(next - media).unwrap_or(0);
-                return Next::Voice { frame, skip, begins: false };
+                return Next::Voice { frame, skip, begins: false, anew: false };
             } else if front.after_silence {
                 // Nothing is missing, time has passed: the speaker was silent.
                 self.rest(next);
@@ -367,6 +393,7 @@ impl JitterBuffer {
             let Some(front) = self.frames.front() else { return Next::Silence };
             if front.duration == 0 {
                 self.pass();
+                self.ended = true;
                 continue;
             }
             let delay = self.delay(now_ms, front.media);
@@ -383,7 +410,9 @@ impl JitterBuffer {
             self.least = Least::default();
             self.frame = frame.duration;
             self.play_on(frame.media + frame.duration);
-            return Next::Voice { frame, skip: usize::try_from(skip).unwrap_or(0), begins: true };
+            let skip = usize::try_from(skip).unwrap_or(0);
+            let anew = std::mem::take(&mut self.ended) || frame.marker;
+            return Next::Voice { frame, skip, begins: true, anew };
         }
     }
 
@@ -413,16 +442,9 @@ impl JitterBuffer {
         self.state = State::Idle;
     }
 
-    /// A frame of a packet that came at `at`.
-    fn offer(
-        &mut self,
-        frame: &Frame<'_>,
-        media: i64,
-        timestamp: u32,
-        after_silence: bool,
-        at: f64,
-        stuck: bool,
-    ) {
+    /// A frame of a packet that has come.
+    fn offer(&mut self, frame: &Frame<'_>, from: Origin) {
+        let Origin { media, timestamp, marker, after_silence, at, stuck } = from;
         let duration = self.media_of(i64::from(frame.duration));
         let (end, copy) = (media + duration, frame.offset > 0);
         let place = self
@@ -468,6 +490,7 @@ impl JitterBuffer {
             timestamp,
             payload_type: frame.payload_type,
             copy,
+            marker,
             after_silence,
             at_ms: at,
             data,

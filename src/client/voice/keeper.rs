@@ -73,6 +73,13 @@ impl<T: Opened> Keeper<T> {
         }
     }
 
+    /// Closes the device and opens it again at the next `poll`, without a word if that works.
+    pub fn reopen(&mut self) {
+        if matches!(self.state, State::Running { .. }) {
+            self.state = State::Closed { retry_at: None };
+        }
+    }
+
     /// Looks after the device.
     pub fn poll(&mut self, now: Instant) -> Option<Change> {
         match &mut self.state {

@@ -59,8 +59,6 @@ pub enum Action {
 pub struct Sent {
     /// Packets.
     pub packets: u64,
-    /// Payload bytes.
-    pub octets: u64,
     /// The last packet.
     pub last: Option<LastSent>,
 }
@@ -76,6 +74,10 @@ pub struct LastSent {
     pub timestamp: u32,
     /// When it was sent.
     pub at: Instant,
+    /// Packets of its stream so far.
+    pub packets: u64,
+    /// Bytes of their payloads.
+    pub octets: u64,
 }
 
 /// Figures of the link.
@@ -605,8 +607,8 @@ impl Link {
             let info = SenderInfo {
                 ntp: long_time(now.saturating_duration_since(session.began)),
                 rtp_timestamp: last.timestamp.wrapping_add((age * f64::from(last.clock_hz)) as u32),
-                packets: sent.packets as u32,
-                octets: sent.octets as u32,
+                packets: last.packets as u32,
+                octets: last.octets as u32,
             };
             rtcp::write_sender_report(&mut packet, last.ssrc, info, first);
         } else if !first.is_empty() {

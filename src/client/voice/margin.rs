@@ -67,6 +67,30 @@ impl Margin {
     }
 }
 
+/// So many times may a device itself run dry ...
+const XRUNS_MAX: u64 = 4;
+/// ... in this time before its buffer is taken for too small.
+const XRUNS_TIME: Duration = Duration::from_secs(10);
+
+/// How often a device itself ran dry lately.
+#[derive(Debug, Default)]
+pub struct Xruns {
+    /// When the count began, and how many there had been.
+    since: Option<(Instant, u64)>,
+}
+
+impl Xruns {
+    /// Whether it does so too often; `count` is since it was opened.
+    pub fn are_too_many(&mut self, count: u64, now: Instant) -> bool {
+        let (since, before) = *self.since.get_or_insert((now + BEGIN, count));
+        if now < since || now.saturating_duration_since(since) > XRUNS_TIME {
+            self.since = Some((since.max(now), count));
+            return false;
+        }
+        count.saturating_sub(before) > XRUNS_MAX
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,5 +127,19 @@ mod tests {
         }
         assert!(gaps < 12, "{gaps}, the last after {last} s");
         assert!(margin.ms() <= 9.0);
+    }
+
+    #[test]
+    fn a_buffer_is_too_small_when_the_device_keeps_running_dry_and_not_when_it_does_now_and_then() {
+        let start = clock::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let mut xruns = Xruns::default();
+        // At the beginning, and then one in five seconds.
+        for k in 0..100 {
+            assert!(!xruns.are_too_many(20.min(k * 20) + k / 10, at(k * 500)));
+        }
+        let mut xruns = Xruns::default();
+        let found = (0..20).find(|k| xruns.are_too_many(*k, at(k * 500)));
+        assert!(found.is_some_and(|k| k < 10), "{found:?}");
     }
 }

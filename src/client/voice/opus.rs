@@ -410,6 +410,7 @@ impl Drop for Dred {
 }
 
 /// How long a packet lasts, in samples at 48 kHz; none if it is no packet of Opus (RFC 6716, 3.2).
+#[cfg(test)]
 #[must_use]
 pub fn packet_samples(packet: &[u8]) -> Option<usize> {
     let bytes = i32::try_from(packet.len()).ok().filter(|bytes| *bytes > 0)?;
@@ -566,6 +567,8 @@ mod tests {
         for length in (1..200).chain([1275, 1276, 5000]) {
             let packet: Vec<u8> = (0..length).map(|_| byte()).collect();
             let lasts = packet_samples(&packet);
+            let told = crate::net::codec::duration(crate::net::codec::PT_OPUS, &packet);
+            assert!(lasts.is_none() || told.map(|told| told as usize) == lasts);
             let _ = dred.read(&packet);
             if let Ok(samples) = decoder.decode(&packet, &mut out) {
                 assert_eq!(Some(samples), lasts);

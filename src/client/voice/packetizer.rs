@@ -30,8 +30,8 @@ pub struct Outgoing<'a> {
     pub timestamp: u32,
     /// What its time stamp counts, in Hz.
     pub clock_hz: u32,
-    /// Bytes of its payload.
-    pub octets: usize,
+    /// Packets of the stream so far, and bytes of their payloads, this one's among them.
+    pub sent: (u64, u64),
 }
 
 /// Takes each packet.
@@ -58,6 +58,8 @@ pub struct Packetizer {
     codec: Codec,
     ssrc: Ssrc,
     next: PacketIndex,
+    /// Packets so far, and bytes of their payloads.
+    counted: (u64, u64),
     timestamp_base: u32,
     /// Media time that no later packet may lie before.
     media_end: u64,
@@ -86,6 +88,7 @@ impl Packetizer {
             codec,
             ssrc,
             next: PacketIndex::new(0, first_seq & 0x7fff),
+            counted: (0, 0),
             timestamp_base,
             media_end: 0,
             spurt: 0,
@@ -227,7 +230,14 @@ impl Packetizer {
     fn emit(&mut self, timestamp: u32, octets: usize, emit: &mut Emit<'_>) {
         let index = self.next;
         self.next = PacketIndex(index.0 + 1);
-        let (ssrc, clock_hz) = (self.ssrc, self.codec.clock_hz());
-        emit(Outgoing { bytes: &self.packet, index, ssrc, timestamp, clock_hz, octets });
+        self.counted = (self.counted.0 + 1, self.counted.1 + octets as u64);
+        emit(Outgoing {
+            bytes: &self.packet,
+            index,
+            ssrc: self.ssrc,
+            timestamp,
+            clock_hz: self.codec.clock_hz(),
+            sent: self.counted,
+        });
     }
 }

@@ -5,9 +5,9 @@
 
 use super::capture::level_db;
 use super::capture_actor::Stop;
-use super::device::OutputDevice;
+use super::device::{OUTPUT_BUFFERS, OutputDevice};
 use super::keeper::{Change, Keeper};
-use super::margin::Margin;
+use super::margin::{Margin, Xruns};
 use super::playback::{BLOCK, MIX_RATE, Playback, ToPlayback};
 use super::resample::Resampler;
 use super::shared::{Outbox, Shared};
@@ -20,7 +20,7 @@ use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use rtrb::{Consumer, Producer};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often rings are looked at.
@@ -61,6 +61,9 @@ pub struct DeviceSink {
     /// What lies between the mix and the device's own buffer at most.
     latency_ms: f32,
     glitches_seen: u64,
+    xruns: Xruns,
+    /// How many of the device's buffer sizes, smallest first, have turned out too small.
+    too_small: Arc<AtomicUsize>,
 }
 
 /// The actor.
@@ -96,9 +99,10 @@ pub struct PlaybackFigures {
 }
 
 impl DeviceSink {
-    /// A device that is kept open; `name` is how it was asked for.
+    /// A device that is kept open; `name` is how it was asked for, and `too_small` tells the keeper's
+    /// opener how many buffer sizes to leave out.
     #[must_use]
-    pub fn new(keeper: Keeper<OutputDevice>, name: String) -> Self {
+    pub fn new(keeper: Keeper<OutputDevice>, name: String, too_small: Arc<AtomicUsize>) -> Self {
         Self {
             keeper,
             name,
@@ -107,6 +111,23 @@ impl DeviceSink {
             margin: Margin::default(),
             latency_ms: 0.0,
             glitches_seen: 0,
+            xruns: Xruns::default(),
+            too_small,
+        }
+    }
+
+    /// A device that runs dry whatever its ring holds gets a larger buffer.
+    fn enlarge(&mut self, now: Instant) {
+        let Some(device) = self.keeper.device() else { return };
+        let larger = self.too_small.load(Ordering::Relaxed) + 1;
+        if self.xruns.are_too_many(device.state.xruns.load(Ordering::Relaxed), now)
+            && larger < OUTPUT_BUFFERS.len()
+        {
+            tracing::info!(device = %device.description, "a larger buffer for the loudspeaker");
+            self.too_small.store(larger, Ordering::Relaxed);
+            self.keeper.reopen();
+            self.xruns = Xruns::default();
+            self.margin = Margin::default();
         }
     }
 
@@ -186,6 +207,7 @@ impl PlaybackActor {
         let mut change = None;
         let on_device = match &mut self.sink {
             Sink::Device(sink) => {
+                sink.enlarge(now);
                 change = sink.keeper.poll(now);
                 sink.fill(now, &mut render)
             }

@@ -42,6 +42,9 @@ const SPACING_SLACK_MS: f32 = 10.0;
 const DRED_MS: u16 = 200;
 /// Redundancy goes by a step when less would have done for this long.
 pub const HOLD: Duration = Duration::from_secs(4);
+/// A copy comes nearer when the nearer one would have done for this long: few bursts make a poor mean, and
+/// whoever hears us waits for copies by where they were.
+const HOLD_SPACING: Duration = Duration::from_secs(10);
 /// Time over which the server's reports of the uplink's loss are taken together, in s.
 const UPLINK_OVER_S: f32 = 1.5;
 
@@ -221,13 +224,15 @@ impl Redundancy {
     /// Takes more at once, less after a while and by steps.
     fn follow(&mut self, wanted: Need, now: Instant) {
         let needed = self.needed.unwrap_or(now);
-        let waited = now.saturating_duration_since(needed) >= HOLD;
+        let waited = now.saturating_duration_since(needed);
+        let nearer = waited >= HOLD_SPACING;
+        let waited = waited >= HOLD;
         let next = match wanted.rank().cmp(&self.need.rank()) {
             Ordering::Greater => Some(wanted),
             Ordering::Less => waited.then(|| self.need.below()),
             Ordering::Equal => match (self.need, wanted) {
                 (Need::Bursts(has), Need::Bursts(wants)) if wants < has - SPACING_SLACK_MS => {
-                    waited.then_some(wanted)
+                    nearer.then_some(wanted)
                 }
                 (Need::Bursts(has), Need::Bursts(wants)) if wants > has + SPACING_SLACK_MS => {
                     Some(wanted)

@@ -242,8 +242,11 @@ impl Speaker {
     /// Appends to the line what the jitter buffer says; `missing` samples at least if it is silence.
     fn fetch(&mut self, now: Instant, missing: usize, needed: bool, tap: &mut Option<&mut Tap>) {
         match self.jitter.next(now, needed) {
-            Next::Voice { frame, skip, begins } => {
+            Next::Voice { frame, skip, begins, anew } => {
                 self.speaking = true;
+                if anew {
+                    self.decoding.reset();
+                }
                 self.play(&frame, skip, begins, tap);
                 self.jitter.recycle(frame);
             }
@@ -260,9 +263,7 @@ impl Speaker {
 
     fn play(&mut self, frame: &Held, skip: usize, begins: bool, tap: &mut Option<&mut Tap>) {
         let next = self.decoded.filter(|_| !begins);
-        if begins {
-            self.decoding.begin();
-        } else if let Some(missing) = self.missing_before(frame, next) {
+        if let Some(missing) = self.missing_before(frame, next) {
             // It was waited for in vain: the decoder must know before it goes on.
             self.floats.clear();
             let made = self.decoding.fill(missing, Some((frame, missing)), &mut self.floats);

@@ -17,6 +17,7 @@ use super::{InputChoice, OutputChoice, VoiceConfig, VoiceError, VoiceEvent};
 use crate::net::limits::VOICE_QUEUE_PACKETS_MAX;
 use actix::{Actor, Addr, Arbiter, System};
 use rtrb::{Consumer, Producer, RingBuffer};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -200,8 +201,13 @@ fn source(
 fn sink(choice: &OutputChoice) -> Result<Sink, VoiceError> {
     let device = |name: Option<String>| {
         let shown = name.clone().unwrap_or_else(|| "default".to_owned());
-        let keeper = Keeper::new(Arc::new(move || open_output(name.as_deref())));
-        Sink::Device(Box::new(DeviceSink::new(keeper, shown)))
+        // How many of the buffer sizes, smallest first, have turned out too small.
+        let too_small = Arc::new(AtomicUsize::new(0));
+        let skip = too_small.clone();
+        let keeper = Keeper::new(Arc::new(move || {
+            open_output(name.as_deref(), skip.load(Ordering::Relaxed))
+        }));
+        Sink::Device(Box::new(DeviceSink::new(keeper, shown, too_small)))
     };
     Ok(match choice {
         OutputChoice::Default => device(None),

@@ -73,6 +73,22 @@ fn bursts_get_a_copy_from_beyond_them_and_not_farther_than_80_ms() {
 }
 
 #[test]
+fn a_copy_goes_farther_back_at_once_and_comes_nearer_after_a_while() {
+    let mut redundancy = Redundancy::new(Sending::default());
+    let start = clock::now();
+    let mut back = |reports: u32, burst_ms| {
+        redundancy.report(room(0.1, burst_ms), start + REPORT * reports);
+        redundancy.plan(Codec::Opus).copies
+    };
+    assert_eq!(back(0, 30.0), Copies::one(4));
+    assert_eq!(back(1, 60.0), Copies::one(8));
+    for k in 2..40 {
+        assert_eq!(back(k, 30.0), Copies::one(8), "{k}");
+    }
+    assert_eq!(back(42, 30.0), Copies::one(4));
+}
+
+#[test]
 fn what_is_lost_on_the_way_up_counts_as_well() {
     let lossy = Conditions { uplink_loss: 0.05, uplink_burst_ms: 10.0, ..Conditions::default() };
     assert_eq!(under(Sending::default(), lossy).copies, Copies::one(1));
