@@ -7,6 +7,7 @@ use super::control::request::{Lock, Request};
 use super::editor::{Edit, Editor};
 use super::event::{DeviceKind, Event, HelpTopic, LockKind, NoticeCode, Person, SessionNumber};
 use super::ptt::{self, Mode, Outcome, Ptt, Release};
+use super::voice::Transmit;
 use crate::net::ids::MemberId;
 use crate::net::message::Standing;
 use crate::net::name::{RoomName, UserName};
@@ -112,7 +113,7 @@ pub struct App {
     asks: bool,
     microphone_there: bool,
     /// What the connection was last asked for.
-    transmits: bool,
+    transmit: Transmit,
     effects: Vec<Effect>,
 }
 
@@ -134,7 +135,7 @@ impl App {
             asking: Asking::default(),
             asks: false,
             microphone_there: true,
-            transmits: false,
+            transmit: Transmit::Shut,
             effects: Vec::new(),
         }
     }
@@ -213,7 +214,7 @@ impl App {
     /// The microphone's mode, whether it is on now, and whether there is one.
     #[must_use]
     pub fn microphone(&self) -> (Mode, bool, bool) {
-        (self.ptt.mode(), self.transmits, self.microphone_there)
+        (self.ptt.mode(), self.transmit.is_on(), self.microphone_there)
     }
 
     /// Who else speaks now.
@@ -239,6 +240,11 @@ impl App {
                 self.ptt(ptt::Input::Unmute, now);
                 self.microphone_chosen(true);
             }
+            Command::Voice => {
+                self.ptt(ptt::Input::Voice, now);
+                self.microphone_chosen(true);
+            }
+            Command::Stage(stage, on) => self.ask(Request::Stage(stage, on)),
             Command::List => self.ask(Request::Rooms),
             Command::Users(room) => self.ask(Request::Users(room)),
             Command::Exit => self.ask(Request::Quit),
@@ -324,7 +330,8 @@ impl App {
     fn microphone_chosen(&mut self, open: bool) {
         self.ask(Request::Microphone { open });
         let waiting = open && self.room.is_none();
-        self.show(Event::Microphone { open, waiting });
+        let voice = self.ptt.mode() == Mode::Voice;
+        self.show(Event::Microphone { open, waiting, voice });
     }
 
     fn deafen(&mut self, on: bool) {
@@ -368,14 +375,14 @@ impl App {
 
     fn talk_key(&mut self, key: char, action: KeyAction, now: Instant) {
         let typing = !self.editor.is_empty();
-        let was_on = self.ptt.transmits();
+        let was_on = self.ptt.transmit().is_on();
         let input = match action {
             KeyAction::Release => ptt::Input::Up,
             KeyAction::Press => ptt::Input::Down { key, repeat: false, typing },
             KeyAction::Repeat => ptt::Input::Down { key, repeat: true, typing },
         };
         self.ptt(input, now);
-        if self.ptt.transmits() && !was_on && self.up && self.room.is_none() {
+        if self.ptt.transmit().is_on() && !was_on && self.up && self.room.is_none() {
             self.show(Event::Notice { code: NoticeCode::NobodyToTalkTo });
         }
     }
@@ -455,10 +462,11 @@ impl App {
 
     /// Asks for the microphone as it should be, when that is different.
     fn switch_microphone(&mut self) {
-        let on = self.up && self.room.is_some() && self.ptt.transmits();
-        if on != self.transmits {
-            self.transmits = on;
-            self.ask(Request::Transmit { on, session: self.session });
+        let here = self.up && self.room.is_some();
+        let transmit = if here { self.ptt.transmit() } else { Transmit::Shut };
+        if transmit != self.transmit {
+            self.transmit = transmit;
+            self.ask(Request::Transmit { transmit, session: self.session });
         }
     }
 

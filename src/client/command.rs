@@ -1,7 +1,7 @@
 //! What a typed line means. Pure.
 
 use super::event::{ErrorKind, Event, LocalError};
-use super::voice::BITRATES;
+use super::voice::{BITRATES, StageName};
 use crate::net::codec::Codec;
 use crate::net::invite::{Invite, SCHEME};
 use crate::net::limits::TEXT_BYTES_MAX;
@@ -21,6 +21,8 @@ pub enum Command {
     Mute,
     /// Open microphone.
     Unmute,
+    /// A microphone that opens while somebody speaks.
+    Voice,
     /// Which rooms are there?
     List,
     /// Who is in this room, or the own one?
@@ -48,6 +50,8 @@ pub enum Command {
     Codec(Codec),
     /// Opus has so many bits per second.
     Bitrate(u32),
+    /// A stage of the capture chain, on or off.
+    Stage(StageName, bool),
     /// Figures.
     Stats,
     /// The commands there are.
@@ -90,6 +94,7 @@ impl From<Mistake> for Event {
 pub const COMMANDS: &[(&str, &str)] = &[
     ("/mute", "/mute"),
     ("/unmute", "/unmute"),
+    ("/voice", "/voice"),
     ("/list", "/list"),
     ("/users", "/users [ROOM]"),
     ("/join", "/join ROOM"),
@@ -101,6 +106,10 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/stats", "/stats"),
     ("/codec", "/codec opus|pcm"),
     ("/bitrate", "/bitrate 6-256"),
+    ("/echo", "/echo on|off"),
+    ("/noise", "/noise on|off"),
+    ("/gain", "/gain on|off"),
+    ("/highpass", "/highpass on|off"),
     ("/register", "/register"),
     ("/unregister", "/unregister"),
     ("/help", "/help [moderation]"),
@@ -142,6 +151,15 @@ impl Line<'_> {
         match self.whole(self.rest)? {
             "" => Err(self.mistake(LocalError::MissingArgument)),
             argument => Ok(argument.to_owned()),
+        }
+    }
+
+    /// The one argument is `on` or `off`.
+    fn on_or_off(&self) -> Result<bool, Mistake> {
+        match self.one()?.to_lowercase().as_str() {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            word => Err(self.mistaken(LocalError::NotOnOrOff, word)),
         }
     }
 
@@ -203,6 +221,11 @@ pub fn parse(line: &str, here: Option<&RoomName>) -> Result<Command, Mistake> {
     Ok(match *word {
         "/mute" => Command::Mute,
         "/unmute" => Command::Unmute,
+        "/voice" => Command::Voice,
+        "/echo" => Command::Stage(StageName::Echo, line.on_or_off()?),
+        "/noise" => Command::Stage(StageName::Noise, line.on_or_off()?),
+        "/gain" => Command::Stage(StageName::Gain, line.on_or_off()?),
+        "/highpass" => Command::Stage(StageName::HighPass, line.on_or_off()?),
         "/list" | "/rooms" => Command::List,
         "/users" | "/who" if rest.is_empty() => Command::Users(None),
         "/users" | "/who" => Command::Users(Some(line.one()?)),
@@ -351,6 +374,15 @@ mod tests {
             assert_eq!(error(line).0, LocalError::BadNumber, "{line}");
         }
         assert_eq!(error("/codec").0, LocalError::MissingArgument);
+    }
+
+    #[test]
+    fn stages_of_the_chain_are_switched_by_on_and_off() {
+        assert_eq!(parse("/echo off"), Ok(Command::Stage(StageName::Echo, false)));
+        assert_eq!(parse("/Noise ON"), Ok(Command::Stage(StageName::Noise, true)));
+        assert_eq!(error("/gain 7").0, LocalError::NotOnOrOff);
+        assert_eq!(error("/highpass").0, LocalError::MissingArgument);
+        assert_eq!(parse("/voice"), Ok(Command::Voice));
     }
 
     #[test]

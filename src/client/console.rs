@@ -14,7 +14,7 @@ pub mod tty;
 use super::control::actor::Ask;
 use super::control::request::Request;
 use super::event::Event;
-use super::voice::VoiceHandle;
+use super::voice::{Transmit, VoiceHandle};
 use actix::prelude::*;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
@@ -58,9 +58,9 @@ impl Asker {
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<(), String> {
         self.pay();
-        if let Request::Transmit { on, .. } = request {
-            if !on {
-                self.voice.set_transmit(false);
+        if let Request::Transmit { transmit, .. } = request {
+            if !transmit.is_on() {
+                self.voice.set_transmit(transmit);
             }
             self.owed = Some(request);
             self.pay();
@@ -90,7 +90,7 @@ impl Asker {
 
     /// Closes the microphone, past everything else.
     pub fn close_microphone(&self) {
-        self.voice.set_transmit(false);
+        self.voice.set_transmit(Transmit::Shut);
     }
 }
 

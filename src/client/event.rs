@@ -4,7 +4,7 @@
 //! and fields are stable, scripts rely on them. No field holds a secret.
 
 use super::control::dial::Trust;
-use super::voice::{Direction, SendingStats, VoicePath, VoiceStats};
+use super::voice::{ChainFigures, Direction, SendingStats, StageName, VoicePath, VoiceStats};
 use crate::net::codec::Codec;
 use crate::net::ids::MemberId;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason, MemberInfo, Standing};
@@ -209,6 +209,15 @@ pub enum Event {
         open: bool,
         /// It stays off until we are in a room.
         waiting: bool,
+        /// Open only while somebody speaks.
+        voice: bool,
+    },
+    /// A stage of the capture chain was switched.
+    Stage {
+        /// Which.
+        stage: StageName,
+        /// On or off.
+        on: bool,
     },
     /// Hearing was switched off or on.
     Deafened {
@@ -455,6 +464,8 @@ pub enum LocalError {
     BadNumber,
     /// There is no such codec; args: `word`, `usage`.
     BadCodec,
+    /// Neither `on` nor `off`; args: `word`, `usage`.
+    NotOnOrOff,
     /// The reason is longer than it may be; args: `max`.
     ReasonTooLong,
     /// More stands behind the command than it takes; args: `usage`.
@@ -653,6 +664,8 @@ pub struct Stats {
     pub room_loss: f32,
     /// How our voice is sent.
     pub sending: SendingStats,
+    /// What the capture chain does; none where the source is no microphone.
+    pub chain: Option<ChainFigures>,
     /// Time from the microphone to us, in ms.
     pub input_latency_ms: f32,
     /// Level of the microphone, dBFS.
@@ -715,6 +728,7 @@ impl Stats {
             uplink_loss: stats.uplink_loss,
             room_loss: stats.room_loss,
             sending: stats.sending,
+            chain: stats.chain,
             input_latency_ms: stats.input_latency_ms,
             input_level_db: stats.input_level_db,
             output_level_db: stats.output_level_db,

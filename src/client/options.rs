@@ -2,8 +2,11 @@
 
 use super::control::dial::Target;
 use super::control::port::Keys;
+use super::ptt::Mode;
 use super::texts::arguments;
-use super::voice::{BITRATE, BITRATES, FrameLength, InputChoice, OutputChoice, Sending};
+use super::voice::{
+    BITRATE, BITRATES, ChainSettings, FrameLength, InputChoice, OutputChoice, Sending,
+};
 use crate::net::address::{AddressError, HostPort, TCP_PORT};
 use crate::net::codec::Codec;
 use crate::net::fingerprint::Fingerprint;
@@ -88,13 +91,29 @@ pub struct Options {
     /// Send hardly anything of pauses while you talk
     #[arg(long)]
     pub dtx: bool,
+    /// When the microphone is on: ptt (while you hold the talk key), open (always), or voice (while
+    /// you speak) [default: ptt]
+    #[arg(long, value_name = "ptt|open|voice", value_parser = talk, conflicts_with = "unmute")]
+    pub talk: Option<Mode>,
+    /// Let rumble and hum below the voice pass
+    #[arg(long)]
+    pub no_high_pass: bool,
+    /// Do not take what the loudspeaker plays out of the microphone's sound
+    #[arg(long)]
+    pub no_echo_cancel: bool,
+    /// Do not suppress noise
+    #[arg(long)]
+    pub no_noise_suppression: bool,
+    /// Do not bring a soft or loud voice to a common level
+    #[arg(long)]
+    pub no_gain: bool,
     /// Repeat the WAV file of --input
     #[arg(long = "loop")]
     pub repeat: bool,
     /// Name the sound devices there are, and end
     #[arg(long)]
     pub list_devices: bool,
-    /// Start with an open microphone
+    /// Start with an open microphone, as --talk open
     #[arg(long)]
     pub unmute: bool,
     /// Start deafened
@@ -222,6 +241,23 @@ impl Options {
 }
 
 impl Options {
+    /// When the microphone is on at the start.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.talk.unwrap_or(if self.unmute { Mode::Open } else { Mode::PushToTalk })
+    }
+
+    /// What is done to the microphone's sound.
+    #[must_use]
+    pub fn chain(&self) -> ChainSettings {
+        ChainSettings {
+            high_pass: !self.no_high_pass,
+            echo: !self.no_echo_cancel,
+            noise: !self.no_noise_suppression,
+            gain: !self.no_gain,
+        }
+    }
+
     /// How our voice is sent.
     #[must_use]
     pub fn sending(&self) -> Sending {
@@ -296,6 +332,15 @@ fn codec(text: &str) -> Result<Codec, String> {
         "opus" => Ok(Codec::Opus),
         "pcm" => Ok(Codec::Pcm),
         _ => Err(arguments::CODEC.to_owned()),
+    }
+}
+
+fn talk(text: &str) -> Result<Mode, String> {
+    match text {
+        "ptt" => Ok(Mode::PushToTalk),
+        "open" => Ok(Mode::Open),
+        "voice" => Ok(Mode::Voice),
+        _ => Err(arguments::TALK.to_owned()),
     }
 }
 
@@ -412,6 +457,8 @@ mod tests {
             "--input wav:/nowhere/x.wav",
             "--output wav:",
             "--codec mp3",
+            "--talk loud",
+            "--talk voice --unmute",
             "--bitrate 5",
             "--bitrate 257",
             "--frame-ms 15",
@@ -426,6 +473,26 @@ mod tests {
         assert_eq!(name.exit_code(), 2);
         let unreadable = parse("--input wav:/nowhere/x.wav").unwrap_err().to_string();
         assert!(unreadable.contains("/nowhere/x.wav"), "{unreadable}");
+    }
+
+    #[test]
+    fn every_stage_of_the_chain_has_its_switch() {
+        let chain = |line: &str| parse(line).unwrap().chain();
+        assert_eq!(chain(""), ChainSettings::default());
+        let on = ChainSettings::default();
+        assert_eq!(chain("--no-high-pass"), ChainSettings { high_pass: false, ..on });
+        assert_eq!(chain("--no-echo-cancel"), ChainSettings { echo: false, ..on });
+        assert_eq!(chain("--no-noise-suppression"), ChainSettings { noise: false, ..on });
+        assert_eq!(chain("--no-gain"), ChainSettings { gain: false, ..on });
+    }
+
+    #[test]
+    fn the_microphone_s_mode_can_be_chosen() {
+        let mode = |line: &str| parse(line).unwrap().mode();
+        assert_eq!(mode(""), Mode::PushToTalk);
+        assert_eq!(mode("--unmute"), Mode::Open);
+        assert_eq!(mode("--talk voice"), Mode::Voice);
+        assert_eq!(mode("--talk open"), Mode::Open);
     }
 
     #[test]

@@ -5,9 +5,12 @@
 //! key's repetition shows that it is held: the first press counts for [`FIRST_REPEAT`], each
 //! repetition for [`NEXT_REPEAT`], and on a line with text the key types.
 //!
+//! Letting go of the key lets what is being said come to its end; everything else shuts at once.
+//!
 //! The microphone never hangs: every mishap (focus lost, connection lost, microphone unplugged,
 //! key held for too long) closes it, and a key that is still down then does not open it again.
 
+use super::voice::Transmit;
 use crate::net::limits::PTT_HOLD_MAX;
 use std::time::{Duration, Instant};
 
@@ -37,6 +40,8 @@ pub enum Mode {
     PushToTalk,
     /// Always.
     Open,
+    /// While somebody speaks.
+    Voice,
 }
 
 /// What happens to the microphone.
@@ -59,6 +64,8 @@ pub enum Input {
     Mute,
     /// `/unmute`
     Unmute,
+    /// `/voice`
+    Voice,
     /// The connection is lost.
     Disconnected,
     /// The microphone was unplugged.
@@ -98,6 +105,8 @@ pub struct Ptt {
     /// The key was still down when a mishap closed the microphone. It must be let go first: by
     /// report, or (guessed) by not repeating until then.
     stale: Option<Option<Instant>>,
+    /// The key was let go last, and is known to have been: nothing else closed the microphone.
+    released: bool,
 }
 
 /// Whether a character belongs to the push-to-talk key.
@@ -110,7 +119,7 @@ impl Ptt {
     /// A microphone that is off.
     #[must_use]
     pub fn new(release: Release, mode: Mode) -> Self {
-        Self { release, mode, hold: None, stale: None }
+        Self { release, mode, hold: None, stale: None, released: false }
     }
 
     /// How it is known that the key was let go.
@@ -125,10 +134,16 @@ impl Ptt {
         self.mode
     }
 
-    /// Whether the microphone is on now.
+    /// What the microphone is meant to do now.
     #[must_use]
-    pub fn transmits(&self) -> bool {
-        self.mode == Mode::Open || self.hold.is_some_and(|hold| hold.talks)
+    pub fn transmit(&self) -> Transmit {
+        match self.mode {
+            Mode::Open => Transmit::Open,
+            Mode::Voice => Transmit::Voice,
+            Mode::PushToTalk if self.hold.is_some_and(|hold| hold.talks) => Transmit::Held,
+            Mode::PushToTalk if self.released => Transmit::Released,
+            Mode::PushToTalk => Transmit::Shut,
+        }
     }
 
     /// When `Tick` must come, if nothing else does before.
@@ -152,16 +167,18 @@ impl Ptt {
                 self.mode = Mode::PushToTalk;
                 self.mishap(now)
             }
-            Input::Unmute => {
-                self.hold = None;
-                self.mode = Mode::Open;
-                Outcome::None
-            }
+            Input::Unmute => self.open(Mode::Open),
+            Input::Voice => self.open(Mode::Voice),
             Input::Disconnected => {
                 self.mode = Mode::PushToTalk;
                 self.mishap(now)
             }
         }
+    }
+
+    fn open(&mut self, mode: Mode) -> Outcome {
+        (self.hold, self.released, self.mode) = (None, false, mode);
+        Outcome::None
     }
 
     fn tick(&mut self, now: Instant) -> Outcome {
@@ -184,7 +201,7 @@ impl Ptt {
     }
 
     fn down(&mut self, key: char, repeat: bool, typing: bool, now: Instant) -> Outcome {
-        if self.mode == Mode::Open {
+        if self.mode != Mode::PushToTalk {
             return Outcome::Type(key);
         }
         match self.release {
@@ -218,13 +235,16 @@ impl Ptt {
 
     fn up(&mut self, now: Instant) -> Outcome {
         self.stale = None;
-        match self.hold.take() {
+        let hold = self.hold.take();
+        self.released |= hold.is_some_and(|hold| hold.talks);
+        match hold {
             Some(hold) if !hold.talks && now < hold.since + TAP => Outcome::Type(hold.key),
             _ => Outcome::None,
         }
     }
 
     fn mishap(&mut self, now: Instant) -> Outcome {
+        self.released = false;
         if self.hold.take().is_some() {
             self.stale = Some(match self.release {
                 Release::Reported => None,
@@ -273,34 +293,34 @@ mod tests {
 
     #[test]
     fn the_microphone_is_off_at_the_start() {
-        assert!(!Bench::new(Release::Reported).ptt.transmits());
-        assert!(!Bench::new(Release::Guessed).ptt.transmits());
+        assert!(!Bench::new(Release::Reported).ptt.transmit().is_on());
+        assert!(!Bench::new(Release::Guessed).ptt.transmit().is_on());
     }
 
     #[test]
     fn with_reports_it_is_on_exactly_while_the_key_is_down() {
         let mut bench = Bench::new(Release::Reported);
         bench.press(false);
-        assert!(bench.ptt.transmits());
+        assert!(bench.ptt.transmit().is_on());
         bench.pass(30_000);
         bench.give(Input::Down { key: 'ё', repeat: true, typing: false });
-        assert!(bench.ptt.transmits());
+        assert!(bench.ptt.transmit().is_on());
         assert_eq!(bench.give(Input::Up), Outcome::None);
-        assert!(!bench.ptt.transmits());
+        assert!(!bench.ptt.transmit().is_on());
     }
 
     #[test]
     fn with_reports_and_text_a_tap_types_and_holding_talks() {
         let mut bench = Bench::new(Release::Reported);
         bench.press(true);
-        assert!(!bench.ptt.transmits(), "typing must not be heard");
+        assert!(!bench.ptt.transmit().is_on(), "typing must not be heard");
         bench.pass(100);
         assert_eq!(bench.give(Input::Up), Outcome::Type('ё'));
         bench.press(true);
         bench.pass(200);
-        assert!(bench.ptt.transmits());
+        assert!(bench.ptt.transmit().is_on());
         assert_eq!(bench.give(Input::Up), Outcome::None);
-        assert!(!bench.ptt.transmits());
+        assert!(!bench.ptt.transmit().is_on());
     }
 
     #[test]
@@ -308,14 +328,14 @@ mod tests {
         let mut bench = Bench::new(Release::Guessed);
         bench.press(false);
         bench.pass(650);
-        assert!(bench.ptt.transmits(), "slow keyboards repeat after 660 ms");
+        assert!(bench.ptt.transmit().is_on(), "slow keyboards repeat after 660 ms");
         for _ in 0..50 {
             bench.press(false);
-            assert!(bench.ptt.transmits());
+            assert!(bench.ptt.transmit().is_on());
             bench.pass(90);
         }
         bench.pass(200);
-        assert!(!bench.ptt.transmits());
+        assert!(!bench.ptt.transmit().is_on());
     }
 
     #[test]
@@ -323,26 +343,56 @@ mod tests {
         let mut bench = Bench::new(Release::Guessed);
         bench.press(false);
         bench.pass(699);
-        assert!(bench.ptt.transmits());
+        assert!(bench.ptt.transmit().is_on());
         bench.pass(1);
-        assert!(!bench.ptt.transmits());
+        assert!(!bench.ptt.transmit().is_on());
     }
 
     #[test]
     fn without_reports_the_key_types_on_a_line_with_text() {
         let mut bench = Bench::new(Release::Guessed);
         assert_eq!(bench.press(true), Outcome::Type('ё'));
-        assert!(!bench.ptt.transmits());
+        assert!(!bench.ptt.transmit().is_on());
+    }
+
+    #[test]
+    fn letting_go_lets_the_last_word_end_and_a_mishap_does_not() {
+        let mut bench = Bench::new(Release::Reported);
+        bench.press(false);
+        assert_eq!(bench.ptt.transmit(), Transmit::Held);
+        bench.give(Input::Up);
+        assert_eq!(bench.ptt.transmit(), Transmit::Released);
+        for mishap in [Input::FocusLost, Input::Disconnected, Input::DeviceLost, Input::Mute] {
+            bench.press(false);
+            bench.give(Input::Up);
+            bench.give(mishap);
+            assert_eq!(bench.ptt.transmit(), Transmit::Shut, "{mishap:?}, after the key");
+            bench.press(false);
+            bench.give(mishap);
+            bench.give(Input::Up);
+            assert_eq!(bench.ptt.transmit(), Transmit::Shut, "{mishap:?}, while it is down");
+        }
+    }
+
+    #[test]
+    fn voice_activation_ends_with_mute_and_with_the_connection() {
+        for end in [Input::Mute, Input::Disconnected] {
+            let mut bench = Bench::new(Release::Reported);
+            bench.give(Input::Voice);
+            assert_eq!(bench.ptt.transmit(), Transmit::Voice);
+            bench.give(end);
+            assert_eq!(bench.ptt.transmit(), Transmit::Shut);
+        }
     }
 
     #[test]
     fn an_open_microphone_leaves_the_key_to_the_line() {
         let mut bench = Bench::new(Release::Reported);
         bench.give(Input::Unmute);
-        assert!(bench.ptt.transmits());
+        assert!(bench.ptt.transmit().is_on());
         assert_eq!(bench.press(false), Outcome::Type('ё'));
         bench.give(Input::Mute);
-        assert!(!bench.ptt.transmits());
+        assert!(!bench.ptt.transmit().is_on());
     }
 
     #[test]
@@ -352,17 +402,17 @@ mod tests {
                 let mut bench = Bench::new(release);
                 bench.press(false);
                 bench.give(mishap);
-                assert!(!bench.ptt.transmits(), "{release:?} {mishap:?}");
+                assert!(!bench.ptt.transmit().is_on(), "{release:?} {mishap:?}");
                 for _ in 0..20 {
                     bench.pass(50);
                     let repeat = release == Release::Reported;
                     bench.give(Input::Down { key: '`', repeat, typing: false });
-                    assert!(!bench.ptt.transmits(), "{release:?} {mishap:?}");
+                    assert!(!bench.ptt.transmit().is_on(), "{release:?} {mishap:?}");
                 }
                 bench.give(if release == Release::Reported { Input::Up } else { Input::Tick });
                 bench.pass(700);
                 bench.press(false);
-                assert!(bench.ptt.transmits(), "{release:?} {mishap:?}");
+                assert!(bench.ptt.transmit().is_on(), "{release:?} {mishap:?}");
             }
         }
     }
@@ -372,7 +422,7 @@ mod tests {
         let mut bench = Bench::new(Release::Guessed);
         bench.give(Input::Unmute);
         bench.give(Input::Disconnected);
-        assert_eq!((bench.ptt.mode(), bench.ptt.transmits()), (Mode::PushToTalk, false));
+        assert_eq!((bench.ptt.mode(), bench.ptt.transmit().is_on()), (Mode::PushToTalk, false));
     }
 
     #[test]
@@ -389,9 +439,9 @@ mod tests {
         bench.press(false);
         bench.now += PTT_HOLD_MAX;
         assert_eq!(bench.give(Input::Tick), Outcome::HeldTooLong);
-        assert!(!bench.ptt.transmits());
+        assert!(!bench.ptt.transmit().is_on());
         bench.give(Input::Down { key: '`', repeat: true, typing: false });
-        assert!(!bench.ptt.transmits());
+        assert!(!bench.ptt.transmit().is_on());
         // The same where a book lies on the key and only repetition shows it.
         let mut bench = Bench::new(Release::Guessed);
         bench.press(false);
@@ -400,7 +450,7 @@ mod tests {
             bench.press(false);
             bench.pass(40);
         }
-        assert!(!bench.ptt.transmits());
+        assert!(!bench.ptt.transmit().is_on());
     }
 
     proptest! {
@@ -423,9 +473,9 @@ mod tests {
                 bench.pass(ms);
             }
             bench.give(Input::Mute);
-            prop_assert!(!bench.ptt.transmits());
+            prop_assert!(!bench.ptt.transmit().is_on());
             bench.pass(1000);
-            prop_assert!(!bench.ptt.transmits());
+            prop_assert!(!bench.ptt.transmit().is_on());
         }
     }
 }

@@ -58,7 +58,7 @@ pub async fn run(options: Options) -> u8 {
         Ok(ready) => ready,
         Err(error) => return refuse(&texts::state::unusable(&error.to_string()), EXIT_USAGE),
     };
-    let config = VoiceConfig::new(input, output).sending(options.sending());
+    let config = VoiceConfig::new(input, output).sending(options.sending()).chain(options.chain());
     let (voice_events_in, voice_events) = mpsc::channel(CLIENT_MAILBOX);
     let voice = match VoiceHandle::start(config, voice_events_in) {
         Ok(voice) => voice,
@@ -70,7 +70,7 @@ pub async fn run(options: Options) -> u8 {
         name,
         room: there.room,
         udp_port: options.udp_port,
-        state: MemberState { muted: !options.unmute, deafened: options.deafen },
+        state: MemberState { muted: options.mode() == Mode::PushToTalk, deafened: options.deafen },
         agent: concat!("parlor/", env!("CARGO_PKG_VERSION")).to_owned(),
         device,
         target: there.target,
@@ -132,8 +132,7 @@ fn dialer(
 }
 
 fn start_console(options: &Options, keys: Option<Release>, arbiter: &Arbiter, wires: Wires) {
-    let mode = if options.unmute { Mode::Open } else { Mode::PushToTalk };
-    let app = App::new(keys, mode, options.deafen).asking_passwords(options.asks());
+    let app = App::new(keys, options.mode(), options.deafen).asking_passwords(options.asks());
     let json = options.json;
     let arbiter = arbiter.handle();
     match keys {

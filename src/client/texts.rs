@@ -7,8 +7,8 @@ use super::event::{
     DeviceKind, ErrorKind, Event, HelpTopic, LocalError, LossCause, NoticeCode, PathKind, Person,
     Room, Speaker, Stats,
 };
-use super::ptt::Release;
-use super::voice::SendingStats;
+use super::ptt::{Mode, Release};
+use super::voice::{ChainFigures, SendingStats, StageName, StageState};
 use crate::net::codec::Codec;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason};
 use crate::net::name::printable;
@@ -112,7 +112,12 @@ pub fn words(event: &Event) -> Vec<String> {
         Event::Rooms { rooms, total } => return room_list(rooms, *total),
         Event::Users { room, members, total } => return user_list(&shown(room), members, *total),
         Event::Renamed { name } => format!("* You are now called {}.", shown(name)),
-        Event::Microphone { open, waiting } => microphone(*open, *waiting).to_owned(),
+        Event::Microphone { open, waiting, voice } => {
+            microphone(*open, *waiting, *voice).to_owned()
+        }
+        Event::Stage { stage, on } => {
+            format!("* {} is {}.", stage_name(*stage), if *on { "on" } else { "off" })
+        }
         Event::Deafened { on: true } => {
             "* You hear nobody now. /undeafen lets you hear again.".to_owned()
         }
@@ -182,12 +187,13 @@ pub fn status_link(up: bool, ever: bool) -> &'static str {
 
 /// What the prompt says of the microphone.
 #[must_use]
-pub fn status_microphone(open: bool, talking: bool, device: bool) -> &'static str {
-    match (device, open, talking) {
+pub fn status_microphone(mode: Mode, talking: bool, device: bool) -> &'static str {
+    match (device, mode, talking) {
         (false, ..) => "no mic",
-        (true, true, _) => "MIC OPEN",
-        (true, false, true) => "TALKING",
-        (true, false, false) => "mic off",
+        (true, Mode::Open, _) => "MIC OPEN",
+        (true, Mode::Voice, _) => "MIC BY VOICE",
+        (true, Mode::PushToTalk, true) => "TALKING",
+        (true, Mode::PushToTalk, false) => "mic off",
     }
 }
 
@@ -286,8 +292,11 @@ fn user_list(room: &str, members: &[Person], total: u64) -> Vec<String> {
     lines
 }
 
-fn microphone(open: bool, waiting: bool) -> &'static str {
+fn microphone(open: bool, waiting: bool, voice: bool) -> &'static str {
     match (open, waiting) {
+        (true, _) if voice => {
+            "* The microphone opens by itself while you speak: your room hears you then. /mute closes it."
+        }
         (true, false) => "* The microphone is open: your room hears you. /mute closes it.",
         (true, true) => {
             "* The microphone will be open when you are in a room: it will hear you. /mute closes it."
@@ -406,6 +415,9 @@ fn local_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
         }
         LocalError::BadNumber => {
             format!("'{}' is no number that can stand here: {}", arg("word"), arg("usage"))
+        }
+        LocalError::NotOnOrOff => {
+            format!("'{}' is neither on nor off: {}", arg("word"), arg("usage"))
         }
         LocalError::BadCodec => format!("There is no codec '{}': {}", arg("word"), arg("usage")),
         LocalError::ReasonTooLong => {
@@ -796,11 +808,43 @@ fn stats_lines(stats: &Stats) -> Vec<String> {
         device_line("microphone ", stats.input_level_db, &stats.input, stats.input_overruns),
         device_line("loudspeaker", stats.output_level_db, &stats.output, stats.output_underruns),
     ];
+    lines.extend(stats.chain.as_ref().map(chain_line));
     if stats.speakers.is_empty() {
         lines.push("    nobody was heard yet".to_owned());
     }
     lines.extend(stats.speakers.iter().map(speaker_line));
     lines
+}
+
+/// A stage of the capture chain, at the start of a sentence.
+fn stage_name(stage: StageName) -> &'static str {
+    match stage {
+        StageName::HighPass => "The high-pass filter",
+        StageName::Echo => "Echo cancellation",
+        StageName::Noise => "Noise suppression",
+        StageName::Gain => "Automatic gain",
+    }
+}
+
+/// What is done to the microphone's sound.
+fn chain_line(chain: &ChainFigures) -> String {
+    let state = |stage: &StageState| match (stage.enabled, stage.acting) {
+        (false, _) => "off".to_owned(),
+        (true, false) => "not needed now".to_owned(),
+        (true, true) if stage.delay_ms > 0.0 => format!("at work (+{:.0} ms)", stage.delay_ms),
+        (true, true) => "at work".to_owned(),
+    };
+    let gain = match chain.gain.acting {
+        true => format!("{:+.0} dB", chain.gain_db),
+        false => state(&chain.gain),
+    };
+    format!(
+        "    microphone's sound: high-pass {}, echo {}, noise {} (floor {:.0} dB), gain {gain}",
+        if chain.high_pass.enabled { "on" } else { "off" },
+        state(&chain.echo),
+        state(&chain.noise),
+        chain.floor_db,
+    )
 }
 
 /// How our voice is sent, and what is done against loss.
@@ -877,6 +921,7 @@ fn help(keys: Option<Release>) -> Vec<String> {
     let mut text = String::from(
         "* What you type is said to the room. Commands:
     /mute, /unmute        push-to-talk (the start); open microphone
+    /voice                the microphone opens by itself while you speak
     /list                 the rooms, and how many are in each
     /users [ROOM]         who is there; who is muted, deafened, speaking
     /join ROOM, /leave    go to a room (it is made if it does not exist); go out of it
@@ -886,6 +931,7 @@ fn help(keys: Option<Release>) -> Vec<String> {
     /register             keep your name for you, with a password (asked for); /unregister frees it
     parlor://...          an invite that you paste takes you to its server
     /codec, /bitrate      send as opus or pcm; with how many kbit/s (Opus; 6 to 256)
+    /echo, /noise, /gain, /highpass on|off   what is done to your microphone's sound
     /stats                levels, packets, loss, round trip, each speaker
     /help moderation      the commands of operators and moderators
     /exit                 leave
@@ -1017,6 +1063,8 @@ pub mod arguments {
     pub const TONE: &str = "a tone is a frequency from 20 to 20000 Hz, for example tone:440";
     /// A codec that is none.
     pub const CODEC: &str = "there are opus and pcm";
+    /// A mode of the microphone that there is not.
+    pub const TALK: &str = "there are ptt, open and voice";
     /// A frame length that there is not.
     pub const FRAME: &str = "a packet holds 10 or 20 ms";
     /// `wav:` without a file.

@@ -5,6 +5,7 @@
 
 mod capture;
 mod capture_actor;
+pub(crate) mod chain;
 mod decoding;
 mod delays;
 mod device;
@@ -43,6 +44,8 @@ mod tap;
 mod upsample;
 mod wav;
 
+pub use chain::gate::Transmit;
+pub use chain::{ChainFigures, ChainSettings, StageName, StageState};
 pub use sending::{BITRATE, BITRATES, FrameLength, Sending, SendingStats};
 pub use tap::Tap;
 
@@ -105,19 +108,27 @@ pub struct VoiceConfig {
     pub output: OutputChoice,
     /// How our voice is sent.
     pub sending: Sending,
+    /// What is done to a microphone's sound before. Files, tones and echoes stay as they are.
+    pub chain: ChainSettings,
 }
 
 impl VoiceConfig {
     /// These devices, and everything else as by default.
     #[must_use]
     pub fn new(input: InputChoice, output: OutputChoice) -> Self {
-        Self { input, output, sending: Sending::default() }
+        Self { input, output, sending: Sending::default(), chain: ChainSettings::default() }
     }
 
     /// The same, and our voice is sent like this.
     #[must_use]
     pub fn sending(self, sending: Sending) -> Self {
         Self { sending, ..self }
+    }
+
+    /// The same, with these stages of the capture chain.
+    #[must_use]
+    pub fn chain(self, chain: ChainSettings) -> Self {
+        Self { chain, ..self }
     }
 }
 
@@ -216,6 +227,8 @@ pub struct VoiceStats {
     pub room_loss: f32,
     /// How our voice is sent.
     pub sending: SendingStats,
+    /// What the capture chain does; none where the source is no microphone.
+    pub chain: Option<ChainFigures>,
     /// Time from the microphone until its samples are taken, in ms, as the sound system tells.
     pub input_latency_ms: f32,
     /// Level of the microphone lately, dBFS (-120 for none).
@@ -344,7 +357,7 @@ impl VoiceHandle {
 
     /// The session is over: nothing is sent or played any more, the microphone is off.
     pub fn disconnect(&self) {
-        self.system.shared.set_transmit(false);
+        self.system.shared.set_transmit(Transmit::Shut);
         self.system.command(Command::Disconnect);
     }
 
@@ -368,9 +381,14 @@ impl VoiceHandle {
         self.system.command(Command::MemberLeft(id));
     }
 
-    /// Opens or closes the microphone. A talkspurt starts with a marked packet and ends with three empty ones.
-    pub fn set_transmit(&self, on: bool) {
-        self.system.shared.set_transmit(on);
+    /// What the microphone is meant to do. A talkspurt starts with a marked packet and ends with three empty ones.
+    pub fn set_transmit(&self, transmit: Transmit) {
+        self.system.shared.set_transmit(transmit);
+    }
+
+    /// Switches a stage of the capture chain on or off.
+    pub fn set_stage(&self, stage: StageName, on: bool) {
+        self.system.shared.chain().switch(stage, on);
     }
 
     /// Voice is encoded as this from the next packet on.
@@ -423,6 +441,7 @@ impl VoiceHandle {
             uplink_loss: link.figures.uplink_loss,
             room_loss: link.figures.room_loss,
             sending: capture.sending,
+            chain: capture.chain,
             input_latency_ms: capture.latency_ms,
             input_level_db: capture.level_db,
             output_level_db: playback.level_db,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use parlor::actors::connection::Caller;
 use parlor::actors::server::Server;
 use parlor::client::event::{Event, PathKind};
+use parlor::client::voice::Transmit;
 use parlor::net::clock;
 use parlor::net::message::{ClientMessage, ServerMessage};
 use parlor::net::protect::RTP_OVERHEAD;
@@ -44,10 +45,10 @@ async fn first_after(talker: &Talker, moment: Instant) -> Instant {
 async fn where_a_firewall_drops_all_udp_both_hear_each_other_within_a_second_of_joining() {
     let server = server().await;
     let mut anna = Talker::start(&server, "anna", true).await;
-    anna.voice.set_transmit(true);
+    anna.voice.set_transmit(Transmit::Open);
     let mut bert = Talker::start(&server, "bert", true).await;
     let joined = clock::now();
-    bert.voice.set_transmit(true);
+    bert.voice.set_transmit(Transmit::Open);
     for talker in [&anna, &bert] {
         let took = first_after(talker, joined).await - joined;
         println!("heard after {took:?}");
@@ -67,8 +68,8 @@ async fn where_a_firewall_drops_all_udp_both_hear_each_other_within_a_second_of_
 /// UDP dies for Anna while she talks and listens, in these directions; and comes back.
 async fn dies_and_returns(up: bool, down: bool) {
     let (server, mut anna, mut bert) = pair().await;
-    anna.voice.set_transmit(true);
-    bert.voice.set_transmit(true);
+    anna.voice.set_transmit(Transmit::Open);
+    bert.voice.set_transmit(Transmit::Open);
     anna.hear(50).await;
     bert.hear(50).await;
     let marks = [anna.played().len(), bert.played().len()];
@@ -121,7 +122,7 @@ async fn a_silent_listener_whose_udp_has_died_hears_whoever_speaks_next_within_a
     let (server, anna, bert) = pair().await;
     // In silence, and between two keepalives: nothing tells him yet.
     anna.wire.cut(true, true);
-    bert.voice.set_transmit(true);
+    bert.voice.set_transmit(Transmit::Open);
     let spoke = clock::now();
     let took = first_after(&anna, spoke).await - spoke;
     println!("heard after {took:?}");

@@ -1,6 +1,7 @@
 //! A client whose address changes in the middle of a sentence: it is heard and hears on, and nobody notices.
 
 use parlor::client::event::Event;
+use parlor::client::voice::Transmit;
 use parlor::net::limits::TALKSPURT_NEWS_INTERVAL;
 
 use crate::support::talker::{Talker, finish, missing, server};
@@ -36,7 +37,7 @@ async fn pair(
         if !talker.told.iter().any(|event| matches!(event, Event::Path { .. })) {
             talker.wait_for(|event| matches!(event, Event::Path { .. })).await;
         }
-        talker.voice.set_transmit(speaks);
+        talker.voice.set_transmit(if speaks { Transmit::Open } else { Transmit::Shut });
     }
     if speaking[0] {
         bert.hear(50).await;
@@ -105,13 +106,13 @@ async fn a_listener_who_moved_in_silence_misses_less_than_200_ms_of_the_next_wor
     let mut carl = Talker::start(&server, "carl", false).await;
     carl.wait_for(|event| matches!(event, Event::Path { .. })).await;
     carl.hear(10).await;
-    bert.voice.set_transmit(false);
+    bert.voice.set_transmit(Transmit::Shut);
     carl.wait_for(|event| matches!(event, Event::Speaking { on: false, .. })).await;
     // A talkspurt that follows at once is told of later: a bound of its own.
     tokio::time::sleep(TALKSPURT_NEWS_INTERVAL).await;
     let marks = [anna.played().len(), carl.played().len()];
     anna.wire.change_port();
-    bert.voice.set_transmit(true);
+    bert.voice.set_transmit(Transmit::Open);
     anna.hear(50).await;
     carl.hear(50).await;
     // Carl has not moved: what he heard first is where the word began.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use parlor::actors::server::{Server, ServerConfig};
 use parlor::client::voice::{
-    InputChoice, OutputChoice, Sending, VoiceConfig, VoiceEvent, VoiceHandle, VoicePath,
+    InputChoice, OutputChoice, Sending, Transmit, VoiceConfig, VoiceEvent, VoiceHandle, VoicePath,
     VoiceSession, VoiceStats,
 };
 use parlor::net::codec::Codec;
@@ -144,7 +144,7 @@ fn places(heard: &[(u32, Vec<i16>)], source: &[i16]) -> Vec<usize> {
 async fn without_loss_the_decoder_hands_on_exactly_what_was_said() {
     let server = server().await;
     let (speaker, listener) = pair(&server, server.udp(), OutputChoice::Null, Sending::pcm()).await;
-    speaker.voice.set_transmit(true);
+    speaker.voice.set_transmit(Transmit::Open);
     let heard = listener.hear(speaker.peer.id(), 300).await;
     let places = places(&heard[1..], &speech_samples());
     let whole = places.windows(2).all(|pair| pair[1] - pair[0] == FRAME);
@@ -164,7 +164,7 @@ async fn a_lossy_network_leaves_speech_intelligible_and_in_time() {
     let file = folder.path().join("heard.wav");
     let output = OutputChoice::Wav(file.clone());
     let (speaker, listener) = pair(&server, relay.address, output, Sending::pcm()).await;
-    speaker.voice.set_transmit(true);
+    speaker.voice.set_transmit(Transmit::Open);
     let frames = speech_samples().len() * 3 / 2 / FRAME;
     let heard = listener.hear(speaker.peer.id(), frames * 9 / 10).await;
     let offsets = places(&heard[1..], &speech_samples());
@@ -188,7 +188,7 @@ async fn opus_is_sent_by_default_and_codecs_change_in_mid_call_without_a_gap() {
     let (speaker, mut listener) =
         pair(&server, server.udp(), OutputChoice::Null, Sending::default()).await;
     let id = speaker.peer.id();
-    speaker.voice.set_transmit(true);
+    speaker.voice.set_transmit(Transmit::Open);
     listener.wait_for(|event| *event == VoiceEvent::Speaking { id, on: true }).await;
     listener.hear(id, 50).await;
     assert_eq!(speaker.voice.stats().await.sending.codec, Codec::Opus);
@@ -216,7 +216,7 @@ async fn where_packets_get_lost_on_the_way_down_the_speaker_sends_copies_that_re
     let (speaker, listener) =
         pair(&server, relay.address, OutputChoice::Null, Sending::default()).await;
     let id = speaker.peer.id();
-    speaker.voice.set_transmit(true);
+    speaker.voice.set_transmit(Transmit::Open);
     let copied = async {
         while speaker.voice.stats().await.sending.copies_ms.is_empty() {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -92,7 +92,7 @@ impl Bench {
 
     fn transmitted(&mut self) -> Vec<bool> {
         let asked = self.asked().into_iter().filter_map(|request| match request {
-            Request::Transmit { on, .. } => Some(on),
+            Request::Transmit { transmit, .. } => Some(transmit.is_on()),
             _ => None,
         });
         asked.collect()
@@ -198,9 +198,12 @@ fn an_open_microphone_begins_with_the_room_and_with_its_session() {
     assert_eq!(bench.asked(), []);
     bench.join();
     let session = SessionNumber(4);
-    assert_eq!(bench.asked(), [Request::Transmit { on: true, session }]);
+    assert_eq!(bench.asked(), [Request::Transmit { transmit: Transmit::Open, session }]);
     bench.give(Input::Line("/mute".into()));
-    let expected = [Request::Microphone { open: false }, Request::Transmit { on: false, session }];
+    let expected = [
+        Request::Microphone { open: false },
+        Request::Transmit { transmit: Transmit::Shut, session },
+    ];
     assert_eq!(bench.asked(), expected);
 }
 

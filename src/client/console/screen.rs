@@ -97,8 +97,8 @@ fn status(app: &App, room: usize, spans: &mut Vec<(Look, String)>) {
     };
     spans.push((Look::Plain, format!("[{place}] ")));
     let (mode, on, there) = app.microphone();
-    let microphone = texts::status_microphone(mode == Mode::Open, on, there);
-    let look = if there && (on || mode == Mode::Open) { Look::Alert } else { Look::Dim };
+    let microphone = texts::status_microphone(mode, on, there);
+    let look = if there && (on || mode != Mode::PushToTalk) { Look::Alert } else { Look::Dim };
     spans.push((look, format!("{microphone} ")));
     if app.standing().silenced {
         spans.push((Look::Alert, format!("{} ", texts::STATUS_SILENCED)));

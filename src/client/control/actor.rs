@@ -191,9 +191,10 @@ impl<D: Dialer> ControlActor<D> {
             VoiceCommand::LeaveRoom => self.voice.leave_room(),
             VoiceCommand::Member(member) => self.voice.member(member),
             VoiceCommand::MemberLeft(id) => self.voice.member_left(id),
-            VoiceCommand::Transmit(on) => self.voice.set_transmit(on),
+            VoiceCommand::Transmit(transmit) => self.voice.set_transmit(transmit),
             VoiceCommand::Deafened(on) => self.voice.set_deafened(on),
             VoiceCommand::Codec(codec) => self.voice.set_codec(codec),
+            VoiceCommand::Stage(stage, on) => self.voice.set_stage(stage, on),
             VoiceCommand::Bitrate(bitrate) => self.voice.set_bitrate(bitrate),
             VoiceCommand::RoomCodecs(codecs) => self.voice.room_codecs(&codecs),
         }

@@ -12,7 +12,7 @@ use super::request::{Asked, Pace, Pending, Request};
 use super::roster::Roster;
 use crate::client::event::{ErrorKind, Event, LocalError, LossCause, NoticeCode, SessionNumber};
 use crate::client::texts;
-use crate::client::voice::VoiceSession;
+use crate::client::voice::{Transmit, VoiceSession};
 use crate::net::device::{ChannelBinding, DeviceProof};
 use crate::net::limits::{
     ANSWER_TIMEOUT, CONTROL_SILENCE_MAX, PING_INTERVAL, REQUEST_QUEUE_MAX, REQUESTS_OPEN_MAX,
@@ -342,7 +342,7 @@ impl ControlCore {
             self.act(Action::Send(Envelope::event(ClientMessage::Bye)));
         }
         self.link = Link::Over;
-        self.voice(VoiceCommand::Transmit(false));
+        self.voice(VoiceCommand::Transmit(Transmit::Shut));
         self.voice(VoiceCommand::Disconnect);
         if code == 0 {
             self.tell(Event::Bye);
@@ -414,12 +414,18 @@ impl ControlCore {
                 self.voice(VoiceCommand::Bitrate(bitrate));
                 self.tell(Event::Bitrate { kbps: bitrate / 1000 });
             }
-            Request::Transmit { on: false, .. } => self.voice(VoiceCommand::Transmit(false)),
-            Request::Transmit { on: true, session } => {
+            Request::Stage(stage, on) => {
+                self.voice(VoiceCommand::Stage(stage, on));
+                self.tell(Event::Stage { stage, on });
+            }
+            Request::Transmit { transmit, .. } if !transmit.is_on() => {
+                self.voice(VoiceCommand::Transmit(transmit));
+            }
+            Request::Transmit { transmit, session } => {
                 // A key that was pressed in a lost session must not open the microphone in the next.
                 let here = matches!(self.link, Link::Up(_)) && self.roster.room().is_some();
                 if here && session == self.session {
-                    self.voice(VoiceCommand::Transmit(true));
+                    self.voice(VoiceCommand::Transmit(transmit));
                 }
             }
             Request::Password { lock, password } => self.password(lock, password, now),

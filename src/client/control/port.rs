@@ -3,7 +3,7 @@
 use super::dial::{DialError, Target, Trust};
 use super::request::Request;
 use crate::client::event::{Event, LossCause};
-use crate::client::voice::{VoiceEvent, VoiceSession, VoiceStats};
+use crate::client::voice::{StageName, Transmit, VoiceEvent, VoiceSession, VoiceStats};
 use crate::net::codec::Codec;
 use crate::net::device::{ChannelBinding, DeviceKey};
 use crate::net::ids::MemberId;
@@ -125,13 +125,15 @@ pub enum VoiceCommand {
     /// A member has gone.
     MemberLeft(MemberId),
     /// The microphone.
-    Transmit(bool),
+    Transmit(Transmit),
     /// The ears.
     Deafened(bool),
     /// Encode as this.
     Codec(Codec),
     /// With so many bits per second.
     Bitrate(u32),
+    /// A stage of the capture chain.
+    Stage(StageName, bool),
     /// Everyone in the room can decode these.
     RoomCodecs(Vec<Codec>),
 }
@@ -145,9 +147,9 @@ impl PartialEq for VoiceCommand {
             (Self::EnterRoom(a), Self::EnterRoom(b)) => a == b,
             (Self::Member(a), Self::Member(b)) => a == b,
             (Self::MemberLeft(a), Self::MemberLeft(b)) => a == b,
-            (Self::Transmit(a), Self::Transmit(b)) | (Self::Deafened(a), Self::Deafened(b)) => {
-                a == b
-            }
+            (Self::Transmit(a), Self::Transmit(b)) => a == b,
+            (Self::Deafened(a), Self::Deafened(b)) => a == b,
+            (Self::Stage(a, on), Self::Stage(b, off)) => (a, on) == (b, off),
             (Self::Codec(a), Self::Codec(b)) => a == b,
             (Self::Bitrate(a), Self::Bitrate(b)) => a == b,
             (Self::RoomCodecs(a), Self::RoomCodecs(b)) => a == b,

@@ -2,6 +2,7 @@
 
 use crate::client::event::{LockKind, SessionNumber};
 use crate::client::texts::requests;
+use crate::client::voice::{StageName, Transmit};
 use crate::net::codec::Codec;
 use crate::net::invite::Invite;
 use crate::net::limits::{CLIENT_REQUEST_BURST, CLIENT_REQUESTS_PER_SECOND};
@@ -69,10 +70,12 @@ pub enum Request {
     Codec(Codec),
     /// Opus has so many bits per second.
     Bitrate(u32),
+    /// Switch a stage of the capture chain.
+    Stage(StageName, bool),
     /// Open or close the microphone now. Opening counts only for the session it was meant for.
     Transmit {
-        /// Open.
-        on: bool,
+        /// What it is meant to do.
+        transmit: Transmit,
         /// The session.
         session: SessionNumber,
     },
@@ -121,6 +124,7 @@ impl Request {
                 | Self::Deafen(_)
                 | Self::Codec(_)
                 | Self::Bitrate(_)
+                | Self::Stage(..)
                 | Self::Transmit { .. }
                 | Self::Password { .. }
                 | Self::Visit(_)
@@ -152,6 +156,7 @@ impl Request {
             Self::Deafen(false) => "/undeafen".to_owned(),
             Self::Codec(_) => "/codec".to_owned(),
             Self::Bitrate(_) => "/bitrate".to_owned(),
+            Self::Stage(..) => "/sound".to_owned(),
             Self::Transmit { .. } | Self::Password { .. } | Self::Finish | Self::Quit => {
                 String::new()
             }

@@ -1,8 +1,14 @@
 //! The capture core: samples of any rate in, RTP packets of one of our streams out, while transmitting.
 //!
-//! Pure. Samples are brought to 48 kHz and cut into frames of 10 ms all the time, also while nobody may
-//! hear them; a talkspurt decides which frames are encoded. What came in before a talkspurt is never sent.
+//! Pure. Samples are brought to 48 kHz, cut into frames of 10 ms and go through the capture chain all the
+//! time, also while nobody may hear them; the gate decides which frames are encoded. The last 150 ms are
+//! kept for the word that opens it; what came in before that is never sent.
 
+use super::chain::activity::VoiceActivity;
+use super::chain::far_end::FarEnd;
+use super::chain::gate::{Gate, Transmit, Verdict};
+use super::chain::pre_roll::{PRE_ROLL, PreRoll};
+use super::chain::{self, Chain, ChainFigures, ChainSettings};
 use super::encoder::{EncoderError, VoiceEncoder};
 use super::packetizer::{Around, Emit, Packetizer};
 use super::redundancy::{Conditions, Plan, Redundancy};
@@ -38,11 +44,25 @@ pub struct Capture {
     opus_heard: bool,
     encoder: Option<VoiceEncoder>,
     redundancy: Redundancy,
+    improving: Improving,
+    gate: Gate,
+    pre_roll: PreRoll,
+    /// How much of the pre-roll is sent: what sounded up to 150 ms before the key went down.
+    pre_roll_frames: usize,
     spurt: Option<Spurt>,
     resampled: Vec<f32>,
     frame: Vec<f32>,
     payload: Vec<u8>,
     level: f32,
+}
+
+/// What becomes of a frame before the gate.
+#[derive(Debug)]
+enum Improving {
+    /// It goes through the chain, beside what was played meanwhile.
+    Chain(Box<Chain>, FarEnd),
+    /// It stays as it is; only voices are looked for.
+    Nothing(Box<VoiceActivity>),
 }
 
 /// A talkspurt under way.
@@ -75,6 +95,10 @@ impl Capture {
             opus_heard: true,
             encoder: None,
             redundancy: Redundancy::new(sending),
+            improving: Improving::Nothing(Box::default()),
+            gate: Gate::default(),
+            pre_roll: PreRoll::default(),
+            pre_roll_frames: PRE_ROLL,
             spurt: None,
             resampled: Vec::with_capacity(8 * FRAME),
             frame: Vec::with_capacity(FRAME),
@@ -83,13 +107,42 @@ impl Capture {
         })
     }
 
+    /// The source is a microphone in the room where `far` is played: its sound goes through the chain.
+    pub fn improve(&mut self, settings: ChainSettings, far: FarEnd) {
+        self.improving = Improving::Chain(Box::new(Chain::new(settings)), far);
+    }
+
+    /// Switches stages of the chain, if there is one.
+    pub fn set_chain(&mut self, settings: ChainSettings) {
+        if let Improving::Chain(chain, _) = &mut self.improving
+            && chain.settings() != settings
+        {
+            chain.set(settings);
+        }
+    }
+
+    /// What the chain does, if there is one.
+    #[must_use]
+    pub fn chain_figures(&self) -> Option<ChainFigures> {
+        match &self.improving {
+            Improving::Chain(chain, _) => Some(chain.figures()),
+            Improving::Nothing(_) => None,
+        }
+    }
+
+    /// So long ago did the samples sound that come now: so much less of the pre-roll is sent.
+    pub fn set_latency(&mut self, latency: Duration) {
+        let frames = usize::try_from(latency.as_millis().div_ceil(10)).unwrap_or(PRE_ROLL);
+        self.pre_roll_frames = PRE_ROLL.saturating_sub(frames);
+    }
+
     /// Samples come at this rate from now on.
     ///
     /// # Errors
     /// No such rate can be converted; nothing changes then.
     pub fn set_rate(&mut self, rate: u32) -> Result<(), ResampleError> {
         if rate != self.resampler.rate_in() {
-            let frame_rate = frame_rate(rate, self.codec());
+            let frame_rate = self.frame_rate(rate, self.codec());
             let resampler = Resampler::new(rate, frame_rate)?;
             self.media_before = self.media();
             self.taken = 0;
@@ -102,6 +155,14 @@ impl Capture {
     pub fn restart(&mut self) {
         self.frame.clear();
         self.align = !self.resampler.is_transparent();
+        self.pre_roll.clear();
+        match &mut self.improving {
+            Improving::Chain(chain, far) => {
+                chain.reset();
+                far.clear();
+            }
+            Improving::Nothing(voice) => voice.reset(),
+        }
     }
 
     /// Packets are numbered in these streams from now on. Those that we had already go on where they were.
@@ -171,11 +232,6 @@ impl Capture {
         self.encoder.as_ref().map_or(0.0, VoiceEncoder::lookahead_ms)
     }
 
-    /// Samples have come that nobody may hear.
-    pub fn discard(&mut self, samples: &[f32]) {
-        self.push(samples, &mut |_| {});
-    }
-
     /// Time has gone by without samples: the microphone was away.
     pub fn advance(&mut self, time: Duration) {
         let units = time.as_secs_f64() * f64::from(OPUS_RATE);
@@ -183,23 +239,27 @@ impl Capture {
         self.restart();
     }
 
-    /// Samples have come that are to be heard: every packet that they fill is sent.
-    pub fn transmit(&mut self, samples: &[f32], emit: &mut Emit<'_>) {
+    /// Samples have come, and this is what the microphone is meant to do: every packet that is to be
+    /// heard and is whole is sent.
+    pub fn hear(&mut self, samples: &[f32], transmit: Transmit, emit: &mut Emit<'_>) {
         let codec = self.codec();
-        if self.spurt.is_some_and(|spurt| spurt.codec != codec) {
+        let mut transmit = if self.stream(codec).is_some() { transmit } else { Transmit::Shut };
+        if transmit == Transmit::Shut {
             self.end(emit);
+        } else if let Err(error) = self.prepare(codec) {
+            tracing::error!(%error, "voice cannot be encoded");
+            transmit = Transmit::Shut;
         }
-        if self.spurt.is_none() && self.stream(codec).is_some() {
-            match self.prepare(codec) {
-                Ok(()) => self.begin(codec),
-                Err(error) => tracing::error!(%error, "voice cannot be encoded"),
-            }
-        }
-        self.push(samples, emit);
+        self.push(samples, transmit, emit);
     }
 
-    /// Ends the talkspurt, if there is one; what does not fill a packet is not sent.
+    /// Ends the talkspurt at once, if there is one; what does not fill a packet is not sent.
     pub fn end(&mut self, emit: &mut Emit<'_>) {
+        self.gate.shut();
+        self.end_spurt(emit);
+    }
+
+    fn end_spurt(&mut self, emit: &mut Emit<'_>) {
         let Some(spurt) = self.spurt.take() else { return };
         let media = in_clock(spurt.media, spurt.codec);
         if let Some(stream) = self.stream(spurt.codec) {
@@ -209,7 +269,7 @@ impl Capture {
 
     /// Makes encoder and frames ready for a codec.
     fn prepare(&mut self, codec: Codec) -> Result<(), EncoderError> {
-        let frame_rate = frame_rate(self.resampler.rate_in(), codec);
+        let frame_rate = self.frame_rate(self.resampler.rate_in(), codec);
         if frame_rate != self.frame_rate {
             let resampler = Resampler::new(self.resampler.rate_in(), frame_rate)?;
             self.change_resampler(resampler, frame_rate);
@@ -231,22 +291,29 @@ impl Capture {
         self.restart();
     }
 
-    /// A talkspurt begins here: what came before, down to what filters remember of it, is silence.
-    /// A pre-roll would not wipe it, but send it first.
-    fn begin(&mut self, codec: Codec) {
-        self.resampler.reset();
+    /// A talkspurt begins at this media time.
+    fn begin(&mut self, codec: Codec, media: u64) {
         if let Some(encoder) = &mut self.encoder {
             encoder.reset();
         }
-        if self.resampler.is_transparent() {
-            self.frame.fill(0.0);
-        } else {
-            self.restart();
-        }
-        let waiting = self.frame.len() as u64 * u64::from(OPUS_RATE / self.frame_rate);
-        let media = self.media().saturating_sub(waiting);
         let media = self.in_order(codec, media, true);
         self.spurt = Some(Spurt { codec, media, frames: 0, power: 0.0, quiet: 0 });
+    }
+
+    /// A talkspurt begins with what was kept of the time before this media time, as far as it is not
+    /// sent already. Time stamps say when it was said.
+    fn begin_with_pre_roll(&mut self, codec: Codec, media: u64, emit: &mut Emit<'_>) {
+        let kept = self.pre_roll.len().min(self.pre_roll_frames);
+        let start = media.saturating_sub(kept as u64 * FRAME_MEDIA);
+        let unsent = media.saturating_sub(self.in_order(codec, start, false)) / FRAME_MEDIA;
+        self.begin(codec, media.saturating_sub(unsent * FRAME_MEDIA));
+        let frame = std::mem::take(&mut self.frame);
+        for back in (1..=usize::try_from(unsent).unwrap_or(kept)).rev() {
+            self.frame.clear();
+            self.frame.extend_from_slice(self.pre_roll.back(back).unwrap_or_default());
+            self.encode(emit);
+        }
+        self.frame = frame;
     }
 
     /// A media time that lies before nothing that was sent.
@@ -259,7 +326,7 @@ impl Capture {
         }
     }
 
-    fn push(&mut self, samples: &[f32], emit: &mut Emit<'_>) {
+    fn push(&mut self, samples: &[f32], transmit: Transmit, emit: &mut Emit<'_>) {
         self.measure(samples);
         self.taken += samples.len() as u64;
         let mut resampled = std::mem::take(&mut self.resampled);
@@ -289,24 +356,63 @@ impl Capture {
             self.frame.extend_from_slice(now);
             rest = later;
             if self.frame.len() >= length {
-                self.whole_frame(emit);
+                let after = (rest.len() + length) as u64 * u64::from(OPUS_RATE / self.frame_rate);
+                let media = self.media().saturating_sub(after);
+                self.whole_frame(transmit, media, emit);
                 self.frame.clear();
             }
         }
         self.resampled = resampled;
     }
 
-    /// A frame of 10 ms is whole, heard or not: here is the place of all that makes a voice sound better.
-    /// Frames are of 48 kHz, and changed in place.
-    fn whole_frame(&mut self, emit: &mut Emit<'_>) {
+    /// A frame of 10 ms is whole, heard or not, that began at this media time.
+    fn whole_frame(&mut self, transmit: Transmit, media: u64, emit: &mut Emit<'_>) {
+        let voice = self.improve_frame();
+        let codec = self.codec();
+        let verdict = self.gate.pass(transmit, voice);
+        if !verdict.sends() {
+            self.end_spurt(emit);
+            self.pre_roll.keep(&self.frame);
+            return;
+        }
+        if self.spurt.is_some_and(|spurt| spurt.codec != codec) {
+            self.end_spurt(emit);
+        }
+        match (self.spurt, verdict) {
+            (Some(_), _) => {}
+            (None, Verdict::Opens) => self.begin_with_pre_roll(codec, media, emit),
+            (None, _) => self.begin(codec, media),
+        }
+        self.pre_roll.clear();
+        self.encode(emit);
+    }
+
+    /// Does to the frame what makes a voice sound better; whether there is one.
+    fn improve_frame(&mut self) -> bool {
+        match (&mut self.improving, self.frame.as_mut_slice().try_into()) {
+            (Improving::Chain(chain, far), Ok(frame)) => chain.process(frame, &far.next()).voice,
+            (Improving::Nothing(voice), Ok(frame)) => voice.hear(frame).voice,
+            // L16 of a file that has its rate: each sample counts for three.
+            (Improving::Nothing(voice), Err(_)) => {
+                let mut frame = [0.0; chain::FRAME];
+                for (out, sample) in frame.chunks_exact_mut(3).zip(&self.frame) {
+                    out.fill(*sample);
+                }
+                voice.hear(&frame).voice
+            }
+            (Improving::Chain(..), Err(_)) => false,
+        }
+    }
+
+    fn encode(&mut self, emit: &mut Emit<'_>) {
         if let Some(spurt) = self.spurt
-            && let Err(error) = self.encode(spurt, emit)
+            && let Err(error) = self.encode_frame(spurt, emit)
         {
             tracing::debug!(%error, "a frame was not encoded");
         }
     }
 
-    fn encode(&mut self, mut spurt: Spurt, emit: &mut Emit<'_>) -> Result<(), EncoderError> {
+    fn encode_frame(&mut self, mut spurt: Spurt, emit: &mut Emit<'_>) -> Result<(), EncoderError> {
         let Some(encoder) = &mut self.encoder else { return Ok(()) };
         let plan = self.redundancy.plan(spurt.codec);
         let mut frames = self.sending.frame_length().tens();
@@ -344,6 +450,12 @@ impl Capture {
         Ok(())
     }
 
+    /// The rate of frames: L16 of a file that has its rate goes out bit for bit.
+    fn frame_rate(&self, source: u32, codec: Codec) -> u32 {
+        let as_it_is = matches!(self.improving, Improving::Nothing(_));
+        if as_it_is && (source, codec) == (L16_RATE, Codec::Pcm) { L16_RATE } else { OPUS_RATE }
+    }
+
     fn stream(&mut self, codec: Codec) -> Option<&mut Packetizer> {
         self.streams.iter_mut().find(|stream| stream.codec() == codec)
     }
@@ -366,11 +478,6 @@ impl Capture {
 
 /// Weight of a sample in the running level: some 100 ms at usual rates.
 const LEVEL_WEIGHT: f32 = 1.0 / 4096.0;
-
-/// The rate of frames: L16 of a source that has its rate goes out bit for bit.
-fn frame_rate(source: u32, codec: Codec) -> u32 {
-    if (source, codec) == (L16_RATE, Codec::Pcm) { L16_RATE } else { OPUS_RATE }
-}
 
 /// A time in units of 48 kHz in those of a codec's clock.
 fn in_clock(media: u64, codec: Codec) -> u64 {
@@ -427,6 +534,16 @@ mod tests {
             .map(|(ssrc, clock_hz)| StreamGrant { ssrc: Ssrc(ssrc), clock_hz })
     }
 
+    impl Capture {
+        fn transmit(&mut self, samples: &[f32], emit: &mut Emit<'_>) {
+            self.hear(samples, Transmit::Open, emit);
+        }
+
+        fn discard(&mut self, samples: &[f32]) {
+            self.hear(samples, Transmit::Shut, &mut |_| panic!("sent while shut"));
+        }
+    }
+
     fn ramp(from: i16, count: i16) -> Vec<f32> {
         (from..from + count).map(|s| f32::from(s) / 32768.0).collect()
     }
@@ -473,19 +590,117 @@ mod tests {
         assert!(sent.0.windows(2).all(|w| w[1].2.0 == w[0].2.0 + 1));
     }
 
+    /// Lets time pass in which everything is heard at this level.
+    fn say(
+        capture: &mut Capture,
+        level: f32,
+        ms: usize,
+        transmit: Transmit,
+        sent: &mut Sent,
+        rate: u32,
+    ) {
+        for chunk in vec![level; ms * rate as usize / 1000].chunks(77) {
+            capture.hear(chunk, transmit, &mut sent.emit());
+        }
+    }
+
     #[test]
-    fn what_was_said_before_the_key_was_pressed_is_never_sent() {
+    fn what_was_said_longer_than_the_pre_roll_before_the_key_was_pressed_is_never_sent() {
         for rate in [16_000, 44_100, 48_000] {
             let (mut capture, mut sent) = (capture(rate), Sent::default());
-            // Loud before, silent after; also between two talkspurts.
+            // Loud before, soft within the pre-roll (and what filters remember), silence after; twice.
             for _ in 0..2 {
-                capture.discard(&vec![0.9; 4_567]);
-                capture.transmit(&vec![0.0; 9_000], &mut sent.emit());
+                say(&mut capture, 0.9, 300, Transmit::Shut, &mut sent, rate);
+                say(&mut capture, 0.1, 165, Transmit::Shut, &mut sent, rate);
+                say(&mut capture, 0.0, 200, Transmit::Held, &mut sent, rate);
                 capture.end(&mut sent.emit());
             }
-            assert!(sent.0.len() > 8);
-            assert!(sent.0.iter().all(|(_, samples, _)| samples.iter().all(|s| *s == 0)));
+            let most = |s: &Vec<i16>| s.iter().copied().max().unwrap_or(0);
+            let loudest = sent.0.iter().map(|(_, samples, _)| most(samples)).max();
+            assert!(loudest < Some(5000), "{rate}: {loudest:?}");
+            let soft = sent.0.iter().filter(|(_, samples, _)| most(samples) > 2000).count();
+            assert!((26..=34).contains(&soft), "{rate}: {soft} packets of pre-roll");
         }
+    }
+
+    #[test]
+    fn a_microphone_s_latency_is_no_part_of_the_pre_roll() {
+        let (mut capture, mut sent) = (capture(48_000), Sent::default());
+        capture.set_latency(Duration::from_millis(31));
+        say(&mut capture, 0.1, 500, Transmit::Shut, &mut sent, 48_000);
+        say(&mut capture, 0.0, 10, Transmit::Held, &mut sent, 48_000);
+        // Eleven frames of before, and the one after.
+        assert_eq!(sent.0.len(), 12);
+    }
+
+    #[test]
+    fn the_pre_roll_has_the_times_at_which_it_was_said() {
+        let (mut capture, mut sent) = (capture(48_000), Sent::default());
+        say(&mut capture, 0.1, 1000, Transmit::Shut, &mut sent, 48_000);
+        say(&mut capture, 0.1, 100, Transmit::Held, &mut sent, 48_000);
+        let base = u32::MAX - 100;
+        let times: Vec<_> = sent.0.iter().map(|(h, _, _)| h.timestamp.wrapping_sub(base)).collect();
+        assert_eq!(times, (0..25).map(|k| 16_000 - 2400 + 160 * k).collect::<Vec<_>>());
+        let marked = sent.0.iter().position(|(h, _, _)| h.marker);
+        assert_eq!((marked, sent.0.iter().filter(|(h, _, _)| h.marker).count()), (Some(0), 1));
+    }
+
+    #[test]
+    fn nothing_is_sent_twice_when_the_key_is_pressed_again() {
+        let (mut capture, mut sent) = (capture(48_000), Sent::default());
+        for _ in 0..4 {
+            say(&mut capture, 0.1, 60, Transmit::Held, &mut sent, 48_000);
+            say(&mut capture, 0.1, 200, Transmit::Released, &mut sent, 48_000);
+        }
+        let voiced = sent.0.iter().filter(|(_, samples, _)| !samples.is_empty());
+        let times: Vec<_> = voiced.map(|(h, _, _)| h.timestamp).collect();
+        assert!(times.windows(2).all(|w| w[1].wrapping_sub(w[0]) == 160), "and nothing is missing");
+    }
+
+    #[test]
+    fn the_last_syllable_gets_out_after_the_key_and_nothing_after_a_shut_microphone() {
+        let (mut capture, mut sent) = (capture(48_000), Sent::default());
+        say(&mut capture, 0.1, 50, Transmit::Held, &mut sent, 48_000);
+        let before = sent.0.len();
+        say(&mut capture, 0.1, 500, Transmit::Released, &mut sent, 48_000);
+        let shape: Vec<_> = sent.0[before..].iter().map(|(_, samples, _)| samples.len()).collect();
+        assert_eq!(shape[..15], [160; 15]);
+        assert_eq!(shape[15..], [0; 3]);
+        say(&mut capture, 0.1, 50, Transmit::Held, &mut sent, 48_000);
+        let before = sent.0.len();
+        say(&mut capture, 0.1, 500, Transmit::Shut, &mut sent, 48_000);
+        let shape: Vec<_> = sent.0[before..].iter().map(|(_, samples, _)| samples.len()).collect();
+        assert_eq!(shape, [0; 3]);
+    }
+
+    #[test]
+    fn voice_activation_sends_every_word_from_its_first_sound_to_its_last() {
+        use crate::client::voice::chain::rooms::{Random, db, noise, speech, sum};
+        let mut random = Random::new(21);
+        let mut said = vec![0.0; 96_000];
+        said.extend(speech());
+        said.extend(vec![0.0; 96_000]);
+        let heard = sum(&said, &noise(&mut random, said.len(), db(-65.0)));
+        let (mut capture, mut sent) = (capture(48_000), Sent::default());
+        for chunk in heard.chunks(333) {
+            capture.hear(chunk, Transmit::Voice, &mut sent.emit());
+        }
+        let base = u32::MAX - 100;
+        let frames: std::collections::BTreeSet<u32> = sent
+            .0
+            .iter()
+            .filter(|(_, samples, _)| !samples.is_empty())
+            .map(|(h, _, _)| h.timestamp.wrapping_sub(base) / 160)
+            .collect();
+        let loud = |frame: &[f32]| mean_square(frame) > db(-45.0).powi(2);
+        let words = said.chunks(480).enumerate().filter(|(_, frame)| loud(frame));
+        let (heard, cut): (Vec<_>, Vec<_>) =
+            words.map(|(k, _)| u32::try_from(k).unwrap()).partition(|k| frames.contains(k));
+        println!("{} frames sent, {} of words, {} cut", frames.len(), heard.len(), cut.len());
+        assert!(heard.len() > 500 && cut.is_empty(), "{cut:?}");
+        // And the seconds before and after are not sent.
+        assert!(!frames.contains(&150) && !frames.contains(&(200 + 1180 + 90)));
+        assert_eq!(sent.0.iter().rev().take(3).filter(|(_, s, _)| s.is_empty()).count(), 3);
     }
 
     #[test]

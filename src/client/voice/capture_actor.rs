@@ -4,6 +4,8 @@
 //! event, into the control connection); the mailbox carries only questions and the end.
 
 use super::capture::{Capture, level_db};
+use super::chain::ChainFigures;
+use super::chain::gate::Transmit;
 use super::keeper::Change;
 use super::link::LastSent;
 use super::packetizer::Outgoing;
@@ -29,8 +31,6 @@ const AWAY: Duration = Duration::from_millis(200);
 const WIRE_OVER: Duration = Duration::from_secs(1);
 /// ... in which there is no longer pause.
 const WIRE_PAUSE: Duration = Duration::from_millis(100);
-/// Most of a device's latency that is thrown away when the microphone opens.
-const LATENCY_MAX: Duration = Duration::from_millis(40);
 
 /// The actor.
 pub struct CaptureActor {
@@ -42,8 +42,6 @@ pub struct CaptureActor {
     samples: Vec<f32>,
     generation: u64,
     openings: u64,
-    /// Samples still to throw away: they sounded before the microphone was opened.
-    skip: usize,
     last_samples: Option<Instant>,
     overruns_before: u64,
     overruns: u64,
@@ -89,6 +87,8 @@ pub struct CaptureFigures {
     pub latency_ms: f32,
     /// How voice is sent.
     pub sending: SendingStats,
+    /// What the capture chain does, if there is one.
+    pub chain: Option<ChainFigures>,
 }
 
 /// Ends the talkspurt and closes the source; the actor stops.
@@ -124,7 +124,6 @@ impl CaptureActor {
             samples: Vec::new(),
             generation: 0,
             openings: 0,
-            skip: 0,
             last_samples: None,
             overruns_before: 0,
             overruns: 0,
@@ -134,11 +133,11 @@ impl CaptureActor {
 
     /// Looks at the source at the pace of now, and again when that is another.
     fn run(&mut self, context: &mut Context<Self>) {
-        let open = self.shared.transmit().0;
+        let open = self.is_open();
         let every = if open { TICK_OPEN } else { TICK_CLOSED };
         self.timer = Some(context.run_interval(every, move |actor, context| {
             actor.tick(clock::now());
-            if actor.shared.transmit().0 != open
+            if actor.is_open() != open
                 && let Some(timer) = actor.timer.take()
             {
                 context.cancel_future(timer);
@@ -147,12 +146,19 @@ impl CaptureActor {
         }));
     }
 
+    /// Whether something is being sent, or may be at any moment.
+    fn is_open(&self) -> bool {
+        self.shared.transmit().0.is_on() || self.core.is_talking()
+    }
+
     fn tick(&mut self, now: Instant) {
         self.sender.outbox.flush();
         self.follow_session();
         self.core.set_opus_heard(self.shared.opus_heard());
         let sending = *self.shared.sending();
         self.core.set_sending(sending);
+        let chain = *self.shared.chain();
+        self.core.set_chain(chain);
         if let Some(conditions) = self.shared.take_conditions() {
             let before = self.core.plan();
             self.core.heard_of(conditions, now);
@@ -176,38 +182,14 @@ impl CaptureActor {
 
         let (transmit, openings) = self.shared.transmit();
         let connected = self.sender.sealer.is_some();
-        let mut emit = |packet: Outgoing<'_>| self.sender.send(packet, now);
-        if !transmit || !connected || pulled.mute {
-            self.core.end(&mut emit);
-            self.core.discard(&self.samples);
-            if !transmit {
-                self.openings = openings;
-                self.skip = 0;
-            }
-            // Opened between two looks: what lies here now is from before.
-            if transmit && !pulled.mute {
-                self.openings = openings.wrapping_sub(1);
-            }
-            return;
-        }
-        if self.openings != openings {
+        if connected && self.openings != openings {
             self.openings = openings;
-            self.core.end(&mut emit);
-            self.core.discard(&self.samples);
             self.source.opened(now);
-            let latency = self.source.latency().min(LATENCY_MAX);
-            let rate = f64::from(self.source.rate().unwrap_or(0));
-            self.skip = (latency.as_secs_f64() * rate) as usize;
-            tracing::debug!(?latency, "microphone opened");
-            return;
+            tracing::debug!(?transmit, "microphone opened");
         }
-        let skipped = self.skip.min(self.samples.len());
-        self.skip -= skipped;
-        let (before, after) = self.samples.split_at_checked(skipped).unwrap_or((&[], &[]));
-        self.core.discard(before);
-        if !after.is_empty() {
-            self.core.transmit(after, &mut emit);
-        }
+        let transmit = if connected && !pulled.mute { transmit } else { Transmit::Shut };
+        self.core.set_latency(self.source.latency());
+        self.core.hear(&self.samples, transmit, &mut |packet| self.sender.send(packet, now));
     }
 
     /// Takes over a new session, or the end of one.
@@ -331,6 +313,7 @@ impl Handler<AskCapture> for CaptureActor {
                 lookahead_ms: self.core.lookahead_ms(),
                 ..SendingStats::new(*self.shared.sending(), self.core.codec(), self.core.plan())
             },
+            chain: self.core.chain_figures(),
         }
     }
 }

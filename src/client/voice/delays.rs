@@ -96,6 +96,13 @@ impl Delays {
         self.slot.is_some()
     }
 
+    /// Whether something of the last ten seconds says what the base is.
+    #[must_use]
+    pub fn is_fresh(&self, at: f64) -> bool {
+        let slot = (at / LOW_MS).max(0.0) as u64;
+        self.slot.is_some_and(|last| slot.saturating_sub(last) < LOWS as u64 / 2)
+    }
+
     /// Another stream of the same speaker goes over into this one: this is its base in our media
     /// time, and its target.
     pub fn follow(&mut self, at: f64, base: f64, target: f64) {

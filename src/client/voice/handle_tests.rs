@@ -177,7 +177,7 @@ async fn a_file_is_heard_bit_for_bit_at_the_other_side() {
     speaker.connect(session(1, server));
     speaker.enter_room(vec![member(1), member(2)]);
     wait_for(&mut says, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
-    speaker.set_transmit(true);
+    speaker.set_transmit(Transmit::Open);
     let speaking = |on| move |e: &VoiceEvent| *e == VoiceEvent::Speaking { id: MemberId(1), on };
     wait_for(&mut hears, speaking(true)).await;
     let wait = async {
@@ -186,7 +186,7 @@ async fn a_file_is_heard_bit_for_bit_at_the_other_side() {
         }
     };
     tokio::time::timeout(PATIENCE, wait).await.unwrap();
-    speaker.set_transmit(false);
+    speaker.set_transmit(Transmit::Shut);
     wait_for(&mut hears, speaking(false)).await;
 
     let decoded = decoded.lock().unwrap().clone();
@@ -215,12 +215,12 @@ async fn a_talkspurt_on_the_wire_is_marked_and_ended_and_a_closed_microphone_sen
     wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
     for _ in 0..2 {
         assert!(seen.try_recv().is_err(), "the microphone is closed");
-        speaker.set_transmit(true);
+        speaker.set_transmit(Transmit::Open);
         let mut packets: Vec<Vec<u8>> = Vec::new();
         while packets.len() < 6 {
             packets.push(seen.recv_timeout(PATIENCE).unwrap());
         }
-        speaker.set_transmit(false);
+        speaker.set_transmit(Transmit::Shut);
         loop {
             let packet = seen.recv_timeout(PATIENCE).unwrap();
             packets.push(packet);
@@ -252,7 +252,7 @@ async fn without_datagrams_voice_goes_through_the_control_connection() {
     let (speaker, mut events) = side(InputChoice::Tone(440.0), OutputChoice::Null);
     speaker.connect(session(1, nobody.local_addr().unwrap()));
     wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::Stream)).await;
-    speaker.set_transmit(true);
+    speaker.set_transmit(Transmit::Open);
     let event = wait_for(
         &mut events,
         |e| matches!(e, VoiceEvent::ToServer { datagram, .. } if !rtp::is_rtcp(datagram)),
@@ -277,7 +277,7 @@ async fn voice_from_the_control_connection_is_heard() {
     let mut core = capture::Capture::new(Sending::pcm()).unwrap();
     core.set_streams(&session(1, nobody.local_addr().unwrap()).streams, 9, 0);
     let sealer = Sealer::new(PROTECTION, &key(2, true)).unwrap();
-    core.transmit(&vec![0.1; 48_000], &mut |packet| {
+    core.hear(&vec![0.1; 48_000], Transmit::Open, &mut |packet| {
         let mut sealed = Vec::new();
         sealer.seal_rtp(packet.bytes, packet.index, &mut sealed).unwrap();
         listener.from_server(sealed);
@@ -337,12 +337,12 @@ async fn the_echo_says_back_what_it_heard_and_nothing_else() {
     }
     wait_for(&mut says, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
     wait_for(&mut echoes, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
-    echo.set_transmit(true);
+    echo.set_transmit(Transmit::Open);
     assert!(seen.try_recv().is_err(), "there is nothing to say back");
-    speaker.set_transmit(true);
+    speaker.set_transmit(Transmit::Open);
     let on = VoiceEvent::Speaking { id: MemberId(2), on: true };
     wait_for(&mut says, |e| *e == on).await;
-    speaker.set_transmit(false);
+    speaker.set_transmit(Transmit::Shut);
     let off = VoiceEvent::Speaking { id: MemberId(2), on: false };
     wait_for(&mut says, |e| *e == off).await;
     echo.stop().await;

@@ -28,6 +28,8 @@ const STALE_MS: f64 = 300.0;
 const STARVE_MAX: i64 = 4800;
 /// A gap is made up for this long before it becomes silence: 160 ms.
 const GAP_MAX: i64 = 7680;
+/// What a talkspurt begins with may have been kept for it, and come in one burst: 200 ms.
+const OPENING: i64 = 9600;
 /// Steps in which a gap is made up where nothing says how long its frames were: 10 ms.
 const GAP_STEP: i64 = 480;
 /// Steps in which it is waited for what is late: 2.5 ms.
@@ -155,6 +157,8 @@ pub struct JitterBuffer {
     gaps: VecDeque<(i64, i64)>,
     /// Index of the newest packet, and the media times of its begin and end.
     newest: Option<(u64, i64, i64)>,
+    /// Media time at which the opening of the last talkspurt ends.
+    opening: Option<i64>,
     /// Lowest index so far.
     lowest: u64,
     received: u64,
@@ -189,6 +193,7 @@ impl JitterBuffer {
             played: None,
             gaps: VecDeque::with_capacity(JITTER_GAPS_MAX + 1),
             newest: None,
+            opening: None,
             lowest: u64::MAX,
             received: 0,
             late: 0,
@@ -246,6 +251,11 @@ impl JitterBuffer {
             } else if packet.index == index + 1 && own > end {
                 after_silence = true;
             }
+        }
+        let begins = packet.marker
+            || self.newest.is_none_or(|(index, begin, end)| packet.index > index && begin == end);
+        if duration > 0 && begins {
+            self.opening = Some(own + OPENING);
         }
         self.received += 1;
         self.lowest = self.lowest.min(packet.index);
@@ -489,7 +499,15 @@ impl JitterBuffer {
     }
 
     fn note(&mut self, media: i64, duration: i64, at: f64) {
-        self.delays.note(at, at - samples_ms(media), samples_ms(duration));
+        let offset = at - samples_ms(media);
+        // What is late at the begin of a talkspurt was kept for it (the pre-roll), not held up.
+        // Of its packets the first need not have come first.
+        let kept = self.opening.is_some_and(|end| (end - 2 * OPENING..end).contains(&media))
+            && self.delays.is_fresh(at)
+            && offset - self.delays.base() > self.target_ms();
+        if !kept {
+            self.delays.note(at, offset, samples_ms(duration));
+        }
     }
 
     /// Whether a packet is one of many that were stuck somewhere and now come in a burst: they say

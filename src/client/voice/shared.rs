@@ -3,6 +3,8 @@
 //!
 //! Sound callbacks see none of this. Locks here are held for a few instructions by worker threads.
 
+use super::chain::ChainSettings;
+use super::chain::gate::Transmit;
 use super::link::Sent;
 use super::redundancy::Conditions;
 use super::sending::Sending;
@@ -13,7 +15,7 @@ use crate::net::message::{MemberInfo, StreamGrant};
 use crate::net::protect::Sealer;
 use std::collections::VecDeque;
 use std::net::UdpSocket;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -55,11 +57,12 @@ pub struct Uplink {
 /// The shared state.
 #[derive(Debug, Default)]
 pub struct Shared {
-    transmit: AtomicBool,
+    transmit: AtomicU8,
     openings: AtomicU64,
     deafened: AtomicBool,
     no_opus: AtomicBool,
     sending: Mutex<Sending>,
+    chain: Mutex<ChainSettings>,
     conditions: Mutex<Option<Conditions>>,
     uplink: Mutex<Uplink>,
     sent: Mutex<Sent>,
@@ -67,16 +70,18 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Opens or closes the microphone.
-    pub fn set_transmit(&self, on: bool) {
-        if !self.transmit.swap(on, Ordering::AcqRel) && on {
+    /// What the microphone is meant to do from now on.
+    pub fn set_transmit(&self, to: Transmit) {
+        let before = self.transmit.swap(to.to_bits(), Ordering::AcqRel);
+        if to.is_on() && !Transmit::from_bits(before).is_on() {
             self.openings.fetch_add(1, Ordering::AcqRel);
         }
     }
 
-    /// Whether the microphone is open, and how often it has been opened.
-    pub fn transmit(&self) -> (bool, u64) {
-        (self.transmit.load(Ordering::Acquire), self.openings.load(Ordering::Acquire))
+    /// What the microphone is meant to do, and how often it has been opened.
+    pub fn transmit(&self) -> (Transmit, u64) {
+        let transmit = Transmit::from_bits(self.transmit.load(Ordering::Acquire));
+        (transmit, self.openings.load(Ordering::Acquire))
     }
 
     /// Plays nobody, or everybody again.
@@ -102,6 +107,11 @@ impl Shared {
     /// How we send.
     pub fn sending(&self) -> MutexGuard<'_, Sending> {
         self.sending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which stages of the capture chain are switched on.
+    pub fn chain(&self) -> MutexGuard<'_, ChainSettings> {
+        self.chain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// News of what the network does to our voice, for capture.

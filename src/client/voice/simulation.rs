@@ -1,5 +1,6 @@
 //! Speakers in virtual time: packets over a seeded bad network, played by a card whose clock is off.
 
+mod openings;
 mod pcm;
 mod table;
 

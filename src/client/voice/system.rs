@@ -2,6 +2,8 @@
 
 use super::capture::Capture;
 use super::capture_actor::{CaptureActor, Stop};
+use super::chain::far_end::FarEnd;
+use super::chain::gate::Transmit;
 use super::device::{open_input, open_output};
 use super::keeper::Keeper;
 use super::link_actor::{LinkActor, Wake};
@@ -23,6 +25,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// Samples on their way to the echo: one second is the delay, the rest is slack.
 const ECHO_RING: usize = MIX_RATE as usize;
+/// Samples on their way to the echo canceller: 200 ms.
+const FAR_END_RING: usize = MIX_RATE as usize / 5;
 /// How long each actor may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -53,6 +57,7 @@ impl VoiceSystem {
         let error = |why: &dyn std::fmt::Display| VoiceError::Start(why.to_string());
         let shared = Arc::new(Shared::default());
         *shared.sending() = config.sending;
+        *shared.chain() = config.chain;
         let (echo_in, echo_out) = match config.input {
             InputChoice::Echo => {
                 let (producer, consumer) = RingBuffer::new(ECHO_RING);
@@ -60,9 +65,18 @@ impl VoiceSystem {
             }
             _ => (None, None),
         };
+        let mut capture_core = Capture::new(config.sending).map_err(|why| error(&why))?;
+        let echo_in = match config.input {
+            // What is played is what a microphone hears an echo of.
+            InputChoice::Default | InputChoice::Device(_) => {
+                let (producer, consumer) = RingBuffer::new(FAR_END_RING);
+                capture_core.improve(config.chain, FarEnd::new(consumer));
+                Some(producer)
+            }
+            _ => echo_in,
+        };
         let (source, source_name) = source(&config.input, echo_out)?;
         let sink = sink(&config.output)?;
-        let capture_core = Capture::new(config.sending).map_err(|why| error(&why))?;
         let playback_core = Playback::new(tap);
         let outbox = || Outbox::new(events.clone());
         let capture =
@@ -101,7 +115,7 @@ impl VoiceSystem {
 
     /// Ends the actors in order, then the threads. Any number of times.
     pub async fn stop(&self) {
-        self.shared.set_transmit(false);
+        self.shared.set_transmit(Transmit::Shut);
         let _ = tokio::time::timeout(STOP_TIMEOUT, self.capture.send(Stop)).await;
         let _ = tokio::time::timeout(STOP_TIMEOUT, self.link.send(Stop)).await;
         let _ = tokio::time::timeout(STOP_TIMEOUT, self.playback.send(Stop)).await;

@@ -10,6 +10,7 @@ use crate::client::control::port::{Action, Keys, VoiceCommand};
 use crate::client::control::request::{Asked, Lock, Pending, Request};
 use crate::client::event::{ErrorKind, Event, LocalError, LockKind, LossCause, NoticeCode, Turn};
 use crate::client::texts;
+use crate::client::voice::Transmit;
 use crate::net::address::TCP_PORT;
 use crate::net::codec::Codec;
 use crate::net::invite::Invite;
@@ -390,7 +391,7 @@ impl ControlCore {
 
     /// Nothing is heard, said or known of a room any more; the microphone is off when we are back.
     pub(super) fn quiet(&mut self) {
-        self.voice(VoiceCommand::Transmit(false));
+        self.voice(VoiceCommand::Transmit(Transmit::Shut));
         self.voice(VoiceCommand::Disconnect);
         self.roster.clear();
         (self.arriving, self.untold, self.ready) = (false, false, false);

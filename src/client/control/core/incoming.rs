@@ -4,7 +4,7 @@ use super::{ControlCore, Link, door};
 use crate::client::control::port::VoiceCommand;
 use crate::client::control::request::{Asked, Pending, Request};
 use crate::client::event::{ErrorKind, Event, LocalError, Room, Stats};
-use crate::client::voice::{VoiceEvent, VoicePath, VoiceStats};
+use crate::client::voice::{Transmit, VoiceEvent, VoicePath, VoiceStats};
 use crate::net::codec::Codec;
 use crate::net::limits::{ROOM_MEMBERS_MAX, ROOMS_MAX};
 use crate::net::message::{
@@ -196,7 +196,7 @@ impl ControlCore {
     fn left(&mut self, event: Event) {
         self.room = None;
         self.roster.clear();
-        self.voice(VoiceCommand::Transmit(false));
+        self.voice(VoiceCommand::Transmit(Transmit::Shut));
         self.voice(VoiceCommand::LeaveRoom);
         if matches!(event, Event::Left { reason: Some(_), .. }) {
             self.state_untold |= !self.state.muted;

@@ -372,7 +372,7 @@ fn leaving_closes_the_microphone_and_stops_the_sound() {
     bench.ask(Request::Leave);
     bench.answer(ServerMessage::left(RoomName::parse("general").unwrap()));
     let voice = bench.voice();
-    assert_eq!(voice, [&VoiceCommand::Transmit(false), &VoiceCommand::LeaveRoom]);
+    assert_eq!(voice, [&VoiceCommand::Transmit(Transmit::Shut), &VoiceCommand::LeaveRoom]);
     assert!(matches!(bench.told()[..], [Event::Left { .. }]));
 }
 
@@ -451,8 +451,8 @@ fn the_state_is_told_once_for_many_changes() {
 #[test]
 fn push_to_talk_sends_no_message() {
     let mut bench = Bench::in_room();
-    for on in [true, false, true, false] {
-        bench.ask(Request::Transmit { on, session: SessionNumber(1) });
+    for transmit in [Transmit::Held, Transmit::Released, Transmit::Held, Transmit::Shut] {
+        bench.ask(Request::Transmit { transmit, session: SessionNumber(1) });
     }
     assert_eq!(bench.sent(), Vec::<&Envelope<ClientMessage>>::new());
     assert_eq!(bench.voice().len(), 4);
@@ -546,12 +546,12 @@ fn a_lost_connection_comes_back_to_the_same_room_never_unmuted() {
     bench.ask(Request::Deafen(true));
     bench.ask(Request::Join("music".into()));
     bench.answer(joined("music", vec![member(1, "Ann")], false));
-    bench.ask(Request::Transmit { on: true, session: SessionNumber(1) });
+    bench.ask(Request::Transmit { transmit: Transmit::Held, session: SessionNumber(1) });
     bench.actions.clear();
 
     bench.lose();
     assert_eq!(bench.actions[0], Action::HangUp);
-    assert_eq!(bench.voice(), [&VoiceCommand::Transmit(false), &VoiceCommand::Disconnect]);
+    assert_eq!(bench.voice(), [&VoiceCommand::Transmit(Transmit::Shut), &VoiceCommand::Disconnect]);
     let Some(Event::Lost { retry_ms, .. }) = bench.told().last() else { panic!() };
     assert!((375..=500).contains(retry_ms), "{retry_ms}");
     bench.pass(550);
@@ -570,10 +570,10 @@ fn a_lost_connection_comes_back_to_the_same_room_never_unmuted() {
     let told = bench.told();
     assert_eq!(told.iter().filter(|event| matches!(event, Event::Joined { .. })).count(), 1);
     // A key that was pressed in the lost session comes late.
-    bench.ask(Request::Transmit { on: true, session: SessionNumber(1) });
-    assert!(!bench.voice().contains(&&VoiceCommand::Transmit(true)));
-    bench.ask(Request::Transmit { on: true, session: SessionNumber(2) });
-    assert!(bench.voice().contains(&&VoiceCommand::Transmit(true)));
+    bench.ask(Request::Transmit { transmit: Transmit::Held, session: SessionNumber(1) });
+    assert!(!bench.voice().contains(&&VoiceCommand::Transmit(Transmit::Held)));
+    bench.ask(Request::Transmit { transmit: Transmit::Held, session: SessionNumber(2) });
+    assert!(bench.voice().contains(&&VoiceCommand::Transmit(Transmit::Held)));
 }
 
 #[test]

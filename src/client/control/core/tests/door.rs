@@ -128,12 +128,12 @@ fn an_invite_goes_only_to_the_key_that_it_names() {
 #[test]
 fn a_pasted_invite_moves_to_its_server_and_room() {
     let mut bench = Bench::inside(settings());
-    bench.ask(Request::Transmit { on: true, session: SessionNumber(1) });
+    bench.ask(Request::Transmit { transmit: Transmit::Held, session: SessionNumber(1) });
     bench.actions.clear();
     bench.ask(Request::Visit(Box::new(invite("other.org", Some(key(9)), Some("attic")))));
     assert_eq!(bench.actions[0], Action::Send(Envelope::event(ClientMessage::Bye)));
     assert_eq!(bench.actions[1], Action::HangUp);
-    assert_eq!(bench.voice(), [&VoiceCommand::Transmit(false), &VoiceCommand::Disconnect]);
+    assert_eq!(bench.voice(), [&VoiceCommand::Transmit(Transmit::Shut), &VoiceCommand::Disconnect]);
     let target = Target { host: "other.org".into(), port: 8888, fingerprint: Some(key(9)) };
     assert!(bench.has(&Action::Retarget(target)) && bench.has(&Action::Dial));
     bench.connect_by(Trust::Known);
@@ -455,7 +455,7 @@ fn who_is_sent_away_or_banned_learns_why_and_does_not_come_back() {
         assert!(text.contains("by Bob") && text.contains("spam"), "{text}");
         assert_eq!(text.contains("until 2025-11-2"), reason == GoodbyeReason::Banned, "{text}");
         assert_eq!(bench.ended(), Some(1));
-        assert!(bench.voice().contains(&&VoiceCommand::Transmit(false)));
+        assert!(bench.voice().contains(&&VoiceCommand::Transmit(Transmit::Shut)));
         bench.actions.clear();
         bench.lose();
         bench.pass(60_000);
@@ -477,13 +477,13 @@ fn who_finds_himself_banned_on_his_way_back_ends() {
 fn who_is_moved_has_his_microphone_closed_and_stays_where_he_was_put() {
     let mut bench = Bench::inside(settings());
     bench.ask(Request::Microphone { open: true });
-    bench.ask(Request::Transmit { on: true, session: SessionNumber(1) });
+    bench.ask(Request::Transmit { transmit: Transmit::Held, session: SessionNumber(1) });
     bench.actions.clear();
     let (room, reason) = (RoomName::parse("general").unwrap(), Some(LeaveReason::Moved));
     let (by, why) = (Some("Bob".to_owned()), None);
     bench.event(ServerMessage::Left { room, reason, by, why });
     bench.event(joined("attic", vec![member(1, "Ann")], false));
-    assert_eq!(bench.voice()[0], &VoiceCommand::Transmit(false));
+    assert_eq!(bench.voice()[0], &VoiceCommand::Transmit(Transmit::Shut));
     let states: Vec<_> = bench.sent().iter().map(|message| message.body.clone()).collect();
     assert_eq!(states, [ClientMessage::State(MemberState { muted: true, deafened: false })]);
     assert!(matches!(bench.told()[..], [Event::Left { .. }, Event::Joined { .. }]));
@@ -498,7 +498,10 @@ fn who_is_moved_has_his_microphone_closed_and_stays_where_he_was_put() {
 fn a_move_without_a_word_closes_the_microphone_too() {
     let mut bench = Bench::inside(settings());
     bench.event(joined("attic", vec![member(1, "Ann")], false));
-    assert_eq!(bench.voice()[..2], [&VoiceCommand::Transmit(false), &VoiceCommand::LeaveRoom]);
+    assert_eq!(
+        bench.voice()[..2],
+        [&VoiceCommand::Transmit(Transmit::Shut), &VoiceCommand::LeaveRoom]
+    );
     let [Event::Left { reason, .. }, Event::Joined { room, .. }] = bench.told()[..] else {
         panic!("{:?}", bench.told())
     };

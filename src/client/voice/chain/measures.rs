@@ -1,0 +1,270 @@
+//! What the chain is worth, in figures: echo, double talk, noise, and what it does to a clean voice.
+//!
+//! `cargo test --lib chain::measures -- --nocapture` prints them.
+
+use super::intelligibility::stoi;
+use super::rooms::{
+    Random, Room, active_db, babble, db, fan, frames, level_db, noise, repeated, scaled, speech,
+    sum, voice,
+};
+use super::*;
+
+const SECOND: usize = RATE as usize;
+
+/// What comes out of a chain.
+fn through(chain: &mut Chain, near: &[f32], far: &[f32]) -> Vec<f32> {
+    let mut out = Vec::with_capacity(near.len());
+    for (near, far) in frames(near).iter().zip(frames(far)) {
+        let mut frame = *near;
+        chain.process(&mut frame, far);
+        out.extend(frame);
+    }
+    out
+}
+
+fn default_chain() -> Chain {
+    Chain::new(ChainSettings::default())
+}
+
+/// Samples by which `late` lags behind `sound`, up to 25 ms.
+fn lag(sound: &[f32], late: &[f32]) -> usize {
+    let match_at = |lag: usize| sound.iter().zip(&late[lag..]).map(|(a, b)| a * b).sum::<f32>();
+    (0..1200).max_by(|a, b| match_at(*a).total_cmp(&match_at(*b))).unwrap()
+}
+
+#[test]
+fn an_echo_is_forty_decibels_down() {
+    for (delay_ms, ppm) in [(20.0, 0.0), (60.0, 50.0), (120.0, -100.0)] {
+        let mut random = Random::new(11);
+        let far = repeated(&speech(), 24 * SECOND);
+        let room = Room { delay_ms, loss_db: 6.0, reverberation_ms: 250.0, ppm };
+        let echo = room.echo(&far, &mut random);
+        let near = sum(&echo, &noise(&mut random, far.len(), db(-78.0)));
+        let out = through(&mut default_chain(), &near, &far);
+        let loss = |from: usize, to: usize| {
+            let part = from * SECOND..to * SECOND;
+            active_db(&echo[part.clone()]) - level_db(&out[part])
+        };
+        println!(
+            "echo, {delay_ms} ms, {ppm} ppm: {:.0} dB down in the first 5 s, {:.0} dB after 6 s",
+            loss(0, 5),
+            loss(6, 23)
+        );
+        assert!(loss(0, 5) > 20.0 && loss(6, 23) > 40.0);
+    }
+}
+
+#[test]
+fn in_double_talk_the_near_voice_is_understood() {
+    let mut random = Random::new(12);
+    let far = repeated(&speech(), 40 * SECOND);
+    let room = Room { delay_ms: 60.0, loss_db: 12.0, reverberation_ms: 250.0, ppm: 50.0 };
+    let echo = room.echo(&far, &mut random);
+    // Seven seconds of the far voice alone, then both.
+    let mut near = vec![0.0; far.len()];
+    let spoken = repeated(&voice(0.82), far.len());
+    near[7 * SECOND..].copy_from_slice(&spoken[SECOND..spoken.len() - 6 * SECOND]);
+    let heard = sum(&sum(&near, &echo), &noise(&mut random, far.len(), db(-78.0)));
+    let out = through(&mut default_chain(), &heard, &far);
+    let part = 10 * SECOND..39 * SECOND;
+    let late = part.start + EchoCanceller::DELAY..part.end + EchoCanceller::DELAY;
+    let (before, after) = (
+        stoi(&near[part.clone()], &heard[part.clone()]),
+        stoi(&near[part.clone()], &out[late.clone()]),
+    );
+    let kept = active_db(&out[late]) - active_db(&near[part]);
+    println!(
+        "double talk: STOI {before:.2} with the echo, {after:.2} without, level {kept:+.1} dB"
+    );
+    assert!(after > 0.7, "{after}");
+    assert!(kept > -6.0);
+}
+
+#[test]
+fn noise_goes_and_the_voice_stays() {
+    let mut random = Random::new(13);
+    let said = repeated(&speech(), 40 * SECOND);
+    let length = said.len();
+    for (name, sound, level, wanted) in [
+        ("fan", fan(&mut random, length), -40.0, 15.0),
+        ("white noise", noise(&mut random, length, 0.1), -42.0, 15.0),
+        ("babble", babble(length), -36.0, 4.0),
+    ] {
+        let sound = scaled(&sound, level);
+        let heard = sum(&said, &sound);
+        let out = through(&mut default_chain(), &heard, &vec![0.0; length]);
+        let part = 12 * SECOND..38 * SECOND;
+        let late = part.start + NoiseSuppressor::DELAY..part.end + NoiseSuppressor::DELAY;
+        // Level while the voice is there and while it is not.
+        let snr = |out: &[f32]| {
+            let (mut voiced, mut pauses) = (Vec::new(), Vec::new());
+            for (said, out) in said[part.clone()].chunks(FRAME).zip(out.chunks(FRAME)) {
+                match decibels(power(said)) {
+                    -35.0.. => voiced.push(power(out)),
+                    ..-75.0 => pauses.push(power(out)),
+                    _ => {}
+                }
+            }
+            let mean = |all: &[f32]| all.iter().sum::<f32>() / all.len() as f32;
+            decibels(mean(&voiced) - mean(&pauses)) - decibels(mean(&pauses))
+        };
+        let (before, after) = (snr(&heard[part.clone()]), snr(&out[late.clone()]));
+        let (understood, then) = (
+            stoi(&said[part.clone()], &heard[part.clone()]),
+            stoi(&said[part.clone()], &out[late]),
+        );
+        println!("{name}: SNR {before:.1} -> {after:.1} dB, STOI {understood:.2} -> {then:.2}");
+        assert!(after - before > wanted, "{name}");
+        assert!(then > understood - 0.03, "{name}");
+    }
+}
+
+#[test]
+fn a_clean_voice_passes_untouched_but_for_the_high_pass() {
+    let mut random = Random::new(14);
+    let sound = repeated(&speech(), 30 * SECOND);
+    let sound = sum(&sound, &noise(&mut random, sound.len(), db(-78.0)));
+    let silence = vec![0.0; sound.len()];
+    let only = ChainSettings { high_pass: true, ..ChainSettings::NONE };
+    let expected = through(&mut Chain::new(only), &sound, &silence);
+    assert!(through(&mut default_chain(), &sound, &silence) == expected);
+}
+
+#[test]
+fn with_headphones_the_canceller_steps_aside() {
+    let mut random = Random::new(15);
+    let far = repeated(&speech(), 40 * SECOND);
+    let mut near = noise(&mut random, far.len(), db(-70.0));
+    // The near voice speaks now and then, also over the far one.
+    let spoken = repeated(&voice(0.82), far.len());
+    for (k, (near, spoken)) in near.iter_mut().zip(&spoken).enumerate() {
+        if k % (8 * SECOND) > 5 * SECOND {
+            *near += spoken;
+        }
+    }
+    let mut chain = default_chain();
+    let out = through(&mut chain, &near, &far);
+    assert_eq!(chain.figures().echo.delay_ms, 0.0);
+    let only = ChainSettings { high_pass: true, ..ChainSettings::NONE };
+    let expected = through(&mut Chain::new(only), &near, &far);
+    let touched = |from: usize| {
+        let part = from * SECOND..out.len();
+        out[part.clone()].iter().zip(&expected[part]).filter(|(a, b)| a != b).count()
+    };
+    assert_eq!(touched(20), 0);
+}
+
+#[test]
+fn a_loudspeaker_that_is_put_in_place_of_headphones_is_found() {
+    let mut random = Random::new(16);
+    let far = repeated(&speech(), 40 * SECOND);
+    let room = Room { delay_ms: 40.0, loss_db: 6.0, reverberation_ms: 200.0, ppm: 20.0 };
+    let mut echo = room.echo(&far, &mut random);
+    echo[..15 * SECOND].fill(0.0);
+    let near = sum(&echo, &noise(&mut random, far.len(), db(-75.0)));
+    let mut chain = default_chain();
+    through(&mut chain, &near[..14 * SECOND], &far[..14 * SECOND]);
+    assert_eq!(chain.figures().echo.delay_ms, 0.0);
+    let out = through(&mut chain, &near[14 * SECOND..], &far[14 * SECOND..]);
+    let loss = |from: usize, to: usize| {
+        active_db(&echo[from * SECOND..to * SECOND])
+            - level_db(&out[(from - 14) * SECOND..(to - 14) * SECOND])
+    };
+    println!("plugged in: {:.0} dB down after 5 s", loss(22, 38));
+    assert!(loss(22, 38) > 35.0);
+}
+
+#[test]
+fn each_stage_delays_by_what_it_says() {
+    let far = repeated(&scaled(&speech(), -30.0), 20 * SECOND);
+    let mut random = Random::new(17);
+    let said = repeated(&voice(0.9), 20 * SECOND);
+    let heard = sum(&said, &noise(&mut random, said.len(), db(-45.0)));
+    let mut noisy = Chain::new(ChainSettings { noise: true, ..ChainSettings::NONE });
+    let out = through(&mut noisy, &heard, &far);
+    let at = 12 * SECOND..14 * SECOND;
+    assert_eq!(lag(&said[at.clone()], &out[at.start..]), NoiseSuppressor::DELAY);
+    assert_eq!(noisy.figures().noise.delay_ms, 10.0);
+    // Something of the far end, so that the canceller does not step aside.
+    let room = Room { delay_ms: 40.0, loss_db: 15.0, reverberation_ms: 100.0, ppm: 0.0 };
+    let echo = room.echo(&far, &mut random);
+    let mut echoing = Chain::new(ChainSettings { echo: true, ..ChainSettings::NONE });
+    let out = through(&mut echoing, &sum(&said, &echo), &far);
+    let late = lag(&said[at.clone()], &out[at.start..]);
+    println!("the canceller lags by {late} samples");
+    assert!(late.abs_diff(EchoCanceller::DELAY) <= 3);
+    assert!((echoing.figures().echo.delay_ms - 9.0).abs() < 0.1);
+}
+
+#[test]
+fn gain_brings_a_soft_and_a_loud_voice_near_and_never_lifts_the_pauses() {
+    for level in [-42.0, -34.0, -24.0, -14.0] {
+        let mut random = Random::new(18);
+        let said = scaled(&repeated(&speech(), 60 * SECOND), level);
+        let heard = sum(&said, &noise(&mut random, said.len(), db(-75.0)));
+        let mut chain = Chain::new(ChainSettings { gain: true, ..ChainSettings::NONE });
+        let mut gains = Vec::new();
+        let mut out = Vec::new();
+        for frame in frames(&heard) {
+            let mut frame = *frame;
+            let activity = chain.process(&mut frame, &[0.0; FRAME]);
+            gains.push((chain.figures().gain_db, activity.voice));
+            out.extend(frame);
+        }
+        let then = active_db(&out[40 * SECOND..]);
+        println!("gain: a voice at {level} dBFS is heard at {then:.1}");
+        let wanted = if level < -40.0 { -30.5..-27.0 } else { -28.5..-19.5 };
+        assert!(wanted.contains(&then), "{level}: {then}");
+        for pair in gains.windows(2) {
+            let step = pair[1].0 - pair[0].0;
+            assert!(step == 0.0 || pair[1].1, "gain moves in a pause");
+            assert!(step < 0.02, "faster than 2 dB a second");
+        }
+    }
+}
+
+#[test]
+fn noise_alone_is_not_amplified() {
+    let mut random = Random::new(19);
+    let sound = noise(&mut random, 30 * SECOND, db(-60.0));
+    let mut chain = Chain::new(ChainSettings { gain: true, ..ChainSettings::NONE });
+    assert!(through(&mut chain, &sound, &vec![0.0; sound.len()]) == sound);
+}
+
+#[test]
+fn after_warm_up_only_the_canceller_allocates() {
+    let mut random = Random::new(20);
+    let noisy = sum(&repeated(&speech(), 20 * SECOND), &noise(&mut random, 20 * SECOND, db(-45.0)));
+    let silence = vec![0.0; noisy.len()];
+    let mut chain = default_chain();
+    through(&mut chain, &noisy[..10 * SECOND], &silence);
+    assert!(chain.figures().noise.acting);
+    let near: Vec<Frame> = frames(&noisy[10 * SECOND..]).to_vec();
+    let counted = allocation_counter::measure(|| {
+        for frame in &near {
+            chain.process(&mut { *frame }, &[0.0; FRAME]);
+        }
+    });
+    assert_eq!(counted.count_total, 0);
+    let far = repeated(&speech(), 10 * SECOND);
+    let counted = allocation_counter::measure(|| {
+        for (frame, far) in near.iter().zip(frames(&far)) {
+            chain.process(&mut { *frame }, far);
+        }
+    });
+    println!("the canceller allocates {:.1} times a frame", counted.count_total as f32 / 1000.0);
+    assert!(counted.count_total < 100 * 1000);
+}
+
+#[test]
+fn what_is_no_number_does_no_harm() {
+    let mut chain = default_chain();
+    for bad in [f32::NAN, f32::INFINITY, -1e30] {
+        chain.process(&mut [bad; FRAME], &[bad; FRAME]);
+    }
+    for frame in frames(&speech()) {
+        let mut frame = *frame;
+        chain.process(&mut frame, &[0.1; FRAME]);
+        assert!(frame.iter().all(|sample| sample.is_finite()));
+    }
+}

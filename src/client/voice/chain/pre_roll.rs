@@ -1,0 +1,72 @@
+//! The pre-roll: what was said in the last 150 ms, for the word that opens the microphone.
+//!
+//! What is older is gone for good.
+
+use super::{FRAME, FRAMES_PER_SECOND};
+
+/// Frames that are kept: 150 ms.
+pub const PRE_ROLL: usize = 15 * FRAMES_PER_SECOND / 100;
+
+/// The last frames that were not sent, of 10 ms at any rate up to 48 kHz.
+#[derive(Debug)]
+pub struct PreRoll {
+    frames: Vec<Vec<f32>>,
+    /// Where the next frame goes, and how many are there.
+    next: usize,
+    count: usize,
+}
+
+impl Default for PreRoll {
+    fn default() -> Self {
+        Self { frames: vec![Vec::with_capacity(FRAME); PRE_ROLL], next: 0, count: 0 }
+    }
+}
+
+impl PreRoll {
+    /// Keeps a frame; the oldest goes for it.
+    pub fn keep(&mut self, frame: &[f32]) {
+        if let Some(slot) = self.frames.get_mut(self.next) {
+            slot.clear();
+            slot.extend_from_slice(frame);
+        }
+        self.next = (self.next + 1) % PRE_ROLL;
+        self.count = (self.count + 1).min(PRE_ROLL);
+    }
+
+    /// How many frames are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The frame that was kept so many frames ago; 1 is the last.
+    #[must_use]
+    pub fn back(&self, frames: usize) -> Option<&[f32]> {
+        let there = (1..=self.count).contains(&frames);
+        let slot = (self.next + PRE_ROLL).checked_sub(frames)? % PRE_ROLL;
+        self.frames.get(slot).filter(|_| there).map(Vec::as_slice)
+    }
+
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.count = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_frames_are_kept() {
+        let mut kept = PreRoll::default();
+        for k in 0..40u8 {
+            kept.keep(&[f32::from(k); FRAME]);
+        }
+        let all: Vec<f32> = (1..50).map_while(|back| kept.back(back)).map(|f| f[0]).collect();
+        assert_eq!(all, (25..40u8).rev().map(f32::from).collect::<Vec<_>>());
+        assert_eq!((kept.len(), kept.back(0)), (PRE_ROLL, None));
+        kept.clear();
+        assert_eq!(kept.back(1), None);
+    }
+}
