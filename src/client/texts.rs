@@ -5,10 +5,9 @@
 
 use super::event::{
     DeviceKind, ErrorKind, Event, HelpTopic, LocalError, LossCause, NoticeCode, PathKind, Person,
-    Room, Speaker, Stats,
+    Room,
 };
 use super::ptt::Release;
-use super::voice::SendingStats;
 use crate::net::codec::Codec;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason};
 use crate::net::name::printable;
@@ -16,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 mod moderation;
+pub mod stats;
 
 pub use moderation::password_prompt;
 
@@ -126,7 +126,7 @@ pub fn words(event: &Event) -> Vec<String> {
         Event::Error { code, args, .. } => format!("! {}", error(*code, args)),
         Event::Notice { code: code @ NoticeCode::Unencrypted } => format!("! {}", notice(*code)),
         Event::Notice { code } => format!("* {}", notice(*code)),
-        Event::Stats(stats) => return stats_lines(stats),
+        Event::Stats(stats) => return stats::lines(stats),
         Event::Lost { why, detail, retry_ms } => format!(
             "! The connection is lost: {}. The microphone is off. Trying again in {}; /exit ends.",
             loss(*why, detail),
@@ -771,108 +771,6 @@ fn lines(text: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn stats_lines(stats: &Stats) -> Vec<String> {
-    let path = match stats.path.as_str() {
-        "udp" => "UDP",
-        "stream" => "control connection (UDP is blocked)",
-        _ => "none yet",
-    };
-    let trip = match stats.round_trip_ms {
-        Some(ms) => format!("{ms:.0} ms"),
-        None => "not measured".to_owned(),
-    };
-    let mut lines = vec![
-        format!("* Voice path: {path}, round trip {trip}"),
-        format!(
-            "    packets: sent {}, received {}, dropped {}",
-            stats.packets_sent, stats.packets_received, stats.packets_dropped
-        ),
-        format!(
-            "    loss: {} on your way up, {} on the room's way down",
-            percent(stats.uplink_loss),
-            percent(stats.room_loss)
-        ),
-        sending_line(&stats.sending),
-        device_line("microphone ", stats.input_level_db, &stats.input, stats.input_overruns),
-        device_line("loudspeaker", stats.output_level_db, &stats.output, stats.output_underruns),
-    ];
-    if stats.speakers.is_empty() {
-        lines.push("    nobody was heard yet".to_owned());
-    }
-    lines.extend(stats.speakers.iter().map(speaker_line));
-    lines
-}
-
-/// How our voice is sent, and what is done against loss.
-fn sending_line(sending: &SendingStats) -> String {
-    let codec = match (sending.codec, sending.fallback) {
-        (Codec::Opus, _) => "Opus",
-        (_, false) => "PCM",
-        (_, true) => "PCM (somebody here cannot decode Opus)",
-    };
-    let rate = match sending.codec {
-        Codec::Opus if sending.wide => format!(" {:.0} kbit/s up to 8 kHz,", sending.bitrate_kbps),
-        Codec::Opus => format!(" {:.0} kbit/s,", sending.bitrate_kbps),
-        _ => String::new(),
-    };
-    let mut against = Vec::new();
-    match sending.copies_ms.as_slice() {
-        [] => {}
-        [one] => against.push(format!("each packet again {one} ms later")),
-        [first, others @ ..] => {
-            let others: Vec<String> = others.iter().map(|ms| format!("{ms} ms")).collect();
-            against.push(format!("each packet again {first} and {} later", others.join(", ")));
-        }
-    }
-    if sending.fec {
-        against.push("in-band FEC".to_owned());
-    }
-    if sending.dred_ms > 0 {
-        against.push(format!("DRED of {} ms", sending.dred_ms));
-    }
-    if against.is_empty() {
-        against.push("nothing".to_owned());
-    }
-    format!(
-        "    voice up: {codec},{rate} packets of {} ms, {:.0} kbit/s on the wire; against loss: {}",
-        sending.frame_ms,
-        sending.wire_kbps,
-        against.join(", ")
-    )
-}
-
-fn device_line(what: &str, level_db: f32, name: &str, gaps: u64) -> String {
-    let name = if name.is_empty() { "none".to_owned() } else { shown(name) };
-    let gaps = if gaps == 0 { String::new() } else { format!(", gaps {gaps}") };
-    format!("    {what} {} {name}{gaps}", meter(level_db))
-}
-
-fn speaker_line(speaker: &Speaker) -> String {
-    let name = speaker.name.as_ref().map_or_else(|| "(gone)".to_owned(), shown);
-    format!(
-        "    {name}: packets {}, lost {}, late {}, concealed {}, jitter {:.0} ms, delay {:.0} ms",
-        speaker.received,
-        speaker.lost,
-        speaker.late,
-        percent(speaker.concealed),
-        speaker.jitter_ms,
-        speaker.buffer_ms
-    )
-}
-
-fn percent(share: f32) -> String {
-    format!("{:.1} %", share * 100.0)
-}
-
-/// A level from -60 dBFS (empty) to 0 (full), twelve marks wide.
-fn meter(level_db: f32) -> String {
-    const MARKS: usize = 12;
-    // A level is never meant to be precise: the cast saturates, and NaN becomes zero.
-    let full = ((level_db + 60.0) / 60.0 * MARKS as f32).round().clamp(0.0, MARKS as f32) as usize;
-    let value = if level_db <= -119.0 { "  -inf".to_owned() } else { format!("{level_db:6.1}") };
-    format!("[{}{}] {value} dB", "#".repeat(full), ".".repeat(MARKS.saturating_sub(full)))
-}
-
 fn help(keys: Option<Release>) -> Vec<String> {
     let mut text = String::from(
         "* What you type is said to the room. Commands:
@@ -1115,14 +1013,6 @@ mod tests {
         let nine: Vec<String> = (0..9).map(|k| format!("u{k}")).collect();
         let nine: Vec<&str> = nine.iter().map(String::as_str).collect();
         assert_eq!(joined(&nine), "* You are in general with 9 others; /users lists them.");
-    }
-
-    #[test]
-    fn the_meter_is_empty_at_silence_and_full_at_full_scale() {
-        assert_eq!(meter(-120.0), "[............]   -inf dB");
-        assert_eq!(meter(-30.0), "[######......]  -30.0 dB");
-        assert_eq!(meter(0.0), "[############]    0.0 dB");
-        assert_eq!(meter(f32::NAN), "[............]    NaN dB");
     }
 
     #[test]

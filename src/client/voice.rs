@@ -18,6 +18,7 @@ pub(crate) mod link;
 mod link_actor;
 #[cfg(test)]
 mod link_tests;
+mod load;
 mod margin;
 mod opus;
 mod packetizer;
@@ -214,10 +215,16 @@ pub struct VoiceStats {
     pub uplink_loss: f32,
     /// 90th percentile of what the room's members miss of what the server sends them, 0 to 1.
     pub room_loss: f32,
+    /// Share that we miss lately of what the server itself sends us, 0 to 1.
+    pub downlink_loss: f32,
     /// How our voice is sent.
     pub sending: SendingStats,
     /// Time from the microphone until its samples are taken, in ms, as the sound system tells.
     pub input_latency_ms: f32,
+    /// Time from the mix to the ear, in ms, as far as the sound system tells.
+    pub output_latency_ms: f32,
+    /// The microphone is a sound device, and not a file or the like.
+    pub input_is_device: bool,
     /// Level of the microphone lately, dBFS (-120 for none).
     pub input_level_db: f32,
     /// Level of what is played lately, dBFS (-120 for none).
@@ -230,6 +237,10 @@ pub struct VoiceStats {
     pub input_overruns: u64,
     /// Times that the loudspeaker found no samples.
     pub output_underruns: u64,
+    /// Times in the last minute that microphone or loudspeaker lost samples.
+    pub gaps_per_minute: u32,
+    /// What this process takes of one core, 1 for all of it, if it is known.
+    pub cpu: Option<f32>,
     /// Everyone heard since the session began and still in the room.
     pub speakers: Vec<SpeakerStats>,
 }
@@ -253,6 +264,8 @@ pub struct SpeakerStats {
     pub repaired_fec: u64,
     /// Frames made good by deep redundancy (DRED).
     pub repaired_dred: u64,
+    /// Share lost lately on the way from his device to ours, 0 to 1.
+    pub loss: f32,
     /// Interarrival jitter (RFC 3550, 6.4.1) in ms.
     pub jitter_ms: f32,
     /// Playout delay that the jitter buffer aims for, in ms.
@@ -274,6 +287,7 @@ impl SpeakerStats {
             repaired_red: 0,
             repaired_fec: 0,
             repaired_dred: 0,
+            loss: 0.0,
             jitter_ms: 0.0,
             target_ms: 0.0,
             buffer_ms: 0.0,
@@ -412,7 +426,8 @@ impl VoiceHandle {
         let playback = self.system.playback.send(AskPlayback).await.unwrap_or_default();
         let mut speakers = playback.speakers;
         for speaker in &mut speakers {
-            speaker.jitter_ms = link.jitters.get(&speaker.id).copied().unwrap_or_default();
+            let arrival = link.arrivals.get(&speaker.id).copied().unwrap_or_default();
+            (speaker.jitter_ms, speaker.loss) = (arrival.jitter_ms, arrival.loss);
         }
         VoiceStats {
             path: path_name(link.path.unwrap_or(VoicePath::None)),
@@ -422,14 +437,19 @@ impl VoiceHandle {
             packets_dropped: link.figures.dropped,
             uplink_loss: link.figures.uplink_loss,
             room_loss: link.figures.room_loss,
+            downlink_loss: link.figures.downlink_loss,
             sending: capture.sending,
             input_latency_ms: capture.latency_ms,
+            output_latency_ms: playback.ring_ms + playback.device_ms,
+            input_is_device: capture.is_device,
             input_level_db: capture.level_db,
             output_level_db: playback.level_db,
             input: capture.input,
             output: playback.output,
             input_overruns: capture.overruns,
             output_underruns: playback.underruns,
+            gaps_per_minute: capture.overruns_lately.max(playback.underruns_lately),
+            cpu: playback.cpu,
             speakers,
         }
     }

@@ -6,6 +6,7 @@
 use super::capture::{Capture, level_db};
 use super::keeper::Change;
 use super::link::LastSent;
+use super::load::PerMinute;
 use super::packetizer::Outgoing;
 use super::sending::SendingStats;
 use super::shared::{Outbox, Shared};
@@ -47,6 +48,7 @@ pub struct CaptureActor {
     last_samples: Option<Instant>,
     overruns_before: u64,
     overruns: u64,
+    overruns_lately: PerMinute,
     timer: Option<SpawnHandle>,
 }
 
@@ -85,6 +87,10 @@ pub struct CaptureFigures {
     pub input: String,
     /// Times that samples were lost.
     pub overruns: u64,
+    /// The same in the last minute.
+    pub overruns_lately: u32,
+    /// It is a sound device, and not a file or the like.
+    pub is_device: bool,
     /// Time from the microphone until its samples are taken, in ms.
     pub latency_ms: f32,
     /// How voice is sent.
@@ -128,6 +134,7 @@ impl CaptureActor {
             last_samples: None,
             overruns_before: 0,
             overruns: 0,
+            overruns_lately: PerMinute::default(),
             timer: None,
         }
     }
@@ -162,7 +169,7 @@ impl CaptureActor {
             self.core.restart();
             self.tell(change);
         }
-        self.count_overruns();
+        self.count_overruns(now);
         if let Some(rate) = self.source.rate()
             && self.core.set_rate(rate).is_err()
         {
@@ -245,9 +252,11 @@ impl CaptureActor {
         }
     }
 
-    fn count_overruns(&mut self) {
+    fn count_overruns(&mut self, now: Instant) {
         let overruns = self.source.overruns();
-        self.overruns += overruns.saturating_sub(self.overruns_before);
+        let new = overruns.saturating_sub(self.overruns_before);
+        self.overruns += new;
+        self.overruns_lately.count(new, now);
         self.overruns_before = overruns;
     }
 
@@ -322,6 +331,8 @@ impl Handler<AskCapture> for CaptureActor {
             level_db: level_db(self.core.level()),
             input: self.source.description(),
             overruns: self.overruns,
+            overruns_lately: self.overruns_lately.total(clock::now()),
+            is_device: matches!(self.source, Source::Device(_)),
             latency_ms: self.source.latency().as_secs_f32() * 1e3,
             sending: SendingStats {
                 wire_kbps: self.sender.wire.kbps,

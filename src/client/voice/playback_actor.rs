@@ -7,6 +7,7 @@ use super::capture::level_db;
 use super::capture_actor::Stop;
 use super::device::OutputDevice;
 use super::keeper::{Change, Keeper};
+use super::load::{CpuMeter, PerMinute};
 use super::margin::Margin;
 use super::playback::{BLOCK, MIX_RATE, Playback, ToPlayback};
 use super::resample::Resampler;
@@ -14,8 +15,8 @@ use super::shared::{Outbox, Shared};
 use super::source::Pacer;
 use super::wav::WavOutput;
 use super::{Direction, SpeakerStats, VoiceEvent};
-use crate::net::clock;
 use crate::net::limits::CLIENT_MAILBOX;
+use crate::net::{clock, process};
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use rtrb::{Consumer, Producer};
 use std::path::PathBuf;
@@ -73,6 +74,8 @@ pub struct PlaybackActor {
     echo: Option<Producer<f32>>,
     outbox: Outbox,
     underruns: u64,
+    underruns_lately: PerMinute,
+    cpu: CpuMeter,
 }
 
 /// Asks for figures.
@@ -89,8 +92,14 @@ pub struct PlaybackFigures {
     pub output: String,
     /// Times that it found no samples.
     pub underruns: u64,
+    /// The same in the last minute.
+    pub underruns_lately: u32,
     /// What lies in the ring to the device at most, in ms; 0 where there is no device.
     pub ring_ms: f32,
+    /// From the device's own buffer to the ear, in ms, as the sound system tells.
+    pub device_ms: f32,
+    /// What this process takes of one core.
+    pub cpu: Option<f32>,
     /// Everyone heard.
     pub speakers: Vec<SpeakerStats>,
 }
@@ -167,7 +176,18 @@ impl PlaybackActor {
         echo: Option<Producer<f32>>,
         outbox: Outbox,
     ) -> Self {
-        Self { shared, core, packets, sink, pacer: Pacer::default(), echo, outbox, underruns: 0 }
+        Self {
+            shared,
+            core,
+            packets,
+            sink,
+            pacer: Pacer::default(),
+            echo,
+            outbox,
+            underruns: 0,
+            underruns_lately: PerMinute::default(),
+            cpu: CpuMeter::default(),
+        }
     }
 
     fn tick(&mut self, now: Instant) {
@@ -194,6 +214,7 @@ impl PlaybackActor {
         match on_device {
             Some(glitches) => {
                 self.underruns += glitches;
+                self.underruns_lately.count(glitches, now);
                 self.pacer.reset();
             }
             None => {
@@ -214,6 +235,7 @@ impl PlaybackActor {
             self.outbox.push(event);
         }
         self.outbox.flush();
+        self.cpu.look(now, process::cpu_time);
     }
 
     fn tell(&mut self, change: Change) {
@@ -247,6 +269,12 @@ impl Sink {
             Self::Device(sink) => sink.latency_ms,
             Self::Wav { .. } | Self::Null => 0.0,
         }
+    }
+
+    fn device_ms(&mut self) -> f32 {
+        let Self::Device(sink) = self else { return 0.0 };
+        let micros = |device: &mut OutputDevice| device.state.latency_us.load(Ordering::Relaxed);
+        sink.keeper.device().map_or(0.0, |device| micros(device) as f32 / 1e3)
     }
 
     fn name(&self) -> String {
@@ -285,7 +313,10 @@ impl Handler<AskPlayback> for PlaybackActor {
             level_db: level_db(self.core.level()),
             output: self.sink.description(),
             underruns: self.underruns,
+            underruns_lately: self.underruns_lately.total(clock::now()),
             ring_ms: self.sink.ring_ms(),
+            device_ms: self.sink.device_ms(),
+            cpu: self.cpu.share(),
             speakers: self.core.figures(),
         }
     }
