@@ -10,6 +10,7 @@ pub mod command;
 pub mod console;
 pub mod control;
 pub mod diagnosis;
+pub mod doctor;
 pub mod editor;
 pub mod event;
 pub mod options;

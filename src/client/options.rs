@@ -12,17 +12,31 @@ use crate::net::limits::INVITE_BYTES_MAX;
 use crate::net::name::{RoomName, UserName};
 use crate::net::secret::Password;
 use clap::Parser;
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
+
+/// What the first word may be instead of a server.
+const WORKS: &str = "parlor doctor [--server HOST]: looks at microphone, loudspeaker and the way to the server, and says what to do; \
+    exit code 1 if anything stands in the way (--json for scripts)";
+
+/// What the client is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// To talk.
+    Talk,
+    /// To see what is wrong.
+    Doctor,
+}
 
 /// The room that is entered where nothing names another.
 const ROOM: &str = "general";
 
 /// Parlor: talk with the people in a room of a Parlor server.
 #[derive(Debug, Parser)]
-#[command(name = "parlor", version, about)]
+#[command(name = "parlor", version, about, after_help = WORKS)]
 pub struct Options {
     /// The server: HOST or HOST:PORT; an IPv6 address before a port stands in brackets. Or an
     /// invite (parlor://...), which holds all that is needed. Who is logged in to this machine can
@@ -118,6 +132,35 @@ pub struct Options {
 }
 
 impl Options {
+    /// Reads the arguments, the program's name first. A first word may say that it is not for talking; a
+    /// server of that name is meant with `--server`.
+    ///
+    /// # Errors
+    /// They make no sense, or help was asked for.
+    pub fn read(
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<(Work, Self), clap::Error> {
+        let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+        let word = arguments.get(1).and_then(|word| word.to_str());
+        let work = match word {
+            Some("doctor") => Work::Doctor,
+            _ => Work::Talk,
+        };
+        if work != Work::Talk {
+            arguments.remove(1);
+        }
+        Ok((work, Self::try_parse_from(arguments)?))
+    }
+
+    /// Whether a server or an invite was named.
+    #[must_use]
+    pub fn names_server(&self) -> bool {
+        self.address.is_some()
+            || self.server.is_some()
+            || self.invite_file.is_some()
+            || std::env::var_os("PARLOR_INVITE").is_some()
+    }
+
     /// The server's host and port: the port in the address wins over `--tcp-port`.
     #[must_use]
     pub fn target(&self) -> (String, u16) {
@@ -387,6 +430,16 @@ mod tests {
         let room = options.destination().unwrap().room;
         assert_eq!((room.as_str(), options.udp_port), ("music", Some(9001)));
         assert_eq!(options.user_name().unwrap().as_str(), "Ann");
+    }
+
+    #[test]
+    fn a_first_word_may_say_what_the_client_is_started_for() {
+        let read = |line: &str| Options::read(line.split_whitespace().map(OsString::from)).unwrap();
+        let (work, options) = read("parlor doctor --server a:7 --json");
+        assert_eq!((work, options.target().0.as_str()), (Work::Doctor, "a"));
+        assert!(options.names_server() && options.json);
+        let (work, options) = read("parlor --server doctor");
+        assert_eq!((work, options.target().0.as_str()), (Work::Talk, "doctor"));
     }
 
     #[test]

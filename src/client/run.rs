@@ -112,7 +112,7 @@ pub async fn run(options: Options) -> u8 {
 
 /// What makes the connection, and the key that this device shows on it. Without TLS there is neither
 /// a key to show nor a server to know.
-fn dialer(
+pub(super) fn dialer(
     options: &Options,
     there: &Target,
 ) -> Result<(ServerDialer, Option<DeviceKey>), StateError> {

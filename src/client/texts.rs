@@ -3,6 +3,7 @@
 //! Names and texts of peers pass through `printable` here, so that nothing of theirs can move a
 //! cursor.
 
+use super::doctor::findings::Level;
 use super::event::{
     DeviceKind, ErrorKind, Event, HelpTopic, LocalError, LossCause, NoticeCode, PathKind, Person,
     Room,
@@ -201,6 +202,17 @@ pub const STATUS_SILENCED: &str = "SILENCED";
 #[must_use]
 pub fn skipped(lines: usize) -> String {
     format!("* {lines} lines were left out: they came faster than the screen could show them.")
+}
+
+/// One line of `parlor doctor`.
+#[must_use]
+pub fn doctor_line(about: &str, level: Level, text: &str) -> String {
+    let level = match level {
+        Level::Good => "good",
+        Level::Note => "note",
+        Level::Problem => "problem",
+    };
+    format!("{level:<8} {about:<12} {}", shown(text))
 }
 
 fn shown(text: impl Display) -> String {
