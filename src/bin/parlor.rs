@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     process::keep_memory_private();
     let system = actix_rt::System::new();
     let code = match work {
-        Work::Talk => system.block_on(run::run(options)),
+        Work::Talk | Work::Record => system.block_on(run::run(options)),
         Work::Doctor => system.block_on(doctor::run(options)),
     };
     ExitCode::from(code)

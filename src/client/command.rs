@@ -48,6 +48,10 @@ pub enum Command {
     Codec(Codec),
     /// Opus has so many bits per second.
     Bitrate(u32),
+    /// Record the room: into this directory, or where recordings usually go.
+    Record(Option<String>),
+    /// End the recording.
+    StopRecording,
     /// Figures.
     Stats,
     /// The commands there are.
@@ -101,6 +105,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/stats", "/stats"),
     ("/codec", "/codec opus|pcm"),
     ("/bitrate", "/bitrate 6-256"),
+    ("/record", "/record [DIR], /record stop"),
     ("/register", "/register"),
     ("/unregister", "/unregister"),
     ("/help", "/help [moderation]"),
@@ -221,6 +226,9 @@ pub fn parse(line: &str, here: Option<&RoomName>) -> Result<Command, Mistake> {
         "/deafen" => Command::Deafen,
         "/undeafen" => Command::Undeafen,
         "/stats" => Command::Stats,
+        "/record" if rest.is_empty() => Command::Record(None),
+        "/record" if rest.eq_ignore_ascii_case("stop") => Command::StopRecording,
+        "/record" => Command::Record(Some(line.one()?)),
         "/codec" => match line.one()?.to_lowercase().as_str() {
             "opus" => Command::Codec(Codec::Opus),
             "pcm" => Command::Codec(Codec::Pcm),
@@ -351,6 +359,13 @@ mod tests {
             assert_eq!(error(line).0, LocalError::BadNumber, "{line}");
         }
         assert_eq!(error("/codec").0, LocalError::MissingArgument);
+    }
+
+    #[test]
+    fn a_recording_is_begun_and_ended_by_command() {
+        assert_eq!(parse("/record"), Ok(Command::Record(None)));
+        assert_eq!(parse("/record my calls"), Ok(Command::Record(Some("my calls".into()))));
+        assert_eq!(parse("/record STOP"), Ok(Command::StopRecording));
     }
 
     #[test]

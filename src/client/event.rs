@@ -15,6 +15,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Counts the sessions of one run of the client, so that a late command for a lost one is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -203,6 +204,9 @@ pub enum Event {
         muted: bool,
         /// We hear nobody.
         deafened: bool,
+        /// We record the room.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        recording: bool,
     },
     /// The microphone's mode was chosen.
     Microphone {
@@ -215,6 +219,25 @@ pub enum Event {
     Deafened {
         /// Off.
         on: bool,
+    },
+    /// Everyone in the room knows that we record; the recording has begun.
+    Recording {
+        /// Where the files are.
+        directory: PathBuf,
+    },
+    /// A recording has ended.
+    RecordingEnded {
+        /// Where the files are.
+        directory: PathBuf,
+        /// Their names, the mix first.
+        files: Vec<String>,
+        /// How long they are.
+        length_ms: u64,
+        /// How much sound is missing because the disk was too slow.
+        lost_ms: u64,
+        /// Why it has ended by itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// Our voice is encoded as this from now on.
     Codec {
@@ -374,6 +397,9 @@ pub struct Person {
     pub muted: bool,
     /// He hears nobody.
     pub deafened: bool,
+    /// He records what is said in the room.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub recording: bool,
     /// He speaks right now.
     pub speaking: bool,
     /// A moderator has silenced him.
@@ -394,6 +420,7 @@ impl Person {
             name: info.name.clone(),
             muted: info.muted,
             deafened: info.deafened,
+            recording: info.recording,
             speaking: info.speaking,
             silenced: info.silenced,
             role: info.role,
@@ -409,6 +436,8 @@ pub struct Change {
     pub muted: bool,
     /// He has ceased or begun to hear.
     pub deafened: bool,
+    /// He has begun or ceased to record.
+    pub recording: bool,
     /// He was silenced, or is heard again.
     pub silenced: bool,
     /// His role is another.
@@ -474,6 +503,12 @@ pub enum LocalError {
     CannotAsk,
     /// The one who was asked for a password gave none; args: `lock`, `of`.
     NoPassword,
+    /// A recording is asked for while one runs already; args: `directory`.
+    RecordsAlready,
+    /// There is no recording to be ended.
+    RecordsNothing,
+    /// The server cannot tell the room of a recording, so there is none.
+    RecordingUntold,
     /// An invite or a password was not sent because the connection is not encrypted; args: `server`.
     SecretNeedsTls,
     /// An invite that names no key was not sent to a server that nobody vouches for; args: `server`.
@@ -869,6 +904,7 @@ mod tests {
             name: UserName::parse(name).unwrap(),
             muted: true,
             deafened: false,
+            recording: false,
             speaking: false,
             silenced: false,
             role: None,

@@ -20,7 +20,8 @@ use zeroize::Zeroizing;
 
 /// What the first word may be instead of a server.
 const WORKS: &str = "parlor doctor [--server HOST]: looks at microphone, loudspeaker and the way to the server, and says what to do; \
-    exit code 1 if anything stands in the way (--json for scripts)";
+    exit code 1 if anything stands in the way (--json for scripts)
+parlor record --room ROOM --server HOST --out DIR: records a room, without microphone or loudspeaker, until Ctrl-C; everyone in it is told";
 
 /// What the client is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub enum Work {
     Talk,
     /// To see what is wrong.
     Doctor,
+    /// To record a room, with nobody at the keyboard.
+    Record,
 }
 
 /// The room that is entered where nothing names another.
@@ -108,6 +111,12 @@ pub struct Options {
     /// Name the sound devices there are, and end
     #[arg(long)]
     pub list_devices: bool,
+    /// Record into this directory, from the first room on: a WAV file for each speaker, and a mix. Everyone is told
+    #[arg(long, value_name = "DIR", visible_alias = "out")]
+    pub record: Option<PathBuf>,
+    /// Nobody is at the keyboard.
+    #[arg(skip)]
+    pub headless: bool,
     /// Start with an open microphone
     #[arg(long)]
     pub unmute: bool,
@@ -144,12 +153,31 @@ impl Options {
         let word = arguments.get(1).and_then(|word| word.to_str());
         let work = match word {
             Some("doctor") => Work::Doctor,
+            Some("record") => Work::Record,
             _ => Work::Talk,
         };
         if work != Work::Talk {
             arguments.remove(1);
         }
-        Ok((work, Self::try_parse_from(arguments)?))
+        let mut options = Self::try_parse_from(arguments)?;
+        if work == Work::Record {
+            options.headless = true;
+            options.input.get_or_insert(InputChoice::Silence);
+            options.output.get_or_insert(OutputChoice::Null);
+        }
+        Ok((work, options))
+    }
+
+    /// Where recordings go, and whether one begins in the first room.
+    #[must_use]
+    pub fn recordings(&self) -> (PathBuf, bool) {
+        let usual = || {
+            let dirs = directories::UserDirs::new();
+            let music = dirs.as_ref().and_then(|dirs| dirs.audio_dir().or(Some(dirs.home_dir())));
+            music.map(Path::to_owned).unwrap_or_default().join("parlor-recordings")
+        };
+        let at_once = self.headless || self.record.is_some();
+        (self.record.clone().unwrap_or_else(usual), at_once)
     }
 
     /// Whether a server or an invite was named.
@@ -237,7 +265,7 @@ impl Options {
     pub fn on_terminal(&self) -> bool {
         use std::io::IsTerminal;
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        terminal && !self.plain && !self.json
+        terminal && !self.headless && !self.plain && !self.json
     }
 
     /// The name: as given, or the login name, or a guest's.
@@ -438,6 +466,12 @@ mod tests {
         let (work, options) = read("parlor doctor --server a:7 --json");
         assert_eq!((work, options.target().0.as_str()), (Work::Doctor, "a"));
         assert!(options.names_server() && options.json);
+        let (work, options) = read("parlor record --room hall --out there");
+        assert_eq!((work, options.recordings()), (Work::Record, ("there".into(), true)));
+        let silent = (InputChoice::Silence, OutputChoice::Null);
+        assert_eq!(options.sound().unwrap(), silent);
+        assert_eq!(read("parlor --record x").1.recordings(), ("x".into(), true));
+        assert!(!read("parlor").1.recordings().1);
         let (work, options) = read("parlor --server doctor");
         assert_eq!((work, options.target().0.as_str()), (Work::Talk, "doctor"));
     }

@@ -70,7 +70,7 @@ pub async fn run(options: Options) -> u8 {
         name,
         room: there.room,
         udp_port: options.udp_port,
-        state: MemberState { muted: !options.unmute, deafened: options.deafen },
+        state: MemberState { muted: !options.unmute, deafened: options.deafen, recording: false },
         agent: concat!("parlor/", env!("CARGO_PKG_VERSION")).to_owned(),
         device,
         target: there.target,
@@ -133,7 +133,11 @@ pub(super) fn dialer(
 
 fn start_console(options: &Options, keys: Option<Release>, arbiter: &Arbiter, wires: Wires) {
     let mode = if options.unmute { Mode::Open } else { Mode::PushToTalk };
-    let app = App::new(keys, mode, options.deafen).asking_passwords(options.asks());
+    let (recordings, at_once) = options.recordings();
+    let app = App::new(keys, mode, options.deafen)
+        .asking_passwords(options.asks())
+        .recording_to(recordings, at_once);
+    let headless = options.headless;
     let json = options.json;
     let arbiter = arbiter.handle();
     match keys {
@@ -143,7 +147,9 @@ fn start_console(options: &Options, keys: Option<Release>, arbiter: &Arbiter, wi
             });
         }
         None => {
-            LineConsole::start_in_arbiter(&arbiter, move |_| LineConsole::new(app, json, wires));
+            LineConsole::start_in_arbiter(&arbiter, move |_| {
+                LineConsole::new(app, json, wires).staying(headless)
+            });
         }
     }
 }

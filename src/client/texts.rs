@@ -34,7 +34,11 @@ pub fn words(event: &Event) -> Vec<String> {
             shown(server)
         ),
         Event::Welcome { name, .. } => format!("* You are {}.", shown(name)),
-        Event::Joined { room, members } => joined(&shown(room), members),
+        Event::Joined { room, members } => {
+            let mut lines = vec![joined(&shown(room), members)];
+            lines.extend(recorders(members));
+            return lines;
+        }
         Event::Left { room, reason: None, .. } => {
             format!("* You have left {}. /join ROOM takes you to another room.", shown(room))
         }
@@ -61,6 +65,10 @@ pub fn words(event: &Event) -> Vec<String> {
         }
         Event::Report(report) => return moderation::report(report),
         Event::PasswordWanted { lock, of, turn } => moderation::password_wanted(*lock, of, *turn),
+        Event::MemberJoined(member) if member.recording => format!(
+            "! {} has come in and RECORDS this room: what you say is kept.",
+            shown(&member.name)
+        ),
         Event::MemberJoined(member) => format!("* {} has come in.", shown(&member.name)),
         Event::MemberLeft { name, reason, .. } => {
             format!("* {} has left{}.", shown(name), left_because(*reason))
@@ -76,6 +84,12 @@ pub fn words(event: &Event) -> Vec<String> {
             if change.muted {
                 let closed = "has closed the microphone (push-to-talk)";
                 what.push(if member.muted { closed } else { "has an open microphone" });
+            }
+            if change.recording {
+                what.push(match member.recording {
+                    true => "RECORDS this room: what you say is kept",
+                    false => "records no longer",
+                });
             }
             if change.silenced {
                 what.push(if member.silenced {
@@ -116,6 +130,19 @@ pub fn words(event: &Event) -> Vec<String> {
         Event::Microphone { open, waiting } => microphone(*open, *waiting).to_owned(),
         Event::Deafened { on: true } => {
             "* You hear nobody now. /undeafen lets you hear again.".to_owned()
+        }
+        Event::Recording { directory } => format!(
+            "* RECORDING: everyone in the room knows. The files are in {}. /record stop ends it.",
+            shown(directory.display())
+        ),
+        Event::RecordingEnded { directory, files, length_ms, lost_ms, error } => {
+            return recording_ended(
+                &shown(directory.display()),
+                files.len(),
+                *length_ms,
+                *lost_ms,
+                error.as_deref(),
+            );
         }
         Event::Codec { codec: Codec::Opus } => {
             "* Your voice is sent as Opus, wherever everyone in the room can decode that."
@@ -215,6 +242,8 @@ pub fn doctor_line(about: &str, level: Level, text: &str) -> String {
     format!("{level:<8} {about:<12} {}", shown(text))
 }
 
+pub use moderation::file_time;
+
 fn shown(text: impl Display) -> String {
     printable(&text.to_string()).replace('\n', " ")
 }
@@ -239,6 +268,38 @@ fn joined(room: &str, members: &[Person]) -> String {
         }
         _ => format!("* You are in {room} with {} others; /users lists them.", others.len()),
     }
+}
+
+/// Who records the room that we have come into.
+fn recorders(members: &[Person]) -> Option<String> {
+    let names: Vec<String> =
+        members.iter().filter(|m| m.recording && !m.you).map(|m| shown(&m.name)).collect();
+    match names.as_slice() {
+        [] => None,
+        [one] => Some(format!("! {one} RECORDS this room: what you say is kept.")),
+        names => Some(format!("! {} RECORD this room: what you say is kept.", names.join(" and "))),
+    }
+}
+
+fn recording_ended(
+    directory: &str,
+    files: usize,
+    length_ms: u64,
+    lost_ms: u64,
+    error: Option<&str>,
+) -> Vec<String> {
+    let length = format!("{}:{:02}", length_ms / 60_000, length_ms / 1000 % 60);
+    let mut lines = vec![match error {
+        None => format!("* The recording has ended: {length} min in {files} files in {directory}."),
+        Some(why) => format!(
+            "! The recording has ended by itself, the call goes on: {}. What was said until then ({length} min, {files} files) is in {directory}.",
+            shown(why)
+        ),
+    }];
+    if lost_ms > 0 {
+        lines.push(format!("! {} of it are missing: the disk was too slow.", seconds(lost_ms)));
+    }
+    lines
 }
 
 fn left_because(reason: LeaveReason) -> &'static str {
@@ -286,6 +347,7 @@ fn user_list(room: &str, members: &[Person], total: u64) -> Vec<String> {
             (member.silenced, "silenced"),
             (member.muted, "muted"),
             (member.deafened, "deafened"),
+            (member.recording, "RECORDING"),
         ]
         .into_iter()
         .filter_map(|(on, mark)| on.then_some(mark))
@@ -446,6 +508,15 @@ fn local_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
                 "{} is needed, and none was given.",
                 sentence(&format!("the password of {}", locked(arg)))
             )
+        }
+        LocalError::RecordsAlready => {
+            format!("A recording runs already, in {}. /record stop ends it.", arg("directory"))
+        }
+        LocalError::RecordsNothing => {
+            "There is no recording to be ended. /record begins one.".to_owned()
+        }
+        LocalError::RecordingUntold => {
+            "Nothing is recorded: this server is too old to tell the others of it.".to_owned()
         }
         LocalError::SecretNeedsTls => format!(
             "The connection to {} is not encrypted, so the invite or password was not sent: anyone on the way could read it. Connect without --insecure, or to the port that speaks TLS.",
@@ -797,6 +868,7 @@ fn help(keys: Option<Release>) -> Vec<String> {
     parlor://...          an invite that you paste takes you to its server
     /codec, /bitrate      send as opus or pcm; with how many kbit/s (Opus; 6 to 256)
     /stats                levels, packets, loss, round trip, each speaker
+    /record [DIR]         record the room into WAV files, and everyone is told; /record stop ends it
     /help moderation      the commands of operators and moderators
     /exit                 leave
     //TEXT                says a text that begins with /",
@@ -981,6 +1053,7 @@ mod tests {
             name: UserName::parse(name).unwrap(),
             muted: false,
             deafened: false,
+            recording: false,
             speaking: false,
             silenced: false,
             role: None,

@@ -29,6 +29,7 @@ pub(crate) mod playback;
 mod playback_actor;
 #[cfg(test)]
 mod playback_tests;
+pub mod recording;
 mod redundancy;
 mod reports;
 mod resample;
@@ -44,6 +45,7 @@ mod tap;
 mod upsample;
 mod wav;
 
+pub use recording::RecordingEnd;
 pub use sending::{BITRATE, BITRATES, FrameLength, Sending, SendingStats};
 pub use tap::Tap;
 
@@ -187,6 +189,8 @@ pub enum VoiceEvent {
         /// Started or stopped.
         on: bool,
     },
+    /// A recording has ended, as it should or by itself.
+    RecordingEnded(RecordingEnd),
     /// The way of voice has changed.
     Path(VoicePath),
     /// A sealed datagram that must go through the control connection (`VoicePath::Stream`).
@@ -364,6 +368,9 @@ impl VoiceHandle {
 
     /// We are in a room with these members and in no other: what others played stops at once.
     pub fn enter_room(&self, members: Vec<MemberInfo>) {
+        for member in &members {
+            self.system.shared.recorder.learn(member.id, member.name.as_str());
+        }
         self.system.command(Command::EnterRoom(members));
     }
 
@@ -374,6 +381,7 @@ impl VoiceHandle {
 
     /// A member has come, or has other streams.
     pub fn member(&self, member: MemberInfo) {
+        self.system.shared.recorder.learn(member.id, member.name.as_str());
         self.system.command(Command::Member(Box::new(member)));
     }
 
@@ -401,6 +409,22 @@ impl VoiceHandle {
     pub fn room_codecs(&self, codecs: &[Codec]) {
         // Who names none says nothing.
         self.system.shared.set_opus_heard(codecs.is_empty() || codecs.contains(&Codec::Opus));
+    }
+
+    /// Records everyone who is heard, and us while we are sent, into files in this directory. `own` is our name,
+    /// `began` the beginning as it stands in names of files. One before is ended.
+    pub fn record(&self, directory: PathBuf, own: String, began: String) {
+        let recorder = &self.system.shared.recorder;
+        recorder.stop();
+        // Nobody listens to a voice side that has ended.
+        if let Some(events) = self.system.events.upgrade() {
+            recorder.start(directory, own, began, events);
+        }
+    }
+
+    /// Ends the recording; [`VoiceEvent::RecordingEnded`] tells what came of it.
+    pub fn stop_recording(&self) {
+        self.system.shared.recorder.stop();
     }
 
     /// Plays nobody, or everybody again.

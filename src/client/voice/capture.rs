@@ -5,6 +5,7 @@
 
 use super::encoder::{EncoderError, VoiceEncoder};
 use super::packetizer::{Around, Emit, Packetizer};
+use super::recording::Tape;
 use super::redundancy::{Conditions, Plan, Redundancy};
 use super::resample::{ResampleError, Resampler};
 use super::sending::Sending;
@@ -39,6 +40,7 @@ pub struct Capture {
     encoder: Option<VoiceEncoder>,
     redundancy: Redundancy,
     spurt: Option<Spurt>,
+    tape: Option<Tape>,
     resampled: Vec<f32>,
     frame: Vec<f32>,
     payload: Vec<u8>,
@@ -76,6 +78,7 @@ impl Capture {
             encoder: None,
             redundancy: Redundancy::new(sending),
             spurt: None,
+            tape: None,
             resampled: Vec::with_capacity(8 * FRAME),
             frame: Vec::with_capacity(FRAME),
             payload: Vec::with_capacity(2 * FRAME),
@@ -128,6 +131,11 @@ impl Capture {
     /// Whether everyone in the room can decode Opus; L16 is sent while not.
     pub fn set_opus_heard(&mut self, heard: bool) {
         self.opus_heard = heard;
+    }
+
+    /// What we say is recorded on this from now on, or not any more.
+    pub fn set_tape(&mut self, tape: Option<Tape>) {
+        self.tape = tape;
     }
 
     /// News of what the network does to our voice.
@@ -295,6 +303,10 @@ impl Capture {
     /// A frame of 10 ms is whole, heard or not: here is the place of all that makes a voice sound better.
     /// Frames are of 48 kHz, and changed in place.
     fn whole_frame(&mut self, emit: &mut Emit<'_>) {
+        // Only what others hear is recorded.
+        if let (Some(_), Some(tape)) = (self.spurt, &mut self.tape) {
+            tape.push_own(&self.frame);
+        }
         if let Some(spurt) = self.spurt
             && let Err(error) = self.encode(spurt, emit)
         {

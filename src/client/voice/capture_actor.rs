@@ -157,6 +157,9 @@ impl CaptureActor {
     fn tick(&mut self, now: Instant) {
         self.sender.outbox.flush();
         self.follow_session();
+        if let Some(tape) = self.shared.recorder.spoken.take() {
+            self.core.set_tape(tape);
+        }
         self.core.set_opus_heard(self.shared.opus_heard());
         let sending = *self.shared.sending();
         self.core.set_sending(sending);
@@ -350,6 +353,7 @@ impl Handler<Stop> for CaptureActor {
         let now = clock::now();
         let mut emit = |packet: Outgoing<'_>| self.sender.send(packet, now);
         self.core.end(&mut emit);
+        self.core.set_tape(None);
         context.stop();
     }
 }

@@ -195,6 +195,9 @@ impl PlaybackActor {
             self.core.handle(item);
         }
         self.core.set_deafened(self.shared.deafened());
+        if let Some(tape) = self.shared.recorder.played.take() {
+            self.core.set_tape(tape);
+        }
         let (core, echo) = (&mut self.core, &mut self.echo);
         let mut render = |take: &mut dyn FnMut(&[f32])| {
             let block = core.render(now);
@@ -333,6 +336,7 @@ impl Handler<Stop> for PlaybackActor {
         }
         // Whatever is open is closed with it.
         self.sink = Sink::Null;
+        self.core.set_tape(None);
         context.stop();
     }
 }

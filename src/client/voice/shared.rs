@@ -4,6 +4,7 @@
 //! Sound callbacks see none of this. Locks here are held for a few instructions by worker threads.
 
 use super::link::Sent;
+use super::recording::Recorder;
 use super::redundancy::Conditions;
 use super::sending::Sending;
 use super::{VoiceEvent, VoicePath, VoiceSession};
@@ -64,6 +65,8 @@ pub struct Shared {
     uplink: Mutex<Uplink>,
     sent: Mutex<Sent>,
     commands: Mutex<VecDeque<Command>>,
+    /// Recordings.
+    pub recorder: Recorder,
 }
 
 impl Shared {
