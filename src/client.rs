@@ -9,6 +9,8 @@ pub mod asking;
 pub mod command;
 pub mod console;
 pub mod control;
+pub mod diagnosis;
+pub mod doctor;
 pub mod editor;
 pub mod event;
 pub mod options;

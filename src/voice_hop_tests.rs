@@ -98,6 +98,7 @@ impl World {
             name: UserName::parse(&format!("u{}", member.k)).unwrap(),
             muted: false,
             deafened: false,
+            recording: false,
             speaking: false,
             silenced: false,
             role: None,

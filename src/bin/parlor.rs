@@ -1,15 +1,14 @@
 //! The console client: reads its arguments, sets up the log, runs.
 
-use clap::Parser;
-use parlor::client::options::Options;
+use parlor::client::options::{Options, Work};
 use parlor::client::run::{self, EXIT_FAILED, EXIT_USAGE};
-use parlor::client::{texts, voice};
+use parlor::client::{doctor, texts, voice};
 use parlor::net::process;
 use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
+    let (work, options) = match Options::read(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) if !error.use_stderr() => error.exit(),
         Err(error) => {
@@ -29,7 +28,11 @@ fn main() -> ExitCode {
         return ExitCode::from(EXIT_USAGE);
     }
     process::keep_memory_private();
-    let code = actix_rt::System::new().block_on(run::run(options));
+    let system = actix_rt::System::new();
+    let code = match work {
+        Work::Talk | Work::Record => system.block_on(run::run(options)),
+        Work::Doctor => system.block_on(doctor::run(options)),
+    };
     ExitCode::from(code)
 }
 

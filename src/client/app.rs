@@ -12,6 +12,7 @@ use crate::net::ids::MemberId;
 use crate::net::message::Standing;
 use crate::net::name::{RoomName, UserName};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 use zeroize::Zeroizing;
 
@@ -114,6 +115,9 @@ pub struct App {
     microphone_there: bool,
     /// What the connection was last asked for.
     transmit: Transmit,
+    /// Where recordings go, and one that is to begin as soon as we are in a room.
+    recordings: PathBuf,
+    record: Option<PathBuf>,
     effects: Vec<Effect>,
 }
 
@@ -136,6 +140,8 @@ impl App {
             asks: false,
             microphone_there: true,
             transmit: Transmit::Shut,
+            recordings: PathBuf::from("parlor-recordings"),
+            record: None,
             effects: Vec::new(),
         }
     }
@@ -144,6 +150,12 @@ impl App {
     #[must_use]
     pub fn asking_passwords(self, asks: bool) -> Self {
         Self { asks, ..self }
+    }
+
+    /// The same, where recordings usually go into this directory; `at_once` begins one in the first room.
+    #[must_use]
+    pub fn recording_to(self, directory: PathBuf, at_once: bool) -> Self {
+        Self { record: at_once.then(|| directory.clone()), recordings: directory, ..self }
     }
 
     /// Takes one input and says what is to be done, in this order.
@@ -257,6 +269,11 @@ impl App {
             Command::Codec(codec) => self.ask(Request::Codec(codec)),
             Command::Bitrate(bitrate) => self.ask(Request::Bitrate(bitrate)),
             Command::Stats => self.ask(Request::Stats),
+            Command::Record(directory) => {
+                let directory = directory.map_or_else(|| self.recordings.clone(), PathBuf::from);
+                self.ask(Request::Record(directory));
+            }
+            Command::StopRecording => self.ask(Request::StopRecording),
             Command::Help { moderation } => self.help(moderation),
             Command::Register if !self.asks => self.ask(Request::Register(None)),
             Command::Register => {
@@ -419,6 +436,9 @@ impl App {
             Event::Joined { room, members } => {
                 self.room = Some(room.clone());
                 self.members = members.iter().map(|m| (m.id, m.clone())).collect();
+                if let Some(directory) = self.record.take() {
+                    self.ask(Request::Record(directory));
+                }
             }
             Event::Left { reason: None, .. } => self.leave_room(),
             // Put somewhere else, nobody expects to be heard there.

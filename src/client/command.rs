@@ -52,6 +52,10 @@ pub enum Command {
     Bitrate(u32),
     /// A stage of the capture chain, on or off.
     Stage(StageName, bool),
+    /// Record the room: into this directory, or where recordings usually go.
+    Record(Option<String>),
+    /// End the recording.
+    StopRecording,
     /// Figures.
     Stats,
     /// The commands there are.
@@ -110,6 +114,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/noise", "/noise on|off"),
     ("/gain", "/gain on|off"),
     ("/highpass", "/highpass on|off"),
+    ("/record", "/record [DIR], /record stop"),
     ("/register", "/register"),
     ("/unregister", "/unregister"),
     ("/help", "/help [moderation]"),
@@ -244,6 +249,9 @@ pub fn parse(line: &str, here: Option<&RoomName>) -> Result<Command, Mistake> {
         "/deafen" => Command::Deafen,
         "/undeafen" => Command::Undeafen,
         "/stats" => Command::Stats,
+        "/record" if rest.is_empty() => Command::Record(None),
+        "/record" if rest.eq_ignore_ascii_case("stop") => Command::StopRecording,
+        "/record" => Command::Record(Some(line.one()?)),
         "/codec" => match line.one()?.to_lowercase().as_str() {
             "opus" => Command::Codec(Codec::Opus),
             "pcm" => Command::Codec(Codec::Pcm),
@@ -383,6 +391,13 @@ mod tests {
         assert_eq!(error("/gain 7").0, LocalError::NotOnOrOff);
         assert_eq!(error("/highpass").0, LocalError::MissingArgument);
         assert_eq!(parse("/voice"), Ok(Command::Voice));
+    }
+
+    #[test]
+    fn a_recording_is_begun_and_ended_by_command() {
+        assert_eq!(parse("/record"), Ok(Command::Record(None)));
+        assert_eq!(parse("/record my calls"), Ok(Command::Record(Some("my calls".into()))));
+        assert_eq!(parse("/record STOP"), Ok(Command::StopRecording));
     }
 
     #[test]

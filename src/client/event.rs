@@ -4,6 +4,7 @@
 //! and fields are stable, scripts rely on them. No field holds a secret.
 
 use super::control::dial::Trust;
+use super::diagnosis::{Diagnosis, diagnose};
 use super::voice::{ChainFigures, Direction, SendingStats, StageName, VoicePath, VoiceStats};
 use crate::net::codec::Codec;
 use crate::net::ids::MemberId;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Counts the sessions of one run of the client, so that a late command for a lost one is noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -202,6 +204,9 @@ pub enum Event {
         muted: bool,
         /// We hear nobody.
         deafened: bool,
+        /// We record the room.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        recording: bool,
     },
     /// The microphone's mode was chosen.
     Microphone {
@@ -223,6 +228,25 @@ pub enum Event {
     Deafened {
         /// Off.
         on: bool,
+    },
+    /// Everyone in the room knows that we record; the recording has begun.
+    Recording {
+        /// Where the files are.
+        directory: PathBuf,
+    },
+    /// A recording has ended.
+    RecordingEnded {
+        /// Where the files are.
+        directory: PathBuf,
+        /// Their names, the mix first.
+        files: Vec<String>,
+        /// How long they are.
+        length_ms: u64,
+        /// How much sound is missing because the disk was too slow.
+        lost_ms: u64,
+        /// Why it has ended by itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// Our voice is encoded as this from now on.
     Codec {
@@ -382,6 +406,9 @@ pub struct Person {
     pub muted: bool,
     /// He hears nobody.
     pub deafened: bool,
+    /// He records what is said in the room.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub recording: bool,
     /// He speaks right now.
     pub speaking: bool,
     /// A moderator has silenced him.
@@ -402,6 +429,7 @@ impl Person {
             name: info.name.clone(),
             muted: info.muted,
             deafened: info.deafened,
+            recording: info.recording,
             speaking: info.speaking,
             silenced: info.silenced,
             role: info.role,
@@ -417,6 +445,8 @@ pub struct Change {
     pub muted: bool,
     /// He has ceased or begun to hear.
     pub deafened: bool,
+    /// He has begun or ceased to record.
+    pub recording: bool,
     /// He was silenced, or is heard again.
     pub silenced: bool,
     /// His role is another.
@@ -484,6 +514,12 @@ pub enum LocalError {
     CannotAsk,
     /// The one who was asked for a password gave none; args: `lock`, `of`.
     NoPassword,
+    /// A recording is asked for while one runs already; args: `directory`.
+    RecordsAlready,
+    /// There is no recording to be ended.
+    RecordsNothing,
+    /// The server cannot tell the room of a recording, so there is none.
+    RecordingUntold,
     /// An invite or a password was not sent because the connection is not encrypted; args: `server`.
     SecretNeedsTls,
     /// An invite that names no key was not sent to a server that nobody vouches for; args: `server`.
@@ -662,12 +698,18 @@ pub struct Stats {
     pub uplink_loss: f32,
     /// Share that the room misses of what the server sends, 0 to 1.
     pub room_loss: f32,
+    /// Share that we miss of what the server itself sends us, 0 to 1.
+    pub downlink_loss: f32,
     /// How our voice is sent.
     pub sending: SendingStats,
     /// What the capture chain does; none where the source is no microphone.
     pub chain: Option<ChainFigures>,
     /// Time from the microphone to us, in ms.
     pub input_latency_ms: f32,
+    /// Time from the mix to the ear, in ms, as far as it is known.
+    pub output_latency_ms: f32,
+    /// The microphone is a sound device.
+    pub input_is_device: bool,
     /// Level of the microphone, dBFS.
     pub input_level_db: f32,
     /// Level of what is played, dBFS.
@@ -680,8 +722,14 @@ pub struct Stats {
     pub input_overruns: u64,
     /// Times that the loudspeaker found no samples.
     pub output_underruns: u64,
+    /// Times in the last minute that sound dropped out here.
+    pub gaps_per_minute: u32,
+    /// What this process takes of one core, if it is known.
+    pub cpu: Option<f32>,
     /// Everyone heard.
     pub speakers: Vec<Speaker>,
+    /// What all of it comes to.
+    pub diagnosis: Diagnosis,
 }
 
 /// Figures of one speaker.
@@ -697,29 +745,63 @@ pub struct Speaker {
     pub lost: u64,
     /// Packets too late to be played.
     pub late: u64,
+    /// Share lost lately, 0 to 1.
+    pub loss: f32,
     /// Share of the last seconds of speech that was concealed, 0 to 1.
     pub concealed: f32,
+    /// Share of all frames that was made good (from copies, in-band FEC or deep redundancy), 0 to 1.
+    pub repaired: f32,
     /// Jitter in ms.
     pub jitter_ms: f32,
     /// Playout delay in ms.
     pub buffer_ms: f32,
+    /// Playout delay aimed for, in ms.
+    pub target_ms: f32,
+    /// From his mouth to our ear, in ms: the sum of what is known, with his side taken to be like ours.
+    pub mouth_to_ear_ms: f32,
+}
+
+/// Figures of all speakers together.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Total {
+    /// Packets received.
+    pub received: u64,
+    /// Packets lost on the way.
+    pub lost: u64,
+    /// Share of the last seconds of speech that was concealed, 0 to 1: the mean.
+    pub concealed: f32,
+    /// Share of all frames that was made good, 0 to 1: the mean by packets.
+    pub repaired: f32,
 }
 
 impl Stats {
     /// Figures with the names that `name_of` knows.
     #[must_use]
     pub fn new(stats: VoiceStats, name_of: impl Fn(MemberId) -> Option<UserName>) -> Self {
-        let speakers = stats.speakers.into_iter().map(|s| Speaker {
-            id: s.id,
-            name: name_of(s.id),
-            received: s.received,
-            lost: s.lost,
-            late: s.late,
-            concealed: s.concealed,
-            jitter_ms: s.jitter_ms,
-            buffer_ms: s.buffer_ms,
+        // Half a round trip on our side and, as nothing is known of it, the same on his.
+        let way_ms = stats.round_trip_ms.unwrap_or(0.0);
+        let sending = &stats.sending;
+        let mouth_ms = stats.input_latency_ms + sending.frame_ms as f32 + sending.lookahead_ms;
+        let around_ms = mouth_ms + way_ms + stats.output_latency_ms;
+        let speakers = stats.speakers.iter().map(|s| {
+            let repaired = s.repaired_red + s.repaired_fec + s.repaired_dred;
+            Speaker {
+                id: s.id,
+                name: name_of(s.id),
+                received: s.received,
+                lost: s.lost,
+                late: s.late,
+                loss: s.loss,
+                concealed: s.concealed,
+                repaired: (repaired as f32 / (s.received + s.lost).max(1) as f32).min(1.0),
+                jitter_ms: s.jitter_ms,
+                buffer_ms: s.buffer_ms,
+                target_ms: s.target_ms,
+                mouth_to_ear_ms: around_ms + s.buffer_ms,
+            }
         });
-        Self {
+        let speakers = speakers.collect();
+        let mut figures = Self {
             path: if stats.path.is_empty() { "none" } else { stats.path }.to_owned(),
             round_trip_ms: stats.round_trip_ms,
             packets_sent: stats.packets_sent,
@@ -727,17 +809,42 @@ impl Stats {
             packets_dropped: stats.packets_dropped,
             uplink_loss: stats.uplink_loss,
             room_loss: stats.room_loss,
+            downlink_loss: stats.downlink_loss,
             sending: stats.sending,
             chain: stats.chain,
             input_latency_ms: stats.input_latency_ms,
+            output_latency_ms: stats.output_latency_ms,
+            input_is_device: stats.input_is_device,
             input_level_db: stats.input_level_db,
             output_level_db: stats.output_level_db,
             input: stats.input,
             output: stats.output,
             input_overruns: stats.input_overruns,
             output_underruns: stats.output_underruns,
-            speakers: speakers.collect(),
+            gaps_per_minute: stats.gaps_per_minute,
+            cpu: stats.cpu,
+            speakers,
+            diagnosis: Diagnosis::NotConnected,
+        };
+        figures.diagnosis = diagnose(&figures);
+        figures
+    }
+
+    /// All speakers together, if anyone was heard.
+    #[must_use]
+    pub fn total(&self) -> Option<Total> {
+        let heard = self.speakers.iter().filter(|speaker| speaker.received > 0);
+        let count = heard.clone().count();
+        let mut total = Total::default();
+        for speaker in heard {
+            let packets = speaker.received + speaker.lost;
+            total.received += speaker.received;
+            total.lost += speaker.lost;
+            total.concealed += speaker.concealed / count as f32;
+            total.repaired += speaker.repaired * packets as f32;
         }
+        total.repaired /= (total.received + total.lost).max(1) as f32;
+        (count > 0).then_some(total)
     }
 }
 
@@ -811,6 +918,7 @@ mod tests {
             name: UserName::parse(name).unwrap(),
             muted: true,
             deafened: false,
+            recording: false,
             speaking: false,
             silenced: false,
             role: None,

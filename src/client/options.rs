@@ -15,17 +15,34 @@ use crate::net::limits::INVITE_BYTES_MAX;
 use crate::net::name::{RoomName, UserName};
 use crate::net::secret::Password;
 use clap::Parser;
+use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
+
+/// What the first word may be instead of a server.
+const WORKS: &str = "parlor doctor [--server HOST]: looks at microphone, loudspeaker and the way to the server, and says what to do; \
+    exit code 1 if anything stands in the way (--json for scripts)
+parlor record --room ROOM --server HOST --out DIR: records a room, without microphone or loudspeaker, until Ctrl-C; everyone in it is told";
+
+/// What the client is started for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// To talk.
+    Talk,
+    /// To see what is wrong.
+    Doctor,
+    /// To record a room, with nobody at the keyboard.
+    Record,
+}
 
 /// The room that is entered where nothing names another.
 const ROOM: &str = "general";
 
 /// Parlor: talk with the people in a room of a Parlor server.
 #[derive(Debug, Parser)]
-#[command(name = "parlor", version, about)]
+#[command(name = "parlor", version, about, after_help = WORKS)]
 pub struct Options {
     /// The server: HOST or HOST:PORT; an IPv6 address before a port stands in brackets. Or an
     /// invite (parlor://...), which holds all that is needed. Who is logged in to this machine can
@@ -113,6 +130,12 @@ pub struct Options {
     /// Name the sound devices there are, and end
     #[arg(long)]
     pub list_devices: bool,
+    /// Record into this directory, from the first room on: a WAV file for each speaker, and a mix. Everyone is told
+    #[arg(long, value_name = "DIR", visible_alias = "out")]
+    pub record: Option<PathBuf>,
+    /// Nobody is at the keyboard.
+    #[arg(skip)]
+    pub headless: bool,
     /// Start with an open microphone, as --talk open
     #[arg(long)]
     pub unmute: bool,
@@ -137,6 +160,54 @@ pub struct Options {
 }
 
 impl Options {
+    /// Reads the arguments, the program's name first. A first word may say that it is not for talking; a
+    /// server of that name is meant with `--server`.
+    ///
+    /// # Errors
+    /// They make no sense, or help was asked for.
+    pub fn read(
+        arguments: impl IntoIterator<Item = OsString>,
+    ) -> Result<(Work, Self), clap::Error> {
+        let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+        let word = arguments.get(1).and_then(|word| word.to_str());
+        let work = match word {
+            Some("doctor") => Work::Doctor,
+            Some("record") => Work::Record,
+            _ => Work::Talk,
+        };
+        if work != Work::Talk {
+            arguments.remove(1);
+        }
+        let mut options = Self::try_parse_from(arguments)?;
+        if work == Work::Record {
+            options.headless = true;
+            options.input.get_or_insert(InputChoice::Silence);
+            options.output.get_or_insert(OutputChoice::Null);
+        }
+        Ok((work, options))
+    }
+
+    /// Where recordings go, and whether one begins in the first room.
+    #[must_use]
+    pub fn recordings(&self) -> (PathBuf, bool) {
+        let usual = || {
+            let dirs = directories::UserDirs::new();
+            let music = dirs.as_ref().and_then(|dirs| dirs.audio_dir().or(Some(dirs.home_dir())));
+            music.map(Path::to_owned).unwrap_or_default().join("parlor-recordings")
+        };
+        let at_once = self.headless || self.record.is_some();
+        (self.record.clone().unwrap_or_else(usual), at_once)
+    }
+
+    /// Whether a server or an invite was named.
+    #[must_use]
+    pub fn names_server(&self) -> bool {
+        self.address.is_some()
+            || self.server.is_some()
+            || self.invite_file.is_some()
+            || std::env::var_os("PARLOR_INVITE").is_some()
+    }
+
     /// The server's host and port: the port in the address wins over `--tcp-port`.
     #[must_use]
     pub fn target(&self) -> (String, u16) {
@@ -213,7 +284,7 @@ impl Options {
     pub fn on_terminal(&self) -> bool {
         use std::io::IsTerminal;
         let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        terminal && !self.plain && !self.json
+        terminal && !self.headless && !self.plain && !self.json
     }
 
     /// The name: as given, or the login name, or a guest's.
@@ -432,6 +503,22 @@ mod tests {
         let room = options.destination().unwrap().room;
         assert_eq!((room.as_str(), options.udp_port), ("music", Some(9001)));
         assert_eq!(options.user_name().unwrap().as_str(), "Ann");
+    }
+
+    #[test]
+    fn a_first_word_may_say_what_the_client_is_started_for() {
+        let read = |line: &str| Options::read(line.split_whitespace().map(OsString::from)).unwrap();
+        let (work, options) = read("parlor doctor --server a:7 --json");
+        assert_eq!((work, options.target().0.as_str()), (Work::Doctor, "a"));
+        assert!(options.names_server() && options.json);
+        let (work, options) = read("parlor record --room hall --out there");
+        assert_eq!((work, options.recordings()), (Work::Record, ("there".into(), true)));
+        let silent = (InputChoice::Silence, OutputChoice::Null);
+        assert_eq!(options.sound().unwrap(), silent);
+        assert_eq!(read("parlor --record x").1.recordings(), ("x".into(), true));
+        assert!(!read("parlor").1.recordings().1);
+        let (work, options) = read("parlor --server doctor");
+        assert_eq!((work, options.target().0.as_str()), (Work::Talk, "doctor"));
     }
 
     #[test]

@@ -70,7 +70,11 @@ pub async fn run(options: Options) -> u8 {
         name,
         room: there.room,
         udp_port: options.udp_port,
-        state: MemberState { muted: options.mode() == Mode::PushToTalk, deafened: options.deafen },
+        state: MemberState {
+            muted: options.mode() == Mode::PushToTalk,
+            deafened: options.deafen,
+            recording: false,
+        },
         agent: concat!("parlor/", env!("CARGO_PKG_VERSION")).to_owned(),
         device,
         target: there.target,
@@ -112,7 +116,7 @@ pub async fn run(options: Options) -> u8 {
 
 /// What makes the connection, and the key that this device shows on it. Without TLS there is neither
 /// a key to show nor a server to know.
-fn dialer(
+pub(super) fn dialer(
     options: &Options,
     there: &Target,
 ) -> Result<(ServerDialer, Option<DeviceKey>), StateError> {
@@ -132,7 +136,11 @@ fn dialer(
 }
 
 fn start_console(options: &Options, keys: Option<Release>, arbiter: &Arbiter, wires: Wires) {
-    let app = App::new(keys, options.mode(), options.deafen).asking_passwords(options.asks());
+    let (recordings, at_once) = options.recordings();
+    let app = App::new(keys, options.mode(), options.deafen)
+        .asking_passwords(options.asks())
+        .recording_to(recordings, at_once);
+    let headless = options.headless;
     let json = options.json;
     let arbiter = arbiter.handle();
     match keys {
@@ -142,7 +150,9 @@ fn start_console(options: &Options, keys: Option<Release>, arbiter: &Arbiter, wi
             });
         }
         None => {
-            LineConsole::start_in_arbiter(&arbiter, move |_| LineConsole::new(app, json, wires));
+            LineConsole::start_in_arbiter(&arbiter, move |_| {
+                LineConsole::new(app, json, wires).staying(headless)
+            });
         }
     }
 }

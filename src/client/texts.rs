@@ -3,12 +3,13 @@
 //! Names and texts of peers pass through `printable` here, so that nothing of theirs can move a
 //! cursor.
 
+use super::doctor::findings::Level;
 use super::event::{
     DeviceKind, ErrorKind, Event, HelpTopic, LocalError, LossCause, NoticeCode, PathKind, Person,
-    Room, Speaker, Stats,
+    Room,
 };
 use super::ptt::{Mode, Release};
-use super::voice::{ChainFigures, SendingStats, StageName, StageState};
+use super::voice::StageName;
 use crate::net::codec::Codec;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason};
 use crate::net::name::printable;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 mod moderation;
+pub mod stats;
 
 pub use moderation::password_prompt;
 
@@ -33,7 +35,11 @@ pub fn words(event: &Event) -> Vec<String> {
             shown(server)
         ),
         Event::Welcome { name, .. } => format!("* You are {}.", shown(name)),
-        Event::Joined { room, members } => joined(&shown(room), members),
+        Event::Joined { room, members } => {
+            let mut lines = vec![joined(&shown(room), members)];
+            lines.extend(recorders(members));
+            return lines;
+        }
         Event::Left { room, reason: None, .. } => {
             format!("* You have left {}. /join ROOM takes you to another room.", shown(room))
         }
@@ -60,6 +66,10 @@ pub fn words(event: &Event) -> Vec<String> {
         }
         Event::Report(report) => return moderation::report(report),
         Event::PasswordWanted { lock, of, turn } => moderation::password_wanted(*lock, of, *turn),
+        Event::MemberJoined(member) if member.recording => format!(
+            "! {} has come in and RECORDS this room: what you say is kept.",
+            shown(&member.name)
+        ),
         Event::MemberJoined(member) => format!("* {} has come in.", shown(&member.name)),
         Event::MemberLeft { name, reason, .. } => {
             format!("* {} has left{}.", shown(name), left_because(*reason))
@@ -75,6 +85,12 @@ pub fn words(event: &Event) -> Vec<String> {
             if change.muted {
                 let closed = "has closed the microphone (push-to-talk)";
                 what.push(if member.muted { closed } else { "has an open microphone" });
+            }
+            if change.recording {
+                what.push(match member.recording {
+                    true => "RECORDS this room: what you say is kept",
+                    false => "records no longer",
+                });
             }
             if change.silenced {
                 what.push(if member.silenced {
@@ -121,6 +137,19 @@ pub fn words(event: &Event) -> Vec<String> {
         Event::Deafened { on: true } => {
             "* You hear nobody now. /undeafen lets you hear again.".to_owned()
         }
+        Event::Recording { directory } => format!(
+            "* RECORDING: everyone in the room knows. The files are in {}. /record stop ends it.",
+            shown(directory.display())
+        ),
+        Event::RecordingEnded { directory, files, length_ms, lost_ms, error } => {
+            return recording_ended(
+                &shown(directory.display()),
+                files.len(),
+                *length_ms,
+                *lost_ms,
+                error.as_deref(),
+            );
+        }
         Event::Codec { codec: Codec::Opus } => {
             "* Your voice is sent as Opus, wherever everyone in the room can decode that."
                 .to_owned()
@@ -131,7 +160,7 @@ pub fn words(event: &Event) -> Vec<String> {
         Event::Error { code, args, .. } => format!("! {}", error(*code, args)),
         Event::Notice { code: code @ NoticeCode::Unencrypted } => format!("! {}", notice(*code)),
         Event::Notice { code } => format!("* {}", notice(*code)),
-        Event::Stats(stats) => return stats_lines(stats),
+        Event::Stats(stats) => return stats::lines(stats),
         Event::Lost { why, detail, retry_ms } => format!(
             "! The connection is lost: {}. The microphone is off. Trying again in {}; /exit ends.",
             loss(*why, detail),
@@ -209,6 +238,19 @@ pub fn skipped(lines: usize) -> String {
     format!("* {lines} lines were left out: they came faster than the screen could show them.")
 }
 
+/// One line of `parlor doctor`.
+#[must_use]
+pub fn doctor_line(about: &str, level: Level, text: &str) -> String {
+    let level = match level {
+        Level::Good => "good",
+        Level::Note => "note",
+        Level::Problem => "problem",
+    };
+    format!("{level:<8} {about:<12} {}", shown(text))
+}
+
+pub use moderation::file_time;
+
 fn shown(text: impl Display) -> String {
     printable(&text.to_string()).replace('\n', " ")
 }
@@ -233,6 +275,38 @@ fn joined(room: &str, members: &[Person]) -> String {
         }
         _ => format!("* You are in {room} with {} others; /users lists them.", others.len()),
     }
+}
+
+/// Who records the room that we have come into.
+fn recorders(members: &[Person]) -> Option<String> {
+    let names: Vec<String> =
+        members.iter().filter(|m| m.recording && !m.you).map(|m| shown(&m.name)).collect();
+    match names.as_slice() {
+        [] => None,
+        [one] => Some(format!("! {one} RECORDS this room: what you say is kept.")),
+        names => Some(format!("! {} RECORD this room: what you say is kept.", names.join(" and "))),
+    }
+}
+
+fn recording_ended(
+    directory: &str,
+    files: usize,
+    length_ms: u64,
+    lost_ms: u64,
+    error: Option<&str>,
+) -> Vec<String> {
+    let length = format!("{}:{:02}", length_ms / 60_000, length_ms / 1000 % 60);
+    let mut lines = vec![match error {
+        None => format!("* The recording has ended: {length} min in {files} files in {directory}."),
+        Some(why) => format!(
+            "! The recording has ended by itself, the call goes on: {}. What was said until then ({length} min, {files} files) is in {directory}.",
+            shown(why)
+        ),
+    }];
+    if lost_ms > 0 {
+        lines.push(format!("! {} of it are missing: the disk was too slow.", seconds(lost_ms)));
+    }
+    lines
 }
 
 fn left_because(reason: LeaveReason) -> &'static str {
@@ -280,6 +354,7 @@ fn user_list(room: &str, members: &[Person], total: u64) -> Vec<String> {
             (member.silenced, "silenced"),
             (member.muted, "muted"),
             (member.deafened, "deafened"),
+            (member.recording, "RECORDING"),
         ]
         .into_iter()
         .filter_map(|(on, mark)| on.then_some(mark))
@@ -446,6 +521,15 @@ fn local_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
                 "{} is needed, and none was given.",
                 sentence(&format!("the password of {}", locked(arg)))
             )
+        }
+        LocalError::RecordsAlready => {
+            format!("A recording runs already, in {}. /record stop ends it.", arg("directory"))
+        }
+        LocalError::RecordsNothing => {
+            "There is no recording to be ended. /record begins one.".to_owned()
+        }
+        LocalError::RecordingUntold => {
+            "Nothing is recorded: this server is too old to tell the others of it.".to_owned()
         }
         LocalError::SecretNeedsTls => format!(
             "The connection to {} is not encrypted, so the invite or password was not sent: anyone on the way could read it. Connect without --insecure, or to the port that speaks TLS.",
@@ -783,39 +867,6 @@ fn lines(text: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-fn stats_lines(stats: &Stats) -> Vec<String> {
-    let path = match stats.path.as_str() {
-        "udp" => "UDP",
-        "stream" => "control connection (UDP is blocked)",
-        _ => "none yet",
-    };
-    let trip = match stats.round_trip_ms {
-        Some(ms) => format!("{ms:.0} ms"),
-        None => "not measured".to_owned(),
-    };
-    let mut lines = vec![
-        format!("* Voice path: {path}, round trip {trip}"),
-        format!(
-            "    packets: sent {}, received {}, dropped {}",
-            stats.packets_sent, stats.packets_received, stats.packets_dropped
-        ),
-        format!(
-            "    loss: {} on your way up, {} on the room's way down",
-            percent(stats.uplink_loss),
-            percent(stats.room_loss)
-        ),
-        sending_line(&stats.sending),
-        device_line("microphone ", stats.input_level_db, &stats.input, stats.input_overruns),
-        device_line("loudspeaker", stats.output_level_db, &stats.output, stats.output_underruns),
-    ];
-    lines.extend(stats.chain.as_ref().map(chain_line));
-    if stats.speakers.is_empty() {
-        lines.push("    nobody was heard yet".to_owned());
-    }
-    lines.extend(stats.speakers.iter().map(speaker_line));
-    lines
-}
-
 /// A stage of the capture chain, at the start of a sentence.
 fn stage_name(stage: StageName) -> &'static str {
     match stage {
@@ -824,97 +875,6 @@ fn stage_name(stage: StageName) -> &'static str {
         StageName::Noise => "Noise suppression",
         StageName::Gain => "Automatic gain",
     }
-}
-
-/// What is done to the microphone's sound.
-fn chain_line(chain: &ChainFigures) -> String {
-    let state = |stage: &StageState| match (stage.enabled, stage.acting) {
-        (false, _) => "off".to_owned(),
-        (true, false) => "not needed now".to_owned(),
-        (true, true) if stage.delay_ms > 0.0 => format!("at work (+{:.0} ms)", stage.delay_ms),
-        (true, true) => "at work".to_owned(),
-    };
-    let gain = match chain.gain.acting {
-        true => format!("{:+.0} dB", chain.gain_db),
-        false => state(&chain.gain),
-    };
-    format!(
-        "    microphone's sound: high-pass {}, echo {}, noise {} (floor {:.0} dB), gain {gain}",
-        if chain.high_pass.enabled { "on" } else { "off" },
-        state(&chain.echo),
-        state(&chain.noise),
-        chain.floor_db,
-    )
-}
-
-/// How our voice is sent, and what is done against loss.
-fn sending_line(sending: &SendingStats) -> String {
-    let codec = match (sending.codec, sending.fallback) {
-        (Codec::Opus, _) => "Opus,",
-        (_, false) => "PCM,",
-        (_, true) => "PCM (somebody here cannot decode Opus),",
-    };
-    let rate = match sending.codec {
-        Codec::Opus if sending.wide => format!(" {:.0} kbit/s up to 8 kHz,", sending.bitrate_kbps),
-        Codec::Opus => format!(" {:.0} kbit/s,", sending.bitrate_kbps),
-        _ => String::new(),
-    };
-    let mut against = Vec::new();
-    match sending.copies_ms.as_slice() {
-        [] => {}
-        [one] => against.push(format!("each packet again {one} ms later")),
-        [first, others @ ..] => {
-            let others: Vec<String> = others.iter().map(|ms| format!("{ms} ms")).collect();
-            against.push(format!("each packet again {first} and {} later", others.join(", ")));
-        }
-    }
-    if sending.fec {
-        against.push("in-band FEC".to_owned());
-    }
-    if sending.dred_ms > 0 {
-        against.push(format!("DRED of {} ms", sending.dred_ms));
-    }
-    if against.is_empty() {
-        against.push("nothing".to_owned());
-    }
-    format!(
-        "    voice up: {codec}{rate} packets of {} ms, {:.0} kbit/s on the wire; against loss: {}",
-        sending.frame_ms,
-        sending.wire_kbps,
-        against.join(", ")
-    )
-}
-
-fn device_line(what: &str, level_db: f32, name: &str, gaps: u64) -> String {
-    let name = if name.is_empty() { "none".to_owned() } else { shown(name) };
-    let gaps = if gaps == 0 { String::new() } else { format!(", gaps {gaps}") };
-    format!("    {what} {} {name}{gaps}", meter(level_db))
-}
-
-fn speaker_line(speaker: &Speaker) -> String {
-    let name = speaker.name.as_ref().map_or_else(|| "(gone)".to_owned(), shown);
-    format!(
-        "    {name}: packets {}, lost {}, late {}, concealed {}, jitter {:.0} ms, delay {:.0} ms",
-        speaker.received,
-        speaker.lost,
-        speaker.late,
-        percent(speaker.concealed),
-        speaker.jitter_ms,
-        speaker.buffer_ms
-    )
-}
-
-fn percent(share: f32) -> String {
-    format!("{:.1} %", share * 100.0)
-}
-
-/// A level from -60 dBFS (empty) to 0 (full), twelve marks wide.
-fn meter(level_db: f32) -> String {
-    const MARKS: usize = 12;
-    // A level is never meant to be precise: the cast saturates, and NaN becomes zero.
-    let full = ((level_db + 60.0) / 60.0 * MARKS as f32).round().clamp(0.0, MARKS as f32) as usize;
-    let value = if level_db <= -119.0 { "  -inf".to_owned() } else { format!("{level_db:6.1}") };
-    format!("[{}{}] {value} dB", "#".repeat(full), ".".repeat(MARKS.saturating_sub(full)))
 }
 
 fn help(keys: Option<Release>) -> Vec<String> {
@@ -933,6 +893,7 @@ fn help(keys: Option<Release>) -> Vec<String> {
     /codec, /bitrate      send as opus or pcm; with how many kbit/s (Opus; 6 to 256)
     /echo, /noise, /gain, /highpass on|off   what is done to your microphone's sound
     /stats                levels, packets, loss, round trip, each speaker
+    /record [DIR]         record the room into WAV files, and everyone is told; /record stop ends it
     /help moderation      the commands of operators and moderators
     /exit                 leave
     //TEXT                says a text that begins with /",
@@ -1115,6 +1076,8 @@ mod tests {
 
     #[test]
     fn stats_say_in_words_how_voice_is_sent_and_what_is_done_against_loss() {
+        use super::stats::sending_line;
+        use crate::client::voice::SendingStats;
         let sending = SendingStats { wire_kbps: 87.4, ..SendingStats::default() };
         assert_eq!(
             sending_line(&sending),
@@ -1135,6 +1098,7 @@ mod tests {
             name: UserName::parse(name).unwrap(),
             muted: false,
             deafened: false,
+            recording: false,
             speaking: false,
             silenced: false,
             role: None,
@@ -1179,14 +1143,6 @@ mod tests {
         let nine: Vec<String> = (0..9).map(|k| format!("u{k}")).collect();
         let nine: Vec<&str> = nine.iter().map(String::as_str).collect();
         assert_eq!(joined(&nine), "* You are in general with 9 others; /users lists them.");
-    }
-
-    #[test]
-    fn the_meter_is_empty_at_silence_and_full_at_full_scale() {
-        assert_eq!(meter(-120.0), "[............]   -inf dB");
-        assert_eq!(meter(-30.0), "[######......]  -30.0 dB");
-        assert_eq!(meter(0.0), "[############]    0.0 dB");
-        assert_eq!(meter(f32::NAN), "[............]    NaN dB");
     }
 
     #[test]

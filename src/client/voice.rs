@@ -19,6 +19,7 @@ pub(crate) mod link;
 mod link_actor;
 #[cfg(test)]
 mod link_tests;
+mod load;
 mod margin;
 mod opus;
 mod packetizer;
@@ -29,6 +30,7 @@ pub(crate) mod playback;
 mod playback_actor;
 #[cfg(test)]
 mod playback_tests;
+pub mod recording;
 mod redundancy;
 mod reports;
 mod resample;
@@ -46,6 +48,7 @@ mod wav;
 
 pub use chain::gate::Transmit;
 pub use chain::{ChainFigures, ChainSettings, StageName, StageState};
+pub use recording::RecordingEnd;
 pub use sending::{BITRATE, BITRATES, FrameLength, Sending, SendingStats};
 pub use tap::Tap;
 
@@ -197,6 +200,8 @@ pub enum VoiceEvent {
         /// Started or stopped.
         on: bool,
     },
+    /// A recording has ended, as it should or by itself.
+    RecordingEnded(RecordingEnd),
     /// The way of voice has changed.
     Path(VoicePath),
     /// A sealed datagram that must go through the control connection (`VoicePath::Stream`).
@@ -225,12 +230,18 @@ pub struct VoiceStats {
     pub uplink_loss: f32,
     /// 90th percentile of what the room's members miss of what the server sends them, 0 to 1.
     pub room_loss: f32,
+    /// Share that we miss lately of what the server itself sends us, 0 to 1.
+    pub downlink_loss: f32,
     /// How our voice is sent.
     pub sending: SendingStats,
     /// What the capture chain does; none where the source is no microphone.
     pub chain: Option<ChainFigures>,
     /// Time from the microphone until its samples are taken, in ms, as the sound system tells.
     pub input_latency_ms: f32,
+    /// Time from the mix to the ear, in ms, as far as the sound system tells.
+    pub output_latency_ms: f32,
+    /// The microphone is a sound device, and not a file or the like.
+    pub input_is_device: bool,
     /// Level of the microphone lately, dBFS (-120 for none).
     pub input_level_db: f32,
     /// Level of what is played lately, dBFS (-120 for none).
@@ -243,6 +254,10 @@ pub struct VoiceStats {
     pub input_overruns: u64,
     /// Times that the loudspeaker found no samples.
     pub output_underruns: u64,
+    /// Times in the last minute that microphone or loudspeaker lost samples.
+    pub gaps_per_minute: u32,
+    /// What this process takes of one core, 1 for all of it, if it is known.
+    pub cpu: Option<f32>,
     /// Everyone heard since the session began and still in the room.
     pub speakers: Vec<SpeakerStats>,
 }
@@ -266,6 +281,8 @@ pub struct SpeakerStats {
     pub repaired_fec: u64,
     /// Frames made good by deep redundancy (DRED).
     pub repaired_dred: u64,
+    /// Share lost lately on the way from his device to ours, 0 to 1.
+    pub loss: f32,
     /// Interarrival jitter (RFC 3550, 6.4.1) in ms.
     pub jitter_ms: f32,
     /// Playout delay that the jitter buffer aims for, in ms.
@@ -287,6 +304,7 @@ impl SpeakerStats {
             repaired_red: 0,
             repaired_fec: 0,
             repaired_dred: 0,
+            loss: 0.0,
             jitter_ms: 0.0,
             target_ms: 0.0,
             buffer_ms: 0.0,
@@ -363,6 +381,9 @@ impl VoiceHandle {
 
     /// We are in a room with these members and in no other: what others played stops at once.
     pub fn enter_room(&self, members: Vec<MemberInfo>) {
+        for member in &members {
+            self.system.shared.recorder.learn(member.id, member.name.as_str());
+        }
         self.system.command(Command::EnterRoom(members));
     }
 
@@ -373,6 +394,7 @@ impl VoiceHandle {
 
     /// A member has come, or has other streams.
     pub fn member(&self, member: MemberInfo) {
+        self.system.shared.recorder.learn(member.id, member.name.as_str());
         self.system.command(Command::Member(Box::new(member)));
     }
 
@@ -407,6 +429,22 @@ impl VoiceHandle {
         self.system.shared.set_opus_heard(codecs.is_empty() || codecs.contains(&Codec::Opus));
     }
 
+    /// Records everyone who is heard, and us while we are sent, into files in this directory. `own` is our name,
+    /// `began` the beginning as it stands in names of files. One before is ended.
+    pub fn record(&self, directory: PathBuf, own: String, began: String) {
+        let recorder = &self.system.shared.recorder;
+        recorder.stop();
+        // Nobody listens to a voice side that has ended.
+        if let Some(events) = self.system.events.upgrade() {
+            recorder.start(directory, own, began, events);
+        }
+    }
+
+    /// Ends the recording; [`VoiceEvent::RecordingEnded`] tells what came of it.
+    pub fn stop_recording(&self) {
+        self.system.shared.recorder.stop();
+    }
+
     /// Plays nobody, or everybody again.
     pub fn set_deafened(&self, on: bool) {
         self.system.shared.set_deafened(on);
@@ -430,7 +468,8 @@ impl VoiceHandle {
         let playback = self.system.playback.send(AskPlayback).await.unwrap_or_default();
         let mut speakers = playback.speakers;
         for speaker in &mut speakers {
-            speaker.jitter_ms = link.jitters.get(&speaker.id).copied().unwrap_or_default();
+            let arrival = link.arrivals.get(&speaker.id).copied().unwrap_or_default();
+            (speaker.jitter_ms, speaker.loss) = (arrival.jitter_ms, arrival.loss);
         }
         VoiceStats {
             path: path_name(link.path.unwrap_or(VoicePath::None)),
@@ -440,15 +479,20 @@ impl VoiceHandle {
             packets_dropped: link.figures.dropped,
             uplink_loss: link.figures.uplink_loss,
             room_loss: link.figures.room_loss,
+            downlink_loss: link.figures.downlink_loss,
             sending: capture.sending,
             chain: capture.chain,
             input_latency_ms: capture.latency_ms,
+            output_latency_ms: playback.ring_ms + playback.device_ms,
+            input_is_device: capture.is_device,
             input_level_db: capture.level_db,
             output_level_db: playback.level_db,
             input: capture.input,
             output: playback.output,
             input_overruns: capture.overruns,
             output_underruns: playback.underruns,
+            gaps_per_minute: capture.overruns_lately.max(playback.underruns_lately),
+            cpu: playback.cpu,
             speakers,
         }
     }

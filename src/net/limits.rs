@@ -4,6 +4,17 @@
 
 use std::time::Duration;
 
+// ---- recordings ---------------------------------------------------------------------------
+
+/// Blocks of 2.5 ms on their way to a recording's files, for each of its two rings: a second with ten speakers.
+pub const RECORDING_CHUNKS_MAX: usize = 4096;
+/// Files of speakers in one recording; those beyond are in the mix alone.
+pub const RECORDING_FILES_MAX: usize = 64;
+/// Names of members that a recording remembers.
+pub const RECORDING_NAMES_MAX: usize = 4096;
+/// Samples of one file, at 48 kHz: twelve hours, below the 4 GiB of the format.
+pub const RECORDING_SAMPLES_MAX: u64 = 12 * 3600 * 48_000;
+
 // ---- control connection -------------------------------------------------------------------
 
 /// Largest control frame, without its 4-byte length, in bytes.

@@ -169,6 +169,9 @@ pub struct MemberState {
     /// He hears nobody.
     #[serde(default)]
     pub deafened: bool,
+    /// He records what is said in the room.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recording: bool,
 }
 
 /// From server to client.
@@ -451,6 +454,9 @@ pub struct MemberInfo {
     pub muted: bool,
     /// Hears nobody.
     pub deafened: bool,
+    /// Records what is said in the room.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recording: bool,
     /// In a talkspurt right now.
     pub speaking: bool,
     /// A moderator has silenced him.
@@ -701,7 +707,7 @@ mod tests {
     fn hello() -> ClientMessage {
         ClientMessage::Hello(Box::new(Hello {
             agent: "test".to_owned(),
-            state: MemberState { muted: true, deafened: false },
+            state: MemberState { muted: true, deafened: false, recording: false },
             resume: Some(Secret::new([5; 32])),
             device: Some(DeviceProof { key: [1; 32], signature: [2; 64] }),
             invite: Some(Secret::new([6; 32])),
@@ -737,7 +743,7 @@ mod tests {
             ClientMessage::Leave,
             ClientMessage::ListUsers { room: None },
             ClientMessage::Voice { packet: vec![0, 255, 3] },
-            ClientMessage::State(MemberState { muted: false, deafened: true }),
+            ClientMessage::State(MemberState { muted: false, deafened: true, recording: false }),
             ClientMessage::Join { room: "r".to_owned(), password: None },
             ClientMessage::Moderate {
                 order: Moderation::Ban {

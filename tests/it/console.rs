@@ -10,6 +10,8 @@ use serde_json::Value;
 use crate::support::process::{Running, command};
 use crate::support::{state, tools};
 
+mod recording;
+
 /// How long anything may take on a loaded machine.
 const SOON: Duration = Duration::from_secs(30);
 

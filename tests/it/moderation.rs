@@ -99,7 +99,7 @@ impl Visit {
             .device
             .map(|k| DeviceKey::from_seed(&Secret::new([k; 32])).unwrap().prove(&binding));
         let hello = Hello {
-            state: MemberState { muted: true, deafened: false },
+            state: MemberState { muted: true, deafened: false, recording: false },
             device,
             invite: self.invite,
             resume: self.resume,

@@ -113,7 +113,7 @@ impl World {
             5 => self.chat(user).await,
             6 => {
                 let muted = self.random.below(2) == 0;
-                let state = MemberState { muted, deafened: false };
+                let state = MemberState { muted, deafened: false, recording: false };
                 let answer = peer.request(ClientMessage::State(state)).await;
                 assert_eq!(answer, ServerMessage::Changed(state));
                 self.model.muted.insert(user, muted);

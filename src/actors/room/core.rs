@@ -277,6 +277,7 @@ fn info(member: &Member) -> MemberInfo {
         name: member.name.clone(),
         muted: member.state.muted,
         deafened: member.state.deafened,
+        recording: member.state.recording,
         speaking: member.speaking,
         silenced: member.silenced,
         role: member.role,

@@ -240,7 +240,17 @@ fn speakers_come_and_go_with_their_events() {
     let id = MemberId(2);
     let (muted, deafened, speaking, you) = (true, false, false, false);
     let (silenced, role) = (false, None);
-    let bob = Person { id, name: name.clone(), muted, deafened, speaking, silenced, role, you };
+    let bob = Person {
+        id,
+        name: name.clone(),
+        muted,
+        deafened,
+        recording: false,
+        speaking,
+        silenced,
+        role,
+        you,
+    };
     bench.event(Event::MemberJoined(bob));
     bench.event(Event::Speaking { id, name: name.clone(), on: true, you });
     assert_eq!(bench.app.speakers().count(), 1);

@@ -31,6 +31,8 @@ pub struct LineConsole {
     hidden: bool,
     /// `/exit` was read; what stands behind it is not done.
     leaving: bool,
+    /// The end of stdin is not the end: nobody is at the keyboard.
+    stays: bool,
 }
 
 /// Stdin to console.
@@ -52,7 +54,15 @@ impl LineConsole {
             unread: false,
             hidden: false,
             leaving: false,
+            stays: false,
         }
+    }
+
+    /// The same, which goes on after the end of stdin.
+    #[must_use]
+    pub fn staying(mut self, stays: bool) -> Self {
+        self.stays = stays;
+        self
     }
 
     fn give(&mut self, input: Input, mut permit: Option<OwnedSemaphorePermit>) {
@@ -154,6 +164,7 @@ impl Handler<FromStdin> for LineConsole {
         match typed {
             Typed::Line(_) | Typed::End if self.leaving => {}
             Typed::Line(line) => self.give(Input::Line(line), permit),
+            Typed::End if self.stays => {}
             Typed::End => {
                 let _ = self.asker.ask(Request::Finish, None);
             }

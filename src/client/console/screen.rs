@@ -247,6 +247,7 @@ mod tests {
             name: UserName::parse(name).unwrap(),
             muted: true,
             deafened: false,
+            recording: false,
             speaking: true,
             silenced: false,
             role: None,

@@ -14,6 +14,7 @@ use super::dial::{Dialed, Dialer};
 use super::link::{Deliver, Link, VoiceLane};
 use super::request::Request;
 use crate::client::event::{Event, LossCause};
+use crate::client::texts;
 use crate::client::voice::{VoiceEvent, VoiceHandle, VoiceStats};
 use crate::net::limits::CLIENT_MAILBOX;
 use crate::net::message::{ClientMessage, Envelope};
@@ -193,6 +194,11 @@ impl<D: Dialer> ControlActor<D> {
             VoiceCommand::MemberLeft(id) => self.voice.member_left(id),
             VoiceCommand::Transmit(transmit) => self.voice.set_transmit(transmit),
             VoiceCommand::Deafened(on) => self.voice.set_deafened(on),
+            VoiceCommand::Record(directory, own) => {
+                let began = texts::file_time(clock::unix_ms());
+                self.voice.record(directory, own.to_string(), began);
+            }
+            VoiceCommand::StopRecording => self.voice.stop_recording(),
             VoiceCommand::Codec(codec) => self.voice.set_codec(codec),
             VoiceCommand::Stage(stage, on) => self.voice.set_stage(stage, on),
             VoiceCommand::Bitrate(bitrate) => self.voice.set_bitrate(bitrate),

@@ -91,6 +91,7 @@ pub struct ControlCore {
     last_refusal: Option<ErrorCode>,
     backoff: Backoff,
     finishing: Option<Finish>,
+    recording: Recording,
     actions: Vec<Action>,
 }
 
@@ -137,6 +138,7 @@ impl ControlCore {
             last_refusal: None,
             backoff: Backoff::new(seed),
             finishing: None,
+            recording: Recording::Off,
             actions: Vec::new(),
             settings,
         }
@@ -285,6 +287,7 @@ impl ControlCore {
         };
         self.act(Action::HangUp);
         self.quiet();
+        self.recording_lost();
         if self.session.0 == 0 || self.door.on_the_way() {
             return self.never_came_up(cause, detail);
         }
@@ -342,6 +345,9 @@ impl ControlCore {
             self.act(Action::Send(Envelope::event(ClientMessage::Bye)));
         }
         self.link = Link::Over;
+        if self.recording != Recording::Off {
+            self.voice(VoiceCommand::StopRecording);
+        }
         self.voice(VoiceCommand::Transmit(Transmit::Shut));
         self.voice(VoiceCommand::Disconnect);
         if code == 0 {
@@ -406,6 +412,8 @@ impl ControlCore {
                 self.state.deafened = on;
                 self.voice(VoiceCommand::Deafened(on));
             }
+            Request::Record(directory) => self.record(directory),
+            Request::StopRecording => self.stop_recording(),
             Request::Codec(codec) => {
                 self.voice(VoiceCommand::Codec(codec));
                 self.tell(Event::Codec { codec });
@@ -549,8 +557,10 @@ impl ControlCore {
 
 mod door;
 mod incoming;
+mod recording;
 
 use door::Door;
+use recording::Recording;
 
 #[cfg(test)]
 mod tests;

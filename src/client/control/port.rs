@@ -12,6 +12,7 @@ use crate::net::message::{ClientMessage, Envelope, MemberInfo, MemberState, Serv
 use crate::net::name::{RoomName, UserName};
 use crate::net::secret::Password;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// What the client was started with.
 #[derive(Debug, Clone)]
@@ -128,6 +129,10 @@ pub enum VoiceCommand {
     Transmit(Transmit),
     /// The ears.
     Deafened(bool),
+    /// Record into this directory; we are called so.
+    Record(PathBuf, UserName),
+    /// End the recording.
+    StopRecording,
     /// Encode as this.
     Codec(Codec),
     /// With so many bits per second.
@@ -151,6 +156,8 @@ impl PartialEq for VoiceCommand {
             (Self::Deafened(a), Self::Deafened(b)) => a == b,
             (Self::Stage(a, on), Self::Stage(b, off)) => (a, on) == (b, off),
             (Self::Codec(a), Self::Codec(b)) => a == b,
+            (Self::Record(a, b), Self::Record(c, d)) => (a, b) == (c, d),
+            (Self::StopRecording, Self::StopRecording) => true,
             (Self::Bitrate(a), Self::Bitrate(b)) => a == b,
             (Self::RoomCodecs(a), Self::RoomCodecs(b)) => a == b,
             _ => false,

@@ -9,6 +9,7 @@ use crate::net::limits::{CLIENT_REQUEST_BURST, CLIENT_REQUESTS_PER_SECOND};
 use crate::net::message::{ClientMessage, MemberInfo, RoomInfo};
 use crate::net::moderation::Moderation;
 use crate::net::secret::Password;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// From the console to the connection.
@@ -66,6 +67,10 @@ pub enum Request {
     },
     /// Hear nobody, or everybody again.
     Deafen(bool),
+    /// Record the room into this directory.
+    Record(PathBuf),
+    /// End the recording.
+    StopRecording,
     /// Encode our voice as this.
     Codec(Codec),
     /// Opus has so many bits per second.
@@ -122,6 +127,8 @@ impl Request {
             self,
             Self::Microphone { .. }
                 | Self::Deafen(_)
+                | Self::Record(_)
+                | Self::StopRecording
                 | Self::Codec(_)
                 | Self::Bitrate(_)
                 | Self::Stage(..)
@@ -154,6 +161,8 @@ impl Request {
             Self::Microphone { open: false } => "/mute".to_owned(),
             Self::Deafen(true) => "/deafen".to_owned(),
             Self::Deafen(false) => "/undeafen".to_owned(),
+            Self::Record(_) => "/record".to_owned(),
+            Self::StopRecording => "/record stop".to_owned(),
             Self::Codec(_) => "/codec".to_owned(),
             Self::Bitrate(_) => "/bitrate".to_owned(),
             Self::Stage(..) => "/sound".to_owned(),

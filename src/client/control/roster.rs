@@ -126,6 +126,7 @@ impl Roster {
         let change = Change {
             muted: before.muted != member.muted,
             deafened: before.deafened != member.deafened,
+            recording: before.recording != member.recording,
             silenced: before.silenced != member.silenced,
             role: before.role != member.role,
         };
@@ -178,6 +179,7 @@ mod tests {
             name: UserName::parse(name).unwrap(),
             muted: true,
             deafened: false,
+            recording: false,
             speaking: false,
             silenced: false,
             role: None,

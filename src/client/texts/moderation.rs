@@ -23,6 +23,16 @@ pub(super) fn here(at_ms: u64) -> Option<String> {
     moment(at_ms, &TimeZone::system())
 }
 
+/// A time, here, as it stands in names of files: sorted by name they are sorted by time.
+#[must_use]
+pub fn file_time(at_ms: u64) -> String {
+    let at = i64::try_from(at_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let text = |at: Timestamp| {
+        at.to_zoned_datetime(TimeZone::system()).strftime("%Y-%m-%d_%H-%M-%S").to_string()
+    };
+    at.map_or_else(|| at_ms.to_string(), text)
+}
+
 fn until(until_ms: Option<u64>) -> String {
     until_ms.and_then(here).unwrap_or_else(|| "for good".to_owned())
 }

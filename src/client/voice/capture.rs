@@ -11,6 +11,7 @@ use super::chain::pre_roll::{PRE_ROLL, PreRoll};
 use super::chain::{self, Chain, ChainFigures, ChainSettings};
 use super::encoder::{EncoderError, VoiceEncoder};
 use super::packetizer::{Around, Emit, Packetizer};
+use super::recording::Tape;
 use super::redundancy::{Conditions, Plan, Redundancy};
 use super::resample::{ResampleError, Resampler};
 use super::sending::Sending;
@@ -50,6 +51,7 @@ pub struct Capture {
     /// How much of the pre-roll is sent: what sounded up to 150 ms before the key went down.
     pre_roll_frames: usize,
     spurt: Option<Spurt>,
+    tape: Option<Tape>,
     resampled: Vec<f32>,
     frame: Vec<f32>,
     payload: Vec<u8>,
@@ -100,6 +102,7 @@ impl Capture {
             pre_roll: PreRoll::default(),
             pre_roll_frames: PRE_ROLL,
             spurt: None,
+            tape: None,
             resampled: Vec::with_capacity(8 * FRAME),
             frame: Vec::with_capacity(FRAME),
             payload: Vec::with_capacity(2 * FRAME),
@@ -189,6 +192,11 @@ impl Capture {
     /// Whether everyone in the room can decode Opus; L16 is sent while not.
     pub fn set_opus_heard(&mut self, heard: bool) {
         self.opus_heard = heard;
+    }
+
+    /// What we say is recorded on this from now on, or not any more.
+    pub fn set_tape(&mut self, tape: Option<Tape>) {
+        self.tape = tape;
     }
 
     /// News of what the network does to our voice.
@@ -405,6 +413,10 @@ impl Capture {
     }
 
     fn encode(&mut self, emit: &mut Emit<'_>) {
+        // Only what others hear is recorded.
+        if let (Some(_), Some(tape)) = (self.spurt, &mut self.tape) {
+            tape.push_own(&self.frame);
+        }
         if let Some(spurt) = self.spurt
             && let Err(error) = self.encode_frame(spurt, emit)
         {

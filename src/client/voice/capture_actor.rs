@@ -8,6 +8,7 @@ use super::chain::ChainFigures;
 use super::chain::gate::Transmit;
 use super::keeper::Change;
 use super::link::LastSent;
+use super::load::PerMinute;
 use super::packetizer::Outgoing;
 use super::sending::SendingStats;
 use super::shared::{Outbox, Shared};
@@ -45,6 +46,7 @@ pub struct CaptureActor {
     last_samples: Option<Instant>,
     overruns_before: u64,
     overruns: u64,
+    overruns_lately: PerMinute,
     timer: Option<SpawnHandle>,
 }
 
@@ -83,6 +85,10 @@ pub struct CaptureFigures {
     pub input: String,
     /// Times that samples were lost.
     pub overruns: u64,
+    /// The same in the last minute.
+    pub overruns_lately: u32,
+    /// It is a sound device, and not a file or the like.
+    pub is_device: bool,
     /// Time from the microphone until its samples are taken, in ms.
     pub latency_ms: f32,
     /// How voice is sent.
@@ -127,6 +133,7 @@ impl CaptureActor {
             last_samples: None,
             overruns_before: 0,
             overruns: 0,
+            overruns_lately: PerMinute::default(),
             timer: None,
         }
     }
@@ -154,6 +161,9 @@ impl CaptureActor {
     fn tick(&mut self, now: Instant) {
         self.sender.outbox.flush();
         self.follow_session();
+        if let Some(tape) = self.shared.recorder.spoken.take() {
+            self.core.set_tape(tape);
+        }
         self.core.set_opus_heard(self.shared.opus_heard());
         let sending = *self.shared.sending();
         self.core.set_sending(sending);
@@ -172,7 +182,7 @@ impl CaptureActor {
             self.core.restart();
             self.tell(change);
         }
-        self.count_overruns();
+        self.count_overruns(now);
         if let Some(rate) = self.source.rate()
             && self.core.set_rate(rate).is_err()
         {
@@ -231,9 +241,11 @@ impl CaptureActor {
         }
     }
 
-    fn count_overruns(&mut self) {
+    fn count_overruns(&mut self, now: Instant) {
         let overruns = self.source.overruns();
-        self.overruns += overruns.saturating_sub(self.overruns_before);
+        let new = overruns.saturating_sub(self.overruns_before);
+        self.overruns += new;
+        self.overruns_lately.count(new, now);
         self.overruns_before = overruns;
     }
 
@@ -307,6 +319,8 @@ impl Handler<AskCapture> for CaptureActor {
             level_db: level_db(self.core.level()),
             input: self.source.description(),
             overruns: self.overruns,
+            overruns_lately: self.overruns_lately.total(clock::now()),
+            is_device: matches!(self.source, Source::Device(_)),
             latency_ms: self.source.latency().as_secs_f32() * 1e3,
             sending: SendingStats {
                 wire_kbps: self.sender.wire.kbps,
@@ -325,6 +339,7 @@ impl Handler<Stop> for CaptureActor {
         let now = clock::now();
         let mut emit = |packet: Outgoing<'_>| self.sender.send(packet, now);
         self.core.end(&mut emit);
+        self.core.set_tape(None);
         context.stop();
     }
 }

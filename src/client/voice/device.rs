@@ -33,7 +33,7 @@ pub struct DeviceState {
     pub callbacks: AtomicU64,
     /// Frames of the largest callback.
     pub period: AtomicU32,
-    /// Time from the microphone to the callback, in microseconds.
+    /// Time from the microphone to the callback, or from the callback to the ear, in microseconds.
     pub latency_us: AtomicU32,
     /// Samples that found no room, or times that there were none.
     pub glitches: AtomicU64,
@@ -493,9 +493,11 @@ where
     device.build_output_stream_raw(
         config,
         T::FORMAT,
-        move |data: &mut Data, _| {
+        move |data: &mut Data, info: &cpal::OutputCallbackInfo| {
+            let time = info.timestamp();
+            let ahead = time.playback.saturating_duration_since(time.callback);
             let samples = data.as_slice_mut::<T>().unwrap_or_default();
-            on_output(samples, channels, &mut ring, &inside);
+            on_output(samples, channels, ahead, &mut ring, &inside);
         },
         move |error| errors.report(&error),
         None,
@@ -531,10 +533,17 @@ fn on_input<T>(
 }
 
 /// All that a loudspeaker's callback does.
-fn on_output<T>(samples: &mut [T], channels: usize, ring: &mut Consumer<f32>, state: &DeviceState)
-where
+fn on_output<T>(
+    samples: &mut [T],
+    channels: usize,
+    ahead: Duration,
+    ring: &mut Consumer<f32>,
+    state: &DeviceState,
+) where
     T: Sample + FromSample<f32>,
 {
+    let ahead = u32::try_from(ahead.as_micros()).unwrap_or(u32::MAX);
+    state.latency_us.store(ahead, Ordering::Relaxed);
     state.note(samples.len() / channels);
     let whole = pour_out(ring, channels, samples);
     if !whole && state.wanted.load(Ordering::Relaxed) {
@@ -628,7 +637,7 @@ mod tests {
         let counted = allocation_counter::measure(|| {
             for _ in 0..100 {
                 on_input(&heard, 2, Duration::from_millis(5), &mut producer, &state);
-                on_output(&mut played, 2, &mut consumer, &state);
+                on_output(&mut played, 2, Duration::from_millis(5), &mut consumer, &state);
             }
         });
         assert_eq!(counted.count_total, 0, "{counted:?}");

@@ -45,6 +45,7 @@ fn member(of: u64) -> MemberInfo {
         name: UserName::parse(&format!("u{of}")).unwrap(),
         muted: false,
         deafened: false,
+        recording: false,
         speaking: false,
         silenced: false,
         role: None,

@@ -17,6 +17,7 @@ use crate::net::limits::{
     DATAGRAM_BYTES_MAX, FORMER_STREAMS_MAX, REPORT_BLOCKS_MAX, REPORT_INTERVAL, REPORT_LOSSES_MAX,
     ROOM_MEMBERS_MAX, UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX, UNKNOWN_STREAM_ROCS,
 };
+use crate::net::losses::LossMeter;
 use crate::net::message::{MemberInfo, StreamInfo};
 use crate::net::protect::{Opener, Sealer};
 use crate::net::replay::ReplayWindow;
@@ -93,8 +94,19 @@ pub struct LinkFigures {
     pub uplink_loss: f32,
     /// What the room misses lately.
     pub room_loss: f32,
+    /// What we miss lately of what the server itself sends us, whoever speaks.
+    pub downlink_loss: f32,
     /// Mean length of what is missed in a row, in ms: by the server of ours, and by the room.
     pub bursts_ms: (f32, f32),
+}
+
+/// How a member's voice arrives here.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Arrival {
+    /// Interarrival jitter, in ms.
+    pub jitter_ms: f32,
+    /// Share lost lately between his device and ours, 0 to 1.
+    pub loss: f32,
 }
 
 /// The link, with or without a session.
@@ -119,6 +131,7 @@ struct Session {
     control_ssrc: Ssrc,
     began: Instant,
     control_window: ReplayWindow,
+    control_losses: LossMeter,
     streams: BTreeMap<Ssrc, Stream>,
     /// How far streams were when their members left: what was heard then is not heard again.
     former: BTreeMap<Ssrc, PacketIndex>,
@@ -197,13 +210,14 @@ impl Link {
         self.session.as_ref().and_then(|session| session.rules.unproven_for(now))
     }
 
-    /// Interarrival jitter in ms of each member heard.
+    /// How each member's voice arrives.
     #[must_use]
-    pub fn jitters(&self) -> BTreeMap<MemberId, f32> {
+    pub fn arrivals(&self) -> BTreeMap<MemberId, Arrival> {
         let mut all = BTreeMap::new();
         for stream in self.session.iter().flat_map(|session| session.streams.values()) {
-            let jitter: &mut f32 = all.entry(stream.member).or_default();
-            *jitter = jitter.max(stream.reception.jitter_ms());
+            let arrival: &mut Arrival = all.entry(stream.member).or_default();
+            arrival.jitter_ms = arrival.jitter_ms.max(stream.reception.jitter_ms());
+            arrival.loss = arrival.loss.max(stream.reception.recent_loss());
         }
         all
     }
@@ -229,6 +243,7 @@ impl Link {
             control_ssrc: session.control_ssrc,
             began: now,
             control_window: ReplayWindow::default(),
+            control_losses: LossMeter::default(),
             streams: BTreeMap::new(),
             former: BTreeMap::new(),
             held: VecDeque::new(),
@@ -377,6 +392,11 @@ impl Link {
         let (packet, index) = session.opener.open_rtcp(bytes).ok()?;
         session.control_window.check(index).ok()?;
         session.control_window.commit(index);
+        // The server numbers what it says to us alone: what is missing there got lost on its way down.
+        session.control_losses.note(index, 0, 1);
+        if session.control_losses.look().is_some() {
+            self.figures.downlink_loss = session.control_losses.losses().share;
+        }
         if way == Way::Datagram {
             session.rules.heard_control(now);
         }

@@ -4,7 +4,7 @@
 //! carries `Wake` (commands wait in the shared queue; a full mailbox means that one is already on its way).
 
 use super::capture_actor::Stop;
-use super::link::{Action, Link, LinkFigures, Way};
+use super::link::{Action, Arrival, Link, LinkFigures, Way};
 use super::playback::ToPlayback;
 use super::shared::{Command, Outbox, Shared};
 use super::{VoiceEvent, VoicePath, VoiceSession};
@@ -56,8 +56,8 @@ pub struct LinkReport {
     pub path: Option<VoicePath>,
     /// Counters.
     pub figures: LinkFigures,
-    /// Interarrival jitter of each member heard, in ms.
-    pub jitters: BTreeMap<MemberId, f32>,
+    /// How the voice of each member arrives.
+    pub arrivals: BTreeMap<MemberId, Arrival>,
 }
 
 struct Shell {
@@ -331,7 +331,7 @@ impl Handler<AskLink> for LinkActor {
         let shell = self.shell.borrow();
         let mut figures = shell.core.figures().clone();
         figures.dropped += shell.overflow;
-        LinkReport { path: Some(shell.core.path()), figures, jitters: shell.core.jitters() }
+        LinkReport { path: Some(shell.core.path()), figures, arrivals: shell.core.arrivals() }
     }
 }
 

@@ -112,6 +112,7 @@ fn member(id: u64, ssrc: Ssrc, far: Option<(u32, u16)>) -> MemberInfo {
         name: UserName::parse(&format!("u{id}")).unwrap(),
         muted: false,
         deafened: false,
+        recording: false,
         speaking: false,
         silenced: false,
         role: None,

@@ -3,6 +3,7 @@
 //! Pure: it is pulled by whoever knows the sound card's clock, and never pulls itself.
 
 use super::limiter::Limiter;
+use super::recording::Tape;
 use super::speaker::{Arrived, Speaker, Turn};
 use super::tap::Tap;
 use super::{SpeakerStats, VoiceEvent};
@@ -41,6 +42,7 @@ pub struct Playback {
     gain: f32,
     events: Vec<VoiceEvent>,
     tap: Option<Tap>,
+    tape: Option<Tape>,
     level: f32,
 }
 
@@ -63,6 +65,7 @@ impl Playback {
             gain: 1.0,
             events: Vec::new(),
             tap,
+            tape: None,
             level: 0.0,
         }
     }
@@ -81,11 +84,21 @@ impl Playback {
         self.deafened = on;
     }
 
+    /// What is played is recorded on this from now on, or not any more.
+    pub fn set_tape(&mut self, tape: Option<Tape>) {
+        self.tape = tape;
+    }
+
     /// The next [`BLOCK`] of the mix.
     pub fn render(&mut self, now: Instant) -> &[f32] {
         self.sum.fill(0.0);
         for ((id, _), speaker) in &mut self.speakers {
             let turn = speaker.pull(now, &mut self.block, self.tap.as_mut());
+            if let Some(tape) = &mut self.tape
+                && self.block.iter().any(|sample| *sample != 0.0)
+            {
+                tape.push(*id, &self.block);
+            }
             for (sum, sample) in self.sum.iter_mut().zip(&self.block) {
                 *sum += sample;
             }
@@ -96,6 +109,9 @@ impl Playback {
             }
         }
         self.speakers.retain(|_, speaker| !speaker.is_gone());
+        if let Some(tape) = &self.tape {
+            tape.advance();
+        }
         self.apply_gain();
         self.limiter.process(&mut self.sum);
         let power = self.sum.iter().map(|s| s * s).sum::<f32>() / BLOCK as f32;

@@ -7,6 +7,7 @@ use super::capture::level_db;
 use super::capture_actor::Stop;
 use super::device::{OUTPUT_BUFFERS, OutputDevice};
 use super::keeper::{Change, Keeper};
+use super::load::{CpuMeter, PerMinute};
 use super::margin::{Margin, Xruns};
 use super::playback::{BLOCK, MIX_RATE, Playback, ToPlayback};
 use super::resample::Resampler;
@@ -14,8 +15,8 @@ use super::shared::{Outbox, Shared};
 use super::source::Pacer;
 use super::wav::WavOutput;
 use super::{Direction, SpeakerStats, VoiceEvent};
-use crate::net::clock;
 use crate::net::limits::CLIENT_MAILBOX;
+use crate::net::{clock, process};
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
 use rtrb::{Consumer, Producer};
 use std::path::PathBuf;
@@ -76,6 +77,8 @@ pub struct PlaybackActor {
     echo: Option<Producer<f32>>,
     outbox: Outbox,
     underruns: u64,
+    underruns_lately: PerMinute,
+    cpu: CpuMeter,
 }
 
 /// Asks for figures.
@@ -92,8 +95,14 @@ pub struct PlaybackFigures {
     pub output: String,
     /// Times that it found no samples.
     pub underruns: u64,
+    /// The same in the last minute.
+    pub underruns_lately: u32,
     /// What lies in the ring to the device at most, in ms; 0 where there is no device.
     pub ring_ms: f32,
+    /// From the device's own buffer to the ear, in ms, as the sound system tells.
+    pub device_ms: f32,
+    /// What this process takes of one core.
+    pub cpu: Option<f32>,
     /// Everyone heard.
     pub speakers: Vec<SpeakerStats>,
 }
@@ -188,7 +197,18 @@ impl PlaybackActor {
         echo: Option<Producer<f32>>,
         outbox: Outbox,
     ) -> Self {
-        Self { shared, core, packets, sink, pacer: Pacer::default(), echo, outbox, underruns: 0 }
+        Self {
+            shared,
+            core,
+            packets,
+            sink,
+            pacer: Pacer::default(),
+            echo,
+            outbox,
+            underruns: 0,
+            underruns_lately: PerMinute::default(),
+            cpu: CpuMeter::default(),
+        }
     }
 
     fn tick(&mut self, now: Instant) {
@@ -196,6 +216,9 @@ impl PlaybackActor {
             self.core.handle(item);
         }
         self.core.set_deafened(self.shared.deafened());
+        if let Some(tape) = self.shared.recorder.played.take() {
+            self.core.set_tape(tape);
+        }
         let (core, echo) = (&mut self.core, &mut self.echo);
         let mut render = |take: &mut dyn FnMut(&[f32])| {
             let block = core.render(now);
@@ -216,6 +239,7 @@ impl PlaybackActor {
         match on_device {
             Some(glitches) => {
                 self.underruns += glitches;
+                self.underruns_lately.count(glitches, now);
                 self.pacer.reset();
             }
             None => {
@@ -236,6 +260,7 @@ impl PlaybackActor {
             self.outbox.push(event);
         }
         self.outbox.flush();
+        self.cpu.look(now, process::cpu_time);
     }
 
     fn tell(&mut self, change: Change) {
@@ -269,6 +294,12 @@ impl Sink {
             Self::Device(sink) => sink.latency_ms,
             Self::Wav { .. } | Self::Null => 0.0,
         }
+    }
+
+    fn device_ms(&mut self) -> f32 {
+        let Self::Device(sink) = self else { return 0.0 };
+        let micros = |device: &mut OutputDevice| device.state.latency_us.load(Ordering::Relaxed);
+        sink.keeper.device().map_or(0.0, |device| micros(device) as f32 / 1e3)
     }
 
     fn name(&self) -> String {
@@ -307,7 +338,10 @@ impl Handler<AskPlayback> for PlaybackActor {
             level_db: level_db(self.core.level()),
             output: self.sink.description(),
             underruns: self.underruns,
+            underruns_lately: self.underruns_lately.total(clock::now()),
             ring_ms: self.sink.ring_ms(),
+            device_ms: self.sink.device_ms(),
+            cpu: self.cpu.share(),
             speakers: self.core.figures(),
         }
     }
@@ -324,6 +358,7 @@ impl Handler<Stop> for PlaybackActor {
         }
         // Whatever is open is closed with it.
         self.sink = Sink::Null;
+        self.core.set_tape(None);
         context.stop();
     }
 }

@@ -73,6 +73,12 @@ impl Reception {
         (share > 0).then_some((share, burst_ms))
     }
 
+    /// Share lost over the last seconds of voice, 0 to 1, as it was at the last report.
+    #[must_use]
+    pub fn recent_loss(&self) -> f32 {
+        self.losses.losses().share
+    }
+
     /// Interarrival jitter in ms.
     #[must_use]
     pub fn jitter_ms(&self) -> f32 {

@@ -6,6 +6,7 @@
 use super::chain::ChainSettings;
 use super::chain::gate::Transmit;
 use super::link::Sent;
+use super::recording::Recorder;
 use super::redundancy::Conditions;
 use super::sending::Sending;
 use super::{VoiceEvent, VoicePath, VoiceSession};
@@ -67,6 +68,8 @@ pub struct Shared {
     uplink: Mutex<Uplink>,
     sent: Mutex<Sent>,
     commands: Mutex<VecDeque<Command>>,
+    /// Recordings.
+    pub recorder: Recorder,
 }
 
 impl Shared {

@@ -41,6 +41,8 @@ pub struct VoiceSystem {
     pub playback: Addr<PlaybackActor>,
     /// Datagrams.
     pub link: Addr<LinkActor>,
+    /// Where news go.
+    pub events: mpsc::WeakSender<VoiceEvent>,
     end: Mutex<Option<oneshot::Sender<()>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -99,6 +101,7 @@ impl VoiceSystem {
             capture,
             playback,
             link,
+            events: events.downgrade(),
             end: Mutex::new(Some(end)),
             thread: Mutex::new(Some(thread)),
         })
@@ -121,6 +124,13 @@ impl VoiceSystem {
         let _ = tokio::time::timeout(STOP_TIMEOUT, self.playback.send(Stop)).await;
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(end);
+        let recording = self.shared.recorder.take_thread();
+        if let Some(thread) = recording {
+            let joined = tokio::task::spawn_blocking(move || thread.join());
+            if tokio::time::timeout(STOP_TIMEOUT, joined).await.is_err() {
+                tracing::warn!("the recording does not end");
+            }
+        }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let joined = tokio::task::spawn_blocking(move || thread.join());

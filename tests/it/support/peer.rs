@@ -59,7 +59,7 @@ pub struct Heard {
 pub fn hello(name: &str, resume: Option<ResumeSecret>) -> ClientMessage {
     ClientMessage::Hello(Box::new(Hello {
         agent: "test".to_owned(),
-        state: MemberState { muted: true, deafened: false },
+        state: MemberState { muted: true, deafened: false, recording: false },
         resume,
         ..Hello::new(name)
     }))

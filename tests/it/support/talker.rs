@@ -92,7 +92,7 @@ impl Talker {
             name: UserName::parse(name).unwrap(),
             room: RoomName::parse("hall").unwrap(),
             udp_port: Some(wire.address.port()),
-            state: MemberState { muted: true, deafened: false },
+            state: MemberState { muted: true, deafened: false, recording: false },
             agent: "test".to_owned(),
             device: None,
             target: Target { host: "inside".to_owned(), port: 1, fingerprint: None },

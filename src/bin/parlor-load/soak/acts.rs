@@ -181,7 +181,11 @@ impl Crowd {
                 member.ask(Asked::Join(room.clone()), ClientMessage::join(&room), now);
             }
             Act::State => {
-                let state = MemberState { muted: number & 1 == 0, deafened: number & 2 == 0 };
+                let state = MemberState {
+                    muted: number & 1 == 0,
+                    deafened: number & 2 == 0,
+                    recording: false,
+                };
                 member.ask(Asked::State(state), ClientMessage::State(state), now);
             }
             Act::Text if !nowhere => {

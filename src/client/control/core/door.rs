@@ -323,6 +323,8 @@ impl ControlCore {
         if self.finishing.is_some() {
             return;
         }
+        // Another server's rooms have not been told.
+        self.end_recording();
         self.part();
         let target = Target {
             host: invite.server.host.clone(),

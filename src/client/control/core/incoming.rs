@@ -104,8 +104,9 @@ impl ControlCore {
             }
             ServerMessage::Report { report } => self.tell(Event::Report(report)),
             ServerMessage::Standing(standing) => self.stand(standing),
-            ServerMessage::Changed(MemberState { muted, deafened }) => {
-                self.tell(Event::State { muted, deafened });
+            ServerMessage::Changed(MemberState { muted, deafened, recording }) => {
+                self.tell(Event::State { muted, deafened, recording });
+                self.state_told(recording);
             }
             ServerMessage::Pong { .. } => {
                 if let Some(Pending { asked: Asked::Barrier, .. }) = asked {
@@ -297,6 +298,7 @@ impl ControlCore {
                 let back = before && path == VoicePath::Udp;
                 self.tell(Event::Path { path: path.into(), back });
             }
+            VoiceEvent::RecordingEnded(end) => self.recording_ended(end),
             // Voice never comes this way: the shell hands it to the connection itself.
             VoiceEvent::ToServer { .. } => {}
         }

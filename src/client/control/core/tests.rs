@@ -18,6 +18,7 @@ use crate::net::secret::Secret;
 
 mod door;
 mod hostile_text;
+mod recording;
 
 fn settings() -> Settings {
     Settings {
@@ -25,7 +26,7 @@ fn settings() -> Settings {
         name: UserName::parse("Ann").unwrap(),
         room: RoomName::parse("general").unwrap(),
         udp_port: None,
-        state: MemberState { muted: true, deafened: false },
+        state: MemberState { muted: true, deafened: false, recording: false },
         agent: "test".to_owned(),
         device: None,
         target: Target { host: "example.org".to_owned(), port: 8888, fingerprint: None },
@@ -41,6 +42,7 @@ fn member(id: u64, name: &str) -> MemberInfo {
         name: UserName::parse(name).unwrap(),
         muted: true,
         deafened: false,
+        recording: false,
         speaking: false,
         silenced: false,
         role: None,
@@ -444,7 +446,7 @@ fn the_state_is_told_once_for_many_changes() {
             _ => None,
         })
         .collect();
-    assert_eq!(states, [MemberState { muted: false, deafened: true }]);
+    assert_eq!(states, [MemberState { muted: false, deafened: true, recording: false }]);
     assert!(bench.has(&Action::Voice(VoiceCommand::Deafened(true))));
 }
 
@@ -561,7 +563,7 @@ fn a_lost_connection_comes_back_to_the_same_room_never_unmuted() {
     bench.connect();
     let ClientMessage::Hello(hello) = bench.last_sent() else { panic!() };
     assert_eq!(hello.resume, Some(Secret::new([3; 32])));
-    assert_eq!(hello.state, MemberState { muted: true, deafened: true });
+    assert_eq!(hello.state, MemberState { muted: true, deafened: true, recording: false });
     bench.answer(welcome("Ann", true));
     assert_eq!(*bench.last_sent(), ClientMessage::join("music"));
     // The server has put a resumed session into its room by itself; that is told once.

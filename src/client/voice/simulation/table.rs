@@ -199,7 +199,7 @@ fn distance(said: &[f32], heard: &[f32]) -> (f64, f64) {
     const WINDOW: usize = 960;
     const FLOOR: f64 = 1e-4;
     let fft = FftPlanner::<f32>::new().plan_fft_forward(WINDOW);
-    let mut bands = |samples: &[f32]| -> Vec<f64> {
+    let bands = |samples: &[f32]| -> Vec<f64> {
         let mut spectrum: Vec<Complex<f32>> = samples
             .iter()
             .enumerate()

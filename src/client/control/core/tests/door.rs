@@ -485,7 +485,10 @@ fn who_is_moved_has_his_microphone_closed_and_stays_where_he_was_put() {
     bench.event(joined("attic", vec![member(1, "Ann")], false));
     assert_eq!(bench.voice()[0], &VoiceCommand::Transmit(Transmit::Shut));
     let states: Vec<_> = bench.sent().iter().map(|message| message.body.clone()).collect();
-    assert_eq!(states, [ClientMessage::State(MemberState { muted: true, deafened: false })]);
+    assert_eq!(
+        states,
+        [ClientMessage::State(MemberState { muted: true, deafened: false, recording: false })]
+    );
     assert!(matches!(bench.told()[..], [Event::Left { .. }, Event::Joined { .. }]));
     bench.lose();
     bench.pass(600);
