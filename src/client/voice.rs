@@ -45,6 +45,7 @@ mod system;
 mod tap;
 mod upsample;
 mod wav;
+pub mod workload;
 
 pub use chain::gate::Transmit;
 pub use chain::{ChainFigures, ChainSettings, StageName, StageState};
