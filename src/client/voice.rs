@@ -243,6 +243,8 @@ pub struct VoiceStats {
     pub output_latency_ms: f32,
     /// The microphone is a sound device, and not a file or the like.
     pub input_is_device: bool,
+    /// Most that waits in the ring to the loudspeaker's own buffer, in ms; 0 where there is no device.
+    pub output_ring_ms: f32,
     /// Level of the microphone lately, dBFS (-120 for none).
     pub input_level_db: f32,
     /// Level of what is played lately, dBFS (-120 for none).
@@ -487,6 +489,7 @@ impl VoiceHandle {
             output_latency_ms: playback.ring_ms + playback.device_ms,
             input_is_device: capture.is_device,
             input_level_db: capture.level_db,
+            output_ring_ms: playback.ring_ms,
             output_level_db: playback.level_db,
             input: capture.input,
             output: playback.output,

@@ -85,11 +85,9 @@ mod tests {
 
     #[test]
     fn each_scene_puts_its_stages_to_work() {
-        for (scene, noise, echo) in [
-            (Scene::Quiet, false, false),
-            (Scene::Noisy, true, false),
-            (Scene::Echo, true, true),
-        ] {
+        for (scene, noise, echo) in
+            [(Scene::Quiet, false, false), (Scene::Noisy, true, false), (Scene::Echo, true, true)]
+        {
             let mut workload = Workload::new(scene, ChainSettings::default()).unwrap();
             assert!(workload.frame() > 0);
             let figures = workload.capture.chain_figures().unwrap();
