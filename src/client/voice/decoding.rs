@@ -24,13 +24,16 @@ pub enum Made {
     Nothing,
 }
 
+/// Hears the time stamp and the samples of each frame as decoded.
+pub type Listen<'a> = dyn FnMut(u32, &[i16]) + 'a;
+
 /// The decoder of one stream.
 #[derive(Debug)]
 pub enum Decoding {
     /// L16 at 16 kHz.
     Pcm {
         /// Brings it to 48 kHz.
-        upsampler: Upsampler,
+        upsampler: Box<Upsampler>,
         /// The last frame as decoded.
         samples: Vec<i16>,
     },
@@ -56,7 +59,7 @@ impl Decoding {
     pub fn new(clock_hz: u32) -> Result<Self, OpusError> {
         match clock_hz {
             L16_RATE => Ok(Self::Pcm {
-                upsampler: Upsampler::default(),
+                upsampler: Box::default(),
                 samples: Vec::with_capacity(PACKET_SAMPLES_MAX),
             }),
             OPUS_RATE => Ok(Self::Opus(Box::new(OpusDecoding {
@@ -74,7 +77,7 @@ impl Decoding {
         &mut self,
         frame: &Held,
         out: &mut Vec<f32>,
-        tap: Option<&mut dyn FnMut(u32, &[i16])>,
+        tap: Option<&mut Listen<'_>>,
     ) -> bool {
         match self {
             Self::Pcm { upsampler, samples } => {

@@ -2,8 +2,8 @@
 
 use super::{SOON, Server, client, event, json};
 use crate::support::process::{Running, command, poll_until};
+use parlor::net::clock;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 fn file(directory: &Path, end: &str) -> Option<PathBuf> {
     let all = std::fs::read_dir(directory).ok()?;
@@ -44,7 +44,7 @@ fn a_recorded_room_is_told_also_who_joins_later_and_the_files_hold_what_was_said
         let path = file(&directory, "_tom.wav")?;
         (std::fs::metadata(&path).ok()?.len() > 44 + 2 * 48_000).then_some(path)
     };
-    let path = poll_until(Instant::now() + SOON, whole).expect("a file of his");
+    let path = poll_until(clock::now() + SOON, whole).expect("a file of his");
     rita.interrupt();
     assert!(rita.wait_end(SOON).success());
     let (said, mix) = (samples(&path), samples(&file(&directory, "_mix.wav").unwrap()));

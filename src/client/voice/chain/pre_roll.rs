@@ -18,7 +18,11 @@ pub struct PreRoll {
 
 impl Default for PreRoll {
     fn default() -> Self {
-        Self { frames: vec![Vec::with_capacity(FRAME); PRE_ROLL], next: 0, count: 0 }
+        Self {
+            frames: (0..PRE_ROLL).map(|_| Vec::with_capacity(FRAME)).collect(),
+            next: 0,
+            count: 0,
+        }
     }
 }
 
