@@ -28,15 +28,20 @@ pub enum Made {
 #[derive(Debug)]
 pub enum Decoding {
     /// L16 at 16 kHz.
-    Pcm {
-        /// Brings it to 48 kHz.
-        upsampler: Upsampler,
-        /// The last frame as decoded.
-        samples: Vec<i16>,
-    },
+    Pcm(Box<PcmDecoding>),
     /// Opus.
     Opus(Box<OpusDecoding>),
 }
+
+/// L16, and where it puts what it reads.
+#[derive(Debug)]
+pub struct PcmDecoding {
+    upsampler: Upsampler,
+    samples: Vec<i16>,
+}
+
+/// Who listens to samples as decoded: time stamp and samples.
+pub type Listen<'a> = &'a mut dyn FnMut(u32, &[i16]);
 
 /// Opus, and where it puts what it decodes.
 #[derive(Debug)]
@@ -55,10 +60,10 @@ impl Decoding {
     /// There is no memory, or no codec of that clock.
     pub fn new(clock_hz: u32) -> Result<Self, OpusError> {
         match clock_hz {
-            L16_RATE => Ok(Self::Pcm {
+            L16_RATE => Ok(Self::Pcm(Box::new(PcmDecoding {
                 upsampler: Upsampler::default(),
                 samples: Vec::with_capacity(PACKET_SAMPLES_MAX),
-            }),
+            }))),
             OPUS_RATE => Ok(Self::Opus(Box::new(OpusDecoding {
                 decoder: Decoder::new(COMPLEXITY)?,
                 dred: Dred::new()?,
@@ -70,22 +75,17 @@ impl Decoding {
     }
 
     /// Decodes a frame and appends its samples to `out`. False if it cannot be decoded; nothing is appended then.
-    pub fn decode(
-        &mut self,
-        frame: &Held,
-        out: &mut Vec<f32>,
-        tap: Option<&mut dyn FnMut(u32, &[i16])>,
-    ) -> bool {
+    pub fn decode(&mut self, frame: &Held, out: &mut Vec<f32>, tap: Option<Listen<'_>>) -> bool {
         match self {
-            Self::Pcm { upsampler, samples } => {
-                samples.clear();
-                if l16_decode(&frame.data, samples).is_err() {
+            Self::Pcm(pcm) => {
+                pcm.samples.clear();
+                if l16_decode(&frame.data, &mut pcm.samples).is_err() {
                     return false;
                 }
                 if let Some(tap) = tap {
-                    tap(frame.timestamp, samples);
+                    tap(frame.timestamp, &pcm.samples);
                 }
-                upsampler.push(samples, out);
+                pcm.upsampler.push(&pcm.samples, out);
                 true
             }
             Self::Opus(opus) => {
@@ -107,7 +107,7 @@ impl Decoding {
     /// A talkspurt begins, which its sender has coded without what was before.
     pub fn reset(&mut self) {
         match self {
-            Self::Pcm { upsampler, .. } => upsampler.reset(),
+            Self::Pcm(pcm) => pcm.upsampler.reset(),
             Self::Opus(opus) => opus.decoder.reset(),
         }
     }
@@ -117,7 +117,7 @@ impl Decoding {
     /// or nothing.
     pub fn fill(&mut self, count: usize, next: Option<(&Held, usize)>, out: &mut Vec<f32>) -> Made {
         match self {
-            Self::Pcm { .. } => Made::Nothing,
+            Self::Pcm(_) => Made::Nothing,
             Self::Opus(opus) => opus.fill(count, next, out),
         }
     }

@@ -5,7 +5,7 @@
 //! playout at the jitter buffer's target by cutting out or putting in pitch periods, which also
 //! makes up for the drift between his sound card and ours.
 
-use super::decoding::{Decoding, Made};
+use super::decoding::{Decoding, Listen, Made};
 use super::jitter::{Held, JitterBuffer, Next, Packet};
 use super::opus::{OpusError, PACKET_SAMPLES_MAX};
 use super::stretch::{Change, FADE, LAG_MAX, RATE, VoiceLine};
@@ -266,7 +266,7 @@ impl Speaker {
         let mut listen = tap
             .as_mut()
             .map(|tap| move |timestamp: u32, samples: &[i16]| tap(member, timestamp, samples));
-        let listen = listen.as_mut().map(|listen| listen as &mut dyn FnMut(u32, &[i16]));
+        let listen = listen.as_mut().map(|listen| listen as Listen<'_>);
         let decoded = self.decoding.decode(frame, &mut self.floats, listen);
         self.decoded = Some(frame.media + frame.duration);
         if !decoded {
