@@ -31,14 +31,16 @@ pub type Listen<'a> = dyn FnMut(u32, &[i16]) + 'a;
 #[derive(Debug)]
 pub enum Decoding {
     /// L16 at 16 kHz.
-    Pcm {
-        /// Brings it to 48 kHz.
-        upsampler: Box<Upsampler>,
-        /// The last frame as decoded.
-        samples: Vec<i16>,
-    },
+    Pcm(Box<PcmDecoding>),
     /// Opus.
     Opus(Box<OpusDecoding>),
+}
+
+/// L16, and where it puts what it reads.
+#[derive(Debug)]
+pub struct PcmDecoding {
+    upsampler: Upsampler,
+    samples: Vec<i16>,
 }
 
 /// Opus, and where it puts what it decodes.
@@ -58,10 +60,10 @@ impl Decoding {
     /// There is no memory, or no codec of that clock.
     pub fn new(clock_hz: u32) -> Result<Self, OpusError> {
         match clock_hz {
-            L16_RATE => Ok(Self::Pcm {
-                upsampler: Box::default(),
+            L16_RATE => Ok(Self::Pcm(Box::new(PcmDecoding {
+                upsampler: Upsampler::default(),
                 samples: Vec::with_capacity(PACKET_SAMPLES_MAX),
-            }),
+            }))),
             OPUS_RATE => Ok(Self::Opus(Box::new(OpusDecoding {
                 decoder: Decoder::new(COMPLEXITY)?,
                 dred: Dred::new()?,
@@ -80,15 +82,15 @@ impl Decoding {
         tap: Option<&mut Listen<'_>>,
     ) -> bool {
         match self {
-            Self::Pcm { upsampler, samples } => {
-                samples.clear();
-                if l16_decode(&frame.data, samples).is_err() {
+            Self::Pcm(pcm) => {
+                pcm.samples.clear();
+                if l16_decode(&frame.data, &mut pcm.samples).is_err() {
                     return false;
                 }
                 if let Some(tap) = tap {
-                    tap(frame.timestamp, samples);
+                    tap(frame.timestamp, &pcm.samples);
                 }
-                upsampler.push(samples, out);
+                pcm.upsampler.push(&pcm.samples, out);
                 true
             }
             Self::Opus(opus) => {
@@ -110,7 +112,7 @@ impl Decoding {
     /// A talkspurt begins, which its sender has coded without what was before.
     pub fn reset(&mut self) {
         match self {
-            Self::Pcm { upsampler, .. } => upsampler.reset(),
+            Self::Pcm(pcm) => pcm.upsampler.reset(),
             Self::Opus(opus) => opus.decoder.reset(),
         }
     }
@@ -120,7 +122,7 @@ impl Decoding {
     /// or nothing.
     pub fn fill(&mut self, count: usize, next: Option<(&Held, usize)>, out: &mut Vec<f32>) -> Made {
         match self {
-            Self::Pcm { .. } => Made::Nothing,
+            Self::Pcm(_) => Made::Nothing,
             Self::Opus(opus) => opus.fill(count, next, out),
         }
     }

@@ -10,7 +10,7 @@
 //! Media times and lengths are in samples at 48 kHz, whatever the stream's RTP clock.
 
 use super::delays::Delays;
-use crate::net::codec::{OPUS_RATE, PayloadType};
+use crate::net::codec::{OPUS_RATE, PT_OPUS, PayloadType};
 use crate::net::frames::{Frame, frames};
 use crate::net::limits::{JITTER_FRAMES_MAX, JITTER_GAPS_MAX};
 use std::collections::VecDeque;
@@ -34,6 +34,8 @@ const OPENING: i64 = 9600;
 const GAP_STEP: i64 = 480;
 /// Steps in which it is waited for what is late: 2.5 ms.
 const WAIT_STEP: i64 = 120;
+/// A packet of Opus that is no longer says only that there is silence.
+const DTX_BYTES_MAX: usize = 2;
 /// How long the least playout delay is looked for, in halves of this.
 const WINDOW: Duration = Duration::from_millis(80);
 /// Time stamps that go back by more than this, in later packets, are those of another clock: 20 ms.
@@ -151,6 +153,8 @@ pub struct JitterBuffer {
     state: State,
     /// The last talkspurt has ended, and no other has begun.
     ended: bool,
+    /// The last frame said that there is silence (DTX): nothing need follow it.
+    silent: bool,
     /// Media time up to which was played, whatever the state.
     played: Option<i64>,
     /// What was made up lately: begins and ends.
@@ -190,6 +194,7 @@ impl JitterBuffer {
             spare: Vec::with_capacity(JITTER_FRAMES_MAX + 1),
             state: State::Idle,
             ended: true,
+            silent: false,
             played: None,
             gaps: VecDeque::with_capacity(JITTER_GAPS_MAX + 1),
             newest: None,
@@ -320,8 +325,7 @@ impl JitterBuffer {
                 }
                 // What was waited for nothing that was missing is delay from now on.
                 self.least.shift(samples_ms(held - (media - next).max(0)));
-                self.frame = frame.duration;
-                self.play_on(end);
+                self.take(&frame);
                 let skip = usize::try_from(next - media).unwrap_or(0);
                 return Next::Voice { frame, skip, begins: false, anew: false };
             } else if front.after_silence {
@@ -384,6 +388,12 @@ impl JitterBuffer {
         self.least.shift(ms);
     }
 
+    /// Whether the last talkspurt has ended, as its sender said, and no other has begun.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Whether voice that directly follows what was handed out is here.
     #[must_use]
     pub fn has_more(&self) -> bool {
@@ -414,8 +424,7 @@ impl JitterBuffer {
             let Some(frame) = self.frames.pop_front() else { return Next::Silence };
             let skip = self.played.map_or(0, |played| (played - frame.media).max(0));
             self.least = Least::default();
-            self.frame = frame.duration;
-            self.play_on(frame.media + frame.duration);
+            self.take(&frame);
             let skip = usize::try_from(skip).unwrap_or(0);
             let anew = std::mem::take(&mut self.ended) || frame.marker;
             return Next::Voice { frame, skip, begins: true, anew };
@@ -424,6 +433,10 @@ impl JitterBuffer {
 
     /// Inside a talkspurt and nothing there: wait a little for what is late, then give up.
     fn starve(&mut self, next: i64, held: i64, made: i64) -> Next {
+        if self.silent {
+            self.rest(next);
+            return Next::Silence;
+        }
         if held + made >= STARVE_MAX {
             if held > 0 {
                 self.give_up(next, next + held);
@@ -435,6 +448,12 @@ impl JitterBuffer {
         let step = if held < GAP_STEP { WAIT_STEP } else { GAP_STEP };
         self.state = State::Playing { next, held: held + step, made };
         Next::Wait(usize::try_from(step).unwrap_or(0))
+    }
+
+    fn take(&mut self, frame: &Held) {
+        self.frame = frame.duration;
+        self.silent = frame.is_silent();
+        self.play_on(frame.media + frame.duration);
     }
 
     fn play_on(&mut self, next: i64) {
@@ -608,6 +627,12 @@ impl JitterBuffer {
 }
 
 impl Held {
+    /// Whether it says that there is silence from here on (DTX): Opus has no shorter packet.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.payload_type == PT_OPUS && self.data.len() <= DTX_BYTES_MAX
+    }
+
     /// When it came, as [`JitterBuffer::repaired`] takes it.
     #[must_use]
     pub fn at_ms(&self) -> f64 {

@@ -5,7 +5,7 @@
 //! playout at the jitter buffer's target by cutting out or putting in pitch periods, which also
 //! makes up for the drift between his sound card and ours.
 
-use super::decoding::{Decoding, Made};
+use super::decoding::{Decoding, Listen, Made};
 use super::jitter::{Held, JitterBuffer, Next, Packet};
 use super::opus::{OpusError, PACKET_SAMPLES_MAX};
 use super::stretch::{Change, FADE, LAG_MAX, RATE, VoiceLine};
@@ -34,6 +34,11 @@ const PAUSE: usize = 4800;
 const PAUSE_URGENT: usize = 960;
 /// What is late is waited for with what the line makes up for so long; then the decoder takes over.
 const WAIT_LINE: usize = 480;
+/// Comfort noise goes on for 600 ms after a frame that says that there is silence; others follow it
+/// sooner, if the silence goes on.
+const COMFORT: usize = 28_800;
+/// The decoder makes it in pieces of 10 ms.
+const COMFORT_STEP: usize = 480;
 /// Samples over which the share of concealment is taken: 3 s.
 const CONCEALED_OVER: f32 = 144_000.0;
 /// Samples of the fade when a speaker is taken away.
@@ -66,6 +71,8 @@ pub struct Speaker {
     decoded: Option<i64>,
     /// Samples made up while waiting for what is late.
     waited: usize,
+    /// Samples of comfort noise that may still follow the last frame.
+    comfort: usize,
     speaking: bool,
     leaving: bool,
     since_change: usize,
@@ -118,6 +125,7 @@ impl Speaker {
             floats: Vec::with_capacity(2 * PACKET_SAMPLES_MAX),
             decoded: None,
             waited: 0,
+            comfort: 0,
             speaking: false,
             leaving: false,
             since_change: PAUSE,
@@ -232,7 +240,8 @@ impl Speaker {
     fn fetch(&mut self, now: Instant, missing: usize, needed: bool, tap: &mut Option<&mut Tap>) {
         match self.jitter.next(now, needed) {
             Next::Voice { frame, skip, begins, anew } => {
-                self.speaking = true;
+                self.speaking = !frame.is_silent();
+                self.comfort = if self.speaking { 0 } else { COMFORT };
                 if anew {
                     self.decoding.reset();
                 }
@@ -245,9 +254,24 @@ impl Speaker {
                 self.speaking = false;
                 self.decoded = None;
                 self.waited = 0;
-                self.line.rest(missing);
+                if self.jitter.has_ended() || !self.comfort() {
+                    self.line.rest(missing);
+                }
             }
         }
+    }
+
+    /// Where the sender leaves silence out (DTX), what the decoder makes of the last of it goes on.
+    fn comfort(&mut self) -> bool {
+        self.floats.clear();
+        if self.comfort == 0
+            || self.decoding.fill(COMFORT_STEP, None, &mut self.floats) == Made::Nothing
+        {
+            return false;
+        }
+        self.comfort = self.comfort.saturating_sub(COMFORT_STEP);
+        self.line.push(&self.floats);
+        true
     }
 
     fn play(&mut self, frame: &Held, skip: usize, begins: bool, tap: &mut Option<&mut Tap>) {
@@ -266,7 +290,7 @@ impl Speaker {
         let mut listen = tap
             .as_mut()
             .map(|tap| move |timestamp: u32, samples: &[i16]| tap(member, timestamp, samples));
-        let listen = listen.as_mut().map(|listen| listen as &mut dyn FnMut(u32, &[i16]));
+        let listen = listen.as_mut().map(|listen| listen as Listen<'_>);
         let decoded = self.decoding.decode(frame, &mut self.floats, listen);
         self.decoded = Some(frame.media + frame.duration);
         if !decoded {

@@ -100,3 +100,42 @@ fn a_packet_that_is_no_opus_is_made_up_for_and_the_next_one_is_heard() {
     assert_eq!(figures.lost, 0);
     assert!(listener.played[60 * 960..70 * 960].iter().any(|s| s.abs() > 0.01));
 }
+
+#[test]
+fn silence_that_is_left_out_is_filled_with_noise_and_counts_neither_as_loss_nor_as_speech() {
+    let settings = Settings { dtx: true, ..Settings::default() };
+    let mut encoder = Encoder::new(Application::Audio, settings).unwrap();
+    let (mut random, mut listener) = (Random::new(3), Listener::of(OPUS_RATE));
+    let (mut index, mut silent) = (0, 0);
+    // A second of speech over a soft noise, two seconds of the noise, and speech again.
+    for (k, frame) in speech(4).chunks_exact(320).enumerate() {
+        let loud = if (50..150).contains(&k) { 0.0 } else { 1.0 / 32768.0 };
+        let noisy = |s: &i16| [f32::from(*s) * loud + 0.002 * random.normal() as f32; 3];
+        let samples: Vec<f32> = frame.iter().flat_map(noisy).collect();
+        let mut payload = Vec::new();
+        encoder.encode(&samples, &mut payload).unwrap();
+        silent = if payload.len() <= 2 { silent + 1 } else { 0 };
+        if silent > 0 && silent % 10 != 1 {
+            continue;
+        }
+        let (timestamp, marker) = (960 * k as u32, k == 0);
+        let packet = Packet {
+            index,
+            timestamp,
+            marker,
+            duration: 960,
+            payload_type: PT_OPUS,
+            payload,
+        };
+        index += 1;
+        listener.arrivals.push((20.0 * (k + 1) as f64 + 0.5, packet));
+    }
+    assert!(index < 150, "{index} packets of 200");
+    listener.play(3900.0, 0.0);
+    let figures = listener.speaker.figures();
+    assert_eq!((figures.lost, figures.concealed), (0, 0.0), "{figures:?}");
+    let gap = &listener.played[2000 * 48..2900 * 48];
+    assert!(gap.chunks(480).all(|part| part.iter().any(|s| *s != 0.0)), "never quite silent");
+    let turns: Vec<_> = listener.turns.iter().map(|(_, turn)| *turn).collect();
+    assert!(turns.len() <= 5, "{turns:?}");
+}
