@@ -675,6 +675,8 @@ pub struct Stats {
     pub chain: Option<ChainFigures>,
     /// Time from the microphone to us, in ms.
     pub input_latency_ms: f32,
+    /// Most that waits for the loudspeaker's own buffer, in ms.
+    pub output_ring_ms: f32,
     /// Level of the microphone, dBFS.
     pub input_level_db: f32,
     /// Level of what is played, dBFS.
@@ -706,9 +708,17 @@ pub struct Speaker {
     pub late: u64,
     /// Share of the last seconds of speech that was concealed, 0 to 1.
     pub concealed: f32,
+    /// Frames played from a copy in a later packet.
+    pub repaired_red: u64,
+    /// Frames made good by in-band FEC.
+    pub repaired_fec: u64,
+    /// Frames made good by deep redundancy.
+    pub repaired_dred: u64,
     /// Jitter in ms.
     pub jitter_ms: f32,
-    /// Playout delay in ms.
+    /// Playout delay aimed for, in ms.
+    pub target_ms: f32,
+    /// Playout delay now, in ms.
     pub buffer_ms: f32,
 }
 
@@ -723,7 +733,11 @@ impl Stats {
             lost: s.lost,
             late: s.late,
             concealed: s.concealed,
+            repaired_red: s.repaired_red,
+            repaired_fec: s.repaired_fec,
+            repaired_dred: s.repaired_dred,
             jitter_ms: s.jitter_ms,
+            target_ms: s.target_ms,
             buffer_ms: s.buffer_ms,
         });
         Self {
@@ -738,6 +752,7 @@ impl Stats {
             chain: stats.chain,
             input_latency_ms: stats.input_latency_ms,
             input_level_db: stats.input_level_db,
+            output_ring_ms: stats.output_ring_ms,
             output_level_db: stats.output_level_db,
             input: stats.input,
             output: stats.output,

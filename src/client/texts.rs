@@ -788,7 +788,8 @@ fn stats_lines(stats: &Stats) -> Vec<String> {
         ),
         sending_line(&stats.sending),
         device_line("microphone ", stats.input_level_db, &stats.input, stats.input_overruns),
-        device_line("loudspeaker", stats.output_level_db, &stats.output, stats.output_underruns),
+        device_line("loudspeaker", stats.output_level_db, &stats.output, stats.output_underruns)
+            + &ring_text(stats.output_ring_ms),
     ];
     lines.extend(stats.chain.as_ref().map(chain_line));
     if stats.speakers.is_empty() {
@@ -873,10 +874,15 @@ fn device_line(what: &str, level_db: f32, name: &str, gaps: u64) -> String {
     format!("    {what} {} {name}{gaps}", meter(level_db))
 }
 
+fn ring_text(ms: f32) -> String {
+    if ms > 0.0 { format!(", {ms:.0} ms waiting") } else { String::new() }
+}
+
 fn speaker_line(speaker: &Speaker) -> String {
     let name = speaker.name.as_ref().map_or_else(|| "(gone)".to_owned(), shown);
+    let repaired = speaker.repaired_red + speaker.repaired_fec + speaker.repaired_dred;
     format!(
-        "    {name}: packets {}, lost {}, late {}, concealed {}, jitter {:.0} ms, delay {:.0} ms",
+        "    {name}: packets {}, lost {}, repaired {repaired}, late {}, concealed {}, jitter {:.0} ms, delay {:.0} ms",
         speaker.received,
         speaker.lost,
         speaker.late,

@@ -232,6 +232,8 @@ pub struct VoiceStats {
     pub chain: Option<ChainFigures>,
     /// Time from the microphone until its samples are taken, in ms, as the sound system tells.
     pub input_latency_ms: f32,
+    /// Most that waits in the ring to the loudspeaker's own buffer, in ms; 0 where there is no device.
+    pub output_ring_ms: f32,
     /// Level of the microphone lately, dBFS (-120 for none).
     pub input_level_db: f32,
     /// Level of what is played lately, dBFS (-120 for none).
@@ -445,6 +447,7 @@ impl VoiceHandle {
             chain: capture.chain,
             input_latency_ms: capture.latency_ms,
             input_level_db: capture.level_db,
+            output_ring_ms: playback.ring_ms,
             output_level_db: playback.level_db,
             input: capture.input,
             output: playback.output,

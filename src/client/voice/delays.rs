@@ -14,7 +14,7 @@ const MOVE: usize = 128;
 /// How long it takes until a frame counts for a third, in ms of speech.
 const MEMORY_MS: f64 = 4000.0;
 /// Share of the frames that must be in time.
-const IN_TIME: f64 = 0.995;
+const IN_TIME: f64 = 0.99;
 /// What is believed before anything is known, as ms of speech without any lateness.
 const PRIOR_MS: f64 = 1000.0;
 /// What the puller's own unevenness takes.

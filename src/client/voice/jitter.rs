@@ -349,6 +349,12 @@ impl JitterBuffer {
         self.frames.front().filter(|frame| frame.duration > 0)
     }
 
+    /// Whether voice waits to be played.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.frames.iter().any(|frame| frame.duration > 0)
+    }
+
     /// Takes back the buffer of a frame.
     pub fn recycle(&mut self, frame: Held) {
         if self.spare.len() < JITTER_FRAMES_MAX {

@@ -3,12 +3,12 @@
 //! Pure: it is pulled by whoever knows the sound card's clock, and never pulls itself.
 
 use super::limiter::Limiter;
-use super::speaker::{Arrived, Speaker, Turn};
+use super::speaker::{Arrived, Speaker};
 use super::tap::Tap;
 use super::{SpeakerStats, VoiceEvent};
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::limits::SPEAKERS_MAX;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Rate of the mix, in Hz.
@@ -40,6 +40,8 @@ pub struct Playback {
     deafened: bool,
     gain: f32,
     events: Vec<VoiceEvent>,
+    /// Who was told to sound.
+    sounding: BTreeSet<MemberId>,
     tap: Option<Tap>,
     level: f32,
 }
@@ -62,6 +64,7 @@ impl Playback {
             deafened: false,
             gain: 1.0,
             events: Vec::new(),
+            sounding: BTreeSet::new(),
             tap,
             level: 0.0,
         }
@@ -84,17 +87,13 @@ impl Playback {
     /// The next [`BLOCK`] of the mix.
     pub fn render(&mut self, now: Instant) -> &[f32] {
         self.sum.fill(0.0);
-        for ((id, _), speaker) in &mut self.speakers {
-            let turn = speaker.pull(now, &mut self.block, self.tap.as_mut());
+        for speaker in self.speakers.values_mut() {
+            speaker.pull(now, &mut self.block, self.tap.as_mut());
             for (sum, sample) in self.sum.iter_mut().zip(&self.block) {
                 *sum += sample;
             }
-            match turn {
-                Turn::Same => {}
-                Turn::Starts => self.events.push(VoiceEvent::Speaking { id: *id, on: true }),
-                Turn::Stops => self.events.push(VoiceEvent::Speaking { id: *id, on: false }),
-            }
         }
+        self.tell_turns();
         self.speakers.retain(|_, speaker| !speaker.is_gone());
         self.apply_gain();
         self.limiter.process(&mut self.sum);
@@ -182,16 +181,42 @@ impl Playback {
             .filter(|(_, speaker)| !speaker.is_speaking())
             .min_by_key(|(_, speaker)| speaker.last_used())
             .map(|(key, _)| *key);
-        oldest.is_some_and(|key| self.speakers.remove(&key).is_some())
+        oldest.is_some_and(|key| {
+            if self.sounding.remove(&key.0) {
+                self.events.push(VoiceEvent::Speaking { id: key.0, on: false });
+            }
+            self.speakers.remove(&key).is_some()
+        })
+    }
+
+    /// Tells who has begun or ended to sound. A member may go over from one stream into another, which
+    /// is neither.
+    fn tell_turns(&mut self) {
+        let mut streams = self.speakers.iter().peekable();
+        while let Some((&(id, _), speaker)) = streams.next() {
+            let (mut sounds, mut waits) = (speaker.is_speaking(), speaker.is_waiting());
+            while let Some((_, other)) = streams.next_if(|((other, _), _)| *other == id) {
+                sounds |= other.is_speaking();
+                waits |= other.is_waiting();
+            }
+            let told = self.sounding.contains(&id);
+            if sounds && !told {
+                self.sounding.insert(id);
+                self.events.push(VoiceEvent::Speaking { id, on: true });
+            } else if told && !sounds && !waits {
+                self.sounding.remove(&id);
+                self.events.push(VoiceEvent::Speaking { id, on: false });
+            }
+        }
     }
 
     fn leave_where(&mut self, goes: impl Fn(MemberId) -> bool) {
         for ((id, _), speaker) in &mut self.speakers {
             if goes(*id) {
-                if speaker.is_speaking() {
+                speaker.leave();
+                if self.sounding.remove(id) {
                     self.events.push(VoiceEvent::Speaking { id: *id, on: false });
                 }
-                speaker.leave();
             }
         }
     }

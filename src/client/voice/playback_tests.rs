@@ -2,12 +2,14 @@
 
 use super::VoiceEvent;
 use super::jitter::Packet;
+use super::opus::{Application, Encoder, Settings};
 use super::playback::{Playback, ToPlayback};
 use super::speaker::Arrived;
 use crate::net::clock;
-use crate::net::codec::{L16_RATE, PT_L16, l16_encode};
+use crate::net::codec::{L16_RATE, OPUS_RATE, PT_L16, PT_OPUS, PT_RED, l16_encode};
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::limits::SPEAKERS_MAX;
+use crate::net::red::{self, Block};
 use std::time::{Duration, Instant};
 
 struct Rig {
@@ -127,4 +129,138 @@ fn speakers_are_bounded_and_the_silent_make_room() {
     let figures = rig.playback.figures();
     assert_eq!(figures.len(), SPEAKERS_MAX);
     assert!(figures.iter().any(|figure| figure.id == MemberId(777)));
+}
+
+/// Opus packets of a steady tone in 10 ms frames, with a copy of the one before in each.
+fn opus_tone(hz: f32, count: u32) -> Vec<Packet> {
+    let mut encoder = Encoder::new(Application::Audio, Settings::default()).unwrap();
+    let mut frames: Vec<Vec<u8>> = Vec::new();
+    for k in 0..count {
+        let sample = |n: u32| (n as f32 * hz / 48_000.0 * std::f32::consts::TAU).sin() * 0.3;
+        let samples: Vec<f32> = (k * 480..(k + 1) * 480).map(sample).collect();
+        frames.push(Vec::new());
+        encoder.encode(&samples, frames.last_mut().unwrap()).unwrap();
+    }
+    let packet = |k: u32| {
+        let block =
+            |offset, k: u32| Block { payload_type: PT_OPUS, offset, data: &frames[k as usize] };
+        let mut payload = Vec::new();
+        let copies = [block(480, k.saturating_sub(1))];
+        let copies = if k > 0 { &copies[..] } else { &[] };
+        red::write(copies, block(0, k), &mut payload).unwrap();
+        Packet {
+            index: u64::from(k),
+            timestamp: 77_000 + 480 * k,
+            marker: k == 0,
+            duration: 480,
+            payload_type: PT_RED,
+            payload,
+        }
+    };
+    (0..count).map(packet).collect()
+}
+
+impl Rig {
+    /// A packet of this stream of member 1, come now.
+    fn take(&mut self, ssrc: u32, clock_hz: u32, packet: Packet) {
+        let at = self.now();
+        let (member, ssrc) = (MemberId(1), Ssrc(ssrc));
+        self.playback.handle(ToPlayback::Packet(Arrived { member, ssrc, clock_hz, packet, at }));
+    }
+}
+
+#[test]
+fn a_change_of_codec_goes_on_where_the_other_stream_ended() {
+    let mut rig = Rig::new();
+    let tone =
+        |n: u32| ((n as f32 * 440.0 / 16_000.0 * std::f32::consts::TAU).sin() * 9830.0) as i16;
+    // Jitter lets the delay grow first: every fifth packet comes 40 ms late.
+    let mut arrivals: Vec<(u32, u32, Packet)> = Vec::new();
+    for k in 0..200u32 {
+        let mut payload = Vec::new();
+        let samples: Vec<i16> = (k * 160..(k + 1) * 160).map(tone).collect();
+        l16_encode(&samples, &mut payload);
+        let packet = Packet {
+            index: u64::from(k),
+            timestamp: 160 * k,
+            marker: k == 0,
+            duration: 160,
+            payload_type: PT_L16,
+            payload,
+        };
+        arrivals.push((k + 1 + if k % 5 == 0 { 4 } else { 0 }, 4, packet));
+    }
+    for k in 200..203 {
+        let end = Packet {
+            index: k,
+            timestamp: 160 * 200,
+            marker: false,
+            duration: 0,
+            payload_type: PT_L16,
+            payload: Vec::new(),
+        };
+        arrivals.push((201, 4, end));
+    }
+    for (k, packet) in opus_tone(440.0, 100).into_iter().enumerate() {
+        arrivals.push((201 + k as u32, 5, packet));
+    }
+    for ten_ms in 0..300 {
+        for (_, ssrc, packet) in arrivals.extract_if(.., |(at, ..)| *at <= ten_ms) {
+            let clock_hz = if ssrc == 4 { L16_RATE } else { OPUS_RATE };
+            rig.take(ssrc, clock_hz, packet);
+        }
+        rig.render(10);
+    }
+    let around = &rig.mix[190 * 480..240 * 480];
+    let quiet = around.chunks(240).filter(|part| peak(part) < 0.1).count();
+    assert!(quiet <= 3, "{quiet} times 5 ms of silence");
+    let click = around.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
+    assert!(click < 0.05, "{click}");
+    let told = rig.playback.take_events();
+    assert_eq!(told, [VoiceEvent::Speaking { id: MemberId(1), on: true }], "and nobody stops");
+}
+
+#[test]
+fn decoding_and_mixing_ten_speakers_allocates_nothing() {
+    let mut rig = Rig::new();
+    let packets = opus_tone(300.0, 300);
+    let mut incoming: Vec<ToPlayback> = Vec::new();
+    for (k, packet) in packets.iter().enumerate() {
+        // One in ten is lost, and one in seventy with its copy.
+        if k % 10 == 3 || k % 70 == 4 {
+            continue;
+        }
+        for id in 1..11u64 {
+            let at = rig.start + Duration::from_millis(10 * k as u64);
+            let (member, ssrc) = (MemberId(id), Ssrc(4 * id as u32 + 1));
+            let packet = packet.clone();
+            let clock_hz = OPUS_RATE;
+            incoming.push(ToPlayback::Packet(Arrived { member, ssrc, clock_hz, packet, at }));
+        }
+    }
+    let at = |item: &ToPlayback| match item {
+        ToPlayback::Packet(arrived) => arrived.at,
+        _ => unreachable!(),
+    };
+    let mut incoming = incoming.into_iter().peekable();
+    let (playback, start) = (&mut rig.playback, rig.start);
+    let mut play = |from_us: u64, to_us: u64| {
+        let mut sum = 0.0f32;
+        for us in (from_us..to_us).step_by(2500) {
+            let now = start + Duration::from_micros(us);
+            while let Some(item) = incoming.next_if(|item| at(item) <= now) {
+                playback.handle(item);
+            }
+            sum += peak(playback.render(now));
+        }
+        sum
+    };
+    play(0, 1_500_000);
+    let mut heard = 0.0;
+    let counted = allocation_counter::measure(|| heard = play(1_500_000, 2_900_000));
+    assert!(heard > 100.0, "{heard}");
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+    let figures = rig.playback.figures();
+    assert_eq!(figures.len(), 10);
+    assert!(figures.iter().all(|f| f.repaired_red > 20 && f.concealed > 0.0), "{figures:?}");
 }

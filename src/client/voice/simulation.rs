@@ -1,11 +1,12 @@
 //! Speakers in virtual time: packets over a seeded bad network, played by a card whose clock is off.
 
+mod ladder;
 mod openings;
 mod pcm;
 mod table;
 
 use super::jitter::Packet;
-use super::speaker::{Speaker, Turn};
+use super::speaker::Speaker;
 use super::tap::Tap;
 use crate::net::clock;
 use crate::net::codec::{L16_RATE, PT_L16, l16_encode};
@@ -80,6 +81,13 @@ fn talkspurt(samples: &[i16], index: u64, timestamp: u32) -> Vec<Packet> {
         });
     }
     packets
+}
+
+/// What becomes of a speaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Starts,
+    Stops,
 }
 
 /// One listener.
@@ -163,9 +171,12 @@ impl Listener {
             }
             let now = self.at(ms);
             let mut block = [0.0; 120];
-            match self.speaker.pull(now, &mut block, Some(&mut tap)) {
-                Turn::Same => {}
-                turn => self.turns.push((ms, turn)),
+            let before = self.speaker.is_speaking();
+            self.speaker.pull(now, &mut block, Some(&mut tap));
+            match (before, self.speaker.is_speaking()) {
+                (false, true) => self.turns.push((ms, Turn::Starts)),
+                (true, false) => self.turns.push((ms, Turn::Stops)),
+                _ => {}
             }
             self.played.extend(block);
             self.delays.push(f64::from(self.speaker.figures().buffer_ms));

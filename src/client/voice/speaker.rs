@@ -104,17 +104,6 @@ pub struct SpeakerFigures {
     pub buffer_ms: f32,
 }
 
-/// What pulling brought beside samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Nothing has changed.
-    Same,
-    /// A talkspurt begins to sound.
-    Starts,
-    /// It has ended.
-    Stops,
-}
-
 impl Speaker {
     /// A stream of this RTP clock of which nothing has come yet.
     ///
@@ -176,6 +165,12 @@ impl Speaker {
         self.leaving && self.line.ahead() == 0
     }
 
+    /// Whether voice waits to be played.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        !self.leaving && self.jitter.is_waiting()
+    }
+
     /// Whether a talkspurt sounds.
     #[must_use]
     pub fn is_speaking(&self) -> bool {
@@ -210,25 +205,19 @@ impl Speaker {
     }
 
     /// The next samples, at 48 kHz.
-    pub fn pull(&mut self, now: Instant, out: &mut [f32], mut tap: Option<&mut Tap>) -> Turn {
+    pub fn pull(&mut self, now: Instant, out: &mut [f32], mut tap: Option<&mut Tap>) {
         out.fill(0.0);
         if self.leaving {
             self.line.pop(out);
-            return Turn::Same;
+            return;
         }
         self.note_step(now);
-        let before = self.speaking;
         while self.line.ahead() < out.len() {
             let missing = out.len() - self.line.ahead();
             self.fetch(now, missing, true, &mut tap);
         }
         self.keep_pace(now, out.len(), &mut tap);
         self.line.pop(out);
-        match (before, self.speaking) {
-            (false, true) => Turn::Starts,
-            (true, false) => Turn::Stops,
-            _ => Turn::Same,
-        }
     }
 
     fn note_step(&mut self, now: Instant) {

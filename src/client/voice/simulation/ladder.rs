@@ -1,0 +1,102 @@
+//! What stands in for frames that no copy brings: in-band FEC, deep redundancy, what the decoder makes up.
+
+use super::*;
+use crate::client::voice::opus::{Application, Encoder, Settings};
+use crate::client::voice::speaker::SpeakerFigures;
+use crate::net::codec::{OPUS_RATE, PT_OPUS};
+
+/// Frames of 20 ms as these settings encode them.
+fn encoded(seconds: usize, settings: Settings) -> Vec<Packet> {
+    let mut encoder = Encoder::new(Application::Audio, settings).unwrap();
+    let mut source: Vec<f32> = Vec::new();
+    for sample in speech(seconds) {
+        // Coarse, but a voice to the encoder all the same.
+        source.extend([f32::from(sample) / 32768.0; 3]);
+    }
+    source
+        .chunks_exact(960)
+        .enumerate()
+        .map(|(k, frame)| {
+            let mut payload = Vec::new();
+            encoder.encode(frame, &mut payload).unwrap();
+            Packet {
+                index: k as u64,
+                timestamp: 960 * k as u32,
+                marker: k == 0,
+                duration: 960,
+                payload_type: PT_OPUS,
+                payload,
+            }
+        })
+        .collect()
+}
+
+/// Plays them where these do not arrive.
+fn play(packets: &[Packet], lost: impl Fn(u64) -> bool) -> (Listener, SpeakerFigures) {
+    let mut listener = Listener::of(OPUS_RATE);
+    let mut k = 0;
+    listener.send(0.0, packets, || {
+        k += 1;
+        (!lost(k - 1)).then_some(0.5)
+    });
+    listener.play(packets.len() as f64 * 20.0, 0.0);
+    let figures = listener.speaker.figures();
+    println!("{figures:?}");
+    (listener, figures)
+}
+
+#[test]
+fn in_band_fec_makes_single_losses_good_once_the_delay_has_room_for_it() {
+    let settings = Settings { bitrate: 28_000, fec: true, loss_percent: 15, ..Settings::default() };
+    let packets = encoded(12, settings);
+    let (listener, figures) = play(&packets, |k| k % 10 == 7);
+    assert_eq!(figures.lost, 60);
+    assert!(figures.repaired_fec > 40, "{figures:?}");
+    let last = *listener.delays.last().unwrap();
+    assert!((20.0..30.0).contains(&last), "one frame of delay: {last}");
+    let without = Settings { fec: false, loss_percent: 0, ..settings };
+    let (_, figures) = play(&encoded(12, without), |k| k % 10 == 7);
+    assert_eq!(figures.repaired_fec, 0);
+}
+
+#[test]
+fn deep_redundancy_fills_a_burst_where_the_delay_reaches_over_it() {
+    let settings =
+        Settings { bitrate: 40_000, dred_ms: 300, loss_percent: 20, ..Settings::default() };
+    let packets = encoded(8, settings);
+    let mut listener = Listener::of(OPUS_RATE);
+    // The network holds things up now and then, so that there is delay; then three are lost.
+    let mut k = 0;
+    listener.send(0.0, &packets, || {
+        k += 1;
+        let late = if k % 20 == 0 { 90.0 } else { 1.0 };
+        (!(200..203).contains(&k)).then_some(late)
+    });
+    listener.play(8000.0, 0.0);
+    let figures = listener.speaker.figures();
+    assert!(figures.repaired_dred >= 2, "{figures:?}");
+}
+
+#[test]
+fn what_nothing_repairs_is_made_up_and_fades_to_silence() {
+    let packets = encoded(2, Settings::default());
+    let mut listener = Listener::of(OPUS_RATE);
+    listener.send(0.0, &packets[..35], || Some(0.5));
+    listener.play(2000.0, 0.0);
+    let at = |ms: usize| &listener.played[ms * 48..];
+    assert!(at(720)[..960].iter().any(|s| s.abs() > 0.01), "made up at first");
+    assert!(at(900).iter().all(|s| *s == 0.0), "and then silent");
+    let natural = roughest(&listener.played[4800..33_600]);
+    assert!(roughest(&listener.played) < natural * 1.5, "without a click");
+    assert!(!listener.speaker.is_speaking());
+}
+
+#[test]
+fn a_packet_that_is_no_opus_is_made_up_for_and_the_next_one_is_heard() {
+    let mut packets = encoded(2, Settings::default());
+    // A length that Opus has, and nothing that could be decoded.
+    packets[40].payload = vec![0x7b, 0xc2, 0xff];
+    let (listener, figures) = play(&packets, |_| false);
+    assert_eq!(figures.lost, 0);
+    assert!(listener.played[60 * 960..70 * 960].iter().any(|s| s.abs() > 0.01));
+}
