@@ -5,7 +5,7 @@
 //! playout at the jitter buffer's target by cutting out or putting in pitch periods, which also
 //! makes up for the drift between his sound card and ours.
 
-use super::decoding::{Decoding, Listen, Made};
+use super::decoding::{Decoding, Made};
 use super::jitter::{Held, JitterBuffer, Next, Packet};
 use super::opus::{OpusError, PACKET_SAMPLES_MAX};
 use super::stretch::{Change, FADE, LAG_MAX, RATE, VoiceLine};

@@ -2,6 +2,7 @@
 //!
 //! `cargo test --lib chain::measures -- --nocapture` prints them.
 
+use super::far_end::FarEnd;
 use super::intelligibility::stoi;
 use super::rooms::{
     Random, Room, active_db, babble, db, fan, frames, level_db, noise, repeated, scaled, speech,
@@ -51,6 +52,43 @@ fn an_echo_is_forty_decibels_down() {
             loss(6, 23)
         );
         assert!(loss(0, 5) > 20.0 && loss(6, 23) > 40.0);
+    }
+}
+
+#[test]
+fn sound_cards_with_two_clocks_and_uneven_blocks_change_nothing_of_that() {
+    for ppm in [100.0, -100.0] {
+        let mut random = Random::new(22);
+        let far = repeated(&speech(), 50 * SECOND);
+        let room = Room { delay_ms: 50.0, loss_db: 6.0, reverberation_ms: 250.0, ppm };
+        let echo = room.echo(&far, &mut random);
+        let near = sum(&echo, &noise(&mut random, far.len(), db(-78.0)));
+        let (mut played, ring) = rtrb::RingBuffer::new(SECOND / 5);
+        let (mut far_end, mut chain) = (FarEnd::new(ring), default_chain());
+        let (mut rendered, mut out) = (0, Vec::new());
+        for (k, frame) in frames(&near).iter().enumerate() {
+            // Playback renders 5 ms at a time, ahead of what its card takes in blocks of 10.7 ms.
+            let taken = (k + 1) as f64 * FRAME as f64 * (1.0 + f64::from(ppm) * 1e-6) / 512.0;
+            while rendered < taken as usize * 512 + 512 && rendered + 240 <= far.len() {
+                for sample in &far[rendered..rendered + 240] {
+                    let _ = played.push(*sample);
+                }
+                rendered += 240;
+            }
+            let mut frame = *frame;
+            chain.process(&mut frame, &far_end.next());
+            out.extend(frame);
+        }
+        let loss = |from: usize, to: usize| {
+            let part = from * SECOND..to * SECOND;
+            active_db(&echo[part.clone()]) - level_db(&out[part])
+        };
+        println!(
+            "echo through rings, {ppm} ppm: {:.0} dB down after 8 s, {:.0} dB after 30 s",
+            loss(8, 30),
+            loss(30, 48)
+        );
+        assert!(loss(8, 30) > 40.0 && loss(30, 48) > 40.0);
     }
 }
 
