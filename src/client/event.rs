@@ -6,6 +6,7 @@
 use super::control::dial::Trust;
 use super::diagnosis::{Diagnosis, diagnose};
 use super::voice::{Direction, SendingStats, VoicePath, VoiceStats};
+use super::volumes::Volume;
 use crate::net::codec::Codec;
 use crate::net::ids::MemberId;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason, MemberInfo, Standing};
@@ -220,6 +221,19 @@ pub enum Event {
         /// Off.
         on: bool,
     },
+    /// Someone is played so loud from now on, here and whenever he comes.
+    Volume {
+        /// Who.
+        name: UserName,
+        /// How loud.
+        #[serde(flatten)]
+        volume: Volume,
+    },
+    /// Speakers are brought near to one loudness from now on, or are not.
+    Levelling {
+        /// They are.
+        on: bool,
+    },
     /// Everyone in the room knows that we record; the recording has begun.
     Recording {
         /// Where the files are.
@@ -402,6 +416,9 @@ pub struct Person {
     pub recording: bool,
     /// He speaks right now.
     pub speaking: bool,
+    /// How loud we play him, where it is not as he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Volume>,
     /// A moderator has silenced him.
     pub silenced: bool,
     /// His role on the server or in the room.
@@ -421,6 +438,7 @@ impl Person {
             muted: info.muted,
             deafened: info.deafened,
             recording: info.recording,
+            volume: None,
             speaking: info.speaking,
             silenced: info.silenced,
             role: info.role,
@@ -503,6 +521,10 @@ pub enum LocalError {
     CannotAsk,
     /// The one who was asked for a password gave none; args: `lock`, `of`.
     NoPassword,
+    /// It is switched on or off, and by no other word; args: `word`, `usage`.
+    NotOnOff,
+    /// More volumes are remembered than may be; args: `name`.
+    TooManyVolumes,
     /// A recording is asked for while one runs already; args: `directory`.
     RecordsAlready,
     /// There is no recording to be ended.
@@ -905,6 +927,7 @@ mod tests {
             muted: true,
             deafened: false,
             recording: false,
+            volume: None,
             speaking: false,
             silenced: false,
             role: None,

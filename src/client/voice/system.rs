@@ -54,6 +54,7 @@ impl VoiceSystem {
         let error = |why: &dyn std::fmt::Display| VoiceError::Start(why.to_string());
         let shared = Arc::new(Shared::default());
         *shared.sending() = config.sending;
+        shared.wishes.set_levelling(config.levelling);
         let (echo_in, echo_out) = match config.input {
             InputChoice::Echo => {
                 let (producer, consumer) = RingBuffer::new(ECHO_RING);

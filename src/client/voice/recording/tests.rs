@@ -32,7 +32,7 @@ fn each_speaker_has_a_file_and_all_are_on_one_time_line() {
     files.put(&chunk(Who::Own, 96_000, 0.5)).unwrap();
     files.flush(144_000, true).unwrap();
     let read = |name: &str| wav(&home.path().join(name));
-    let (mix, me, other) = (read("t_mix.wav"), read("t_me.wav"), read("t_----a-7.wav"));
+    let (mix, me, other) = (read("t_mix.wav"), read("t_me.wav"), read("t_---a-7.wav"));
     assert_eq!((mix.len(), me.len(), other.len()), (144_000, 144_000, 144_000));
     let heard = |samples: &[i16]| -> Vec<usize> {
         (0..samples.len()).filter(|k| samples[*k] != 0).collect()
