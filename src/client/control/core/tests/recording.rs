@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::client::voice::RecordingEnd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn state(recording: bool) -> MemberState {
     MemberState { muted: true, deafened: false, recording }
@@ -16,9 +16,9 @@ fn asks_to_record() -> (Bench, PathBuf) {
     (bench, directory)
 }
 
-fn begun(directory: &PathBuf) -> Action {
+fn begun(directory: &Path) -> Action {
     let name = UserName::parse("Ann").unwrap();
-    Action::Voice(VoiceCommand::Record(directory.clone(), name))
+    Action::Voice(VoiceCommand::Record(directory.to_owned(), name))
 }
 
 #[test]
