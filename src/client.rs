@@ -20,3 +20,4 @@ pub mod state;
 pub mod texts;
 pub mod trust;
 pub mod voice;
+pub mod volumes;

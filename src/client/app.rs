@@ -269,6 +269,8 @@ impl App {
             Command::Codec(codec) => self.ask(Request::Codec(codec)),
             Command::Bitrate(bitrate) => self.ask(Request::Bitrate(bitrate)),
             Command::Stats => self.ask(Request::Stats),
+            Command::Volume { name, wish } => self.ask(Request::Volume { name, wish }),
+            Command::Levelling(on) => self.ask(Request::Levelling(on)),
             Command::Record(directory) => {
                 let directory = directory.map_or_else(|| self.recordings.clone(), PathBuf::from);
                 self.ask(Request::Record(directory));

@@ -1,7 +1,9 @@
 //! What a typed line means. Pure.
 
+use super::control::request::VolumeWish;
 use super::event::{ErrorKind, Event, LocalError};
 use super::voice::{BITRATES, StageName};
+use super::volumes::PERCENT_MAX;
 use crate::net::codec::Codec;
 use crate::net::invite::{Invite, SCHEME};
 use crate::net::limits::TEXT_BYTES_MAX;
@@ -52,6 +54,15 @@ pub enum Command {
     Bitrate(u32),
     /// A stage of the capture chain, on or off.
     Stage(StageName, bool),
+    /// Play someone so loud.
+    Volume {
+        /// His name.
+        name: String,
+        /// How.
+        wish: VolumeWish,
+    },
+    /// Bring speakers near to one loudness, or not.
+    Levelling(bool),
     /// Record the room: into this directory, or where recordings usually go.
     Record(Option<String>),
     /// End the recording.
@@ -114,6 +125,10 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/noise", "/noise on|off"),
     ("/gain", "/gain on|off"),
     ("/highpass", "/highpass on|off"),
+    ("/volume", "/volume NAME 0-200"),
+    ("/ignore", "/ignore NAME"),
+    ("/unignore", "/unignore NAME"),
+    ("/levelling", "/levelling on|off"),
     ("/record", "/record [DIR], /record stop"),
     ("/register", "/register"),
     ("/unregister", "/unregister"),
@@ -249,6 +264,22 @@ pub fn parse(line: &str, here: Option<&RoomName>) -> Result<Command, Mistake> {
         "/deafen" => Command::Deafen,
         "/undeafen" => Command::Undeafen,
         "/stats" => Command::Stats,
+        "/volume" => {
+            let (name, percent) = match rest.rsplit_once(char::is_whitespace) {
+                Some((name, percent)) => (line.whole(name.trim())?, percent),
+                None => return Err(line.mistake(LocalError::MissingArgument)),
+            };
+            match percent.trim_end_matches('%').parse() {
+                Ok(percent) if percent <= PERCENT_MAX => {
+                    let wish = VolumeWish::Percent(percent);
+                    Command::Volume { name: name.to_owned(), wish }
+                }
+                _ => return Err(line.mistaken(LocalError::BadNumber, percent)),
+            }
+        }
+        "/ignore" => Command::Volume { name: line.one()?, wish: VolumeWish::Ignore(true) },
+        "/unignore" => Command::Volume { name: line.one()?, wish: VolumeWish::Ignore(false) },
+        "/levelling" => Command::Levelling(line.on_or_off()?),
         "/record" if rest.is_empty() => Command::Record(None),
         "/record" if rest.eq_ignore_ascii_case("stop") => Command::StopRecording,
         "/record" => Command::Record(Some(line.one()?)),
@@ -391,6 +422,21 @@ mod tests {
         assert_eq!(error("/gain 7").0, LocalError::NotOnOrOff);
         assert_eq!(error("/highpass").0, LocalError::MissingArgument);
         assert_eq!(parse("/voice"), Ok(Command::Voice));
+    }
+
+    #[test]
+    fn a_volume_is_chosen_for_a_name_with_or_without_spaces() {
+        let volume = |name: &str, wish| Ok(Command::Volume { name: name.into(), wish });
+        assert_eq!(parse("/volume Bob 150"), volume("Bob", VolumeWish::Percent(150)));
+        assert_eq!(parse("/volume Big Joe 0%"), volume("Big Joe", VolumeWish::Percent(0)));
+        assert_eq!(parse("/volume \"Big Joe\" 20"), volume("Big Joe", VolumeWish::Percent(20)));
+        assert_eq!(parse("/ignore Big Joe"), volume("Big Joe", VolumeWish::Ignore(true)));
+        assert_eq!(parse("/unignore Bob"), volume("Bob", VolumeWish::Ignore(false)));
+        assert_eq!(error("/volume Bob").0, LocalError::MissingArgument);
+        assert_eq!(error("/volume Bob 201").0, LocalError::BadNumber);
+        assert_eq!(error("/volume Bob loud").0, LocalError::BadNumber);
+        assert_eq!(parse("/levelling OFF"), Ok(Command::Levelling(false)));
+        assert_eq!(error("/levelling maybe").0, LocalError::NotOnOrOff);
     }
 
     #[test]

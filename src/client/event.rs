@@ -6,6 +6,7 @@
 use super::control::dial::Trust;
 use super::diagnosis::{Diagnosis, diagnose};
 use super::voice::{ChainFigures, Direction, SendingStats, StageName, VoicePath, VoiceStats};
+use super::volumes::Volume;
 use crate::net::codec::Codec;
 use crate::net::ids::MemberId;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason, MemberInfo, Standing};
@@ -229,6 +230,19 @@ pub enum Event {
         /// Off.
         on: bool,
     },
+    /// Someone is played so loud from now on, here and whenever he comes.
+    Volume {
+        /// Who.
+        name: UserName,
+        /// How loud.
+        #[serde(flatten)]
+        volume: Volume,
+    },
+    /// Speakers are brought near to one loudness from now on, or are not.
+    Levelling {
+        /// They are.
+        on: bool,
+    },
     /// Everyone in the room knows that we record; the recording has begun.
     Recording {
         /// Where the files are.
@@ -411,6 +425,9 @@ pub struct Person {
     pub recording: bool,
     /// He speaks right now.
     pub speaking: bool,
+    /// How loud we play him, where it is not as he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Volume>,
     /// A moderator has silenced him.
     pub silenced: bool,
     /// His role on the server or in the room.
@@ -430,6 +447,7 @@ impl Person {
             muted: info.muted,
             deafened: info.deafened,
             recording: info.recording,
+            volume: None,
             speaking: info.speaking,
             silenced: info.silenced,
             role: info.role,
@@ -514,6 +532,8 @@ pub enum LocalError {
     CannotAsk,
     /// The one who was asked for a password gave none; args: `lock`, `of`.
     NoPassword,
+    /// More volumes are remembered than may be; args: `name`.
+    TooManyVolumes,
     /// A recording is asked for while one runs already; args: `directory`.
     RecordsAlready,
     /// There is no recording to be ended.
@@ -919,6 +939,7 @@ mod tests {
             muted: true,
             deafened: false,
             recording: false,
+            volume: None,
             speaking: false,
             silenced: false,
             role: None,

@@ -136,6 +136,9 @@ pub struct Options {
     /// Nobody is at the keyboard.
     #[arg(skip)]
     pub headless: bool,
+    /// Play everyone as loud as he comes, without bringing speakers near to one loudness
+    #[arg(long)]
+    pub no_levelling: bool,
     /// Start with an open microphone, as --talk open
     #[arg(long)]
     pub unmute: bool,

@@ -58,7 +58,10 @@ pub async fn run(options: Options) -> u8 {
         Ok(ready) => ready,
         Err(error) => return refuse(&texts::state::unusable(&error.to_string()), EXIT_USAGE),
     };
-    let config = VoiceConfig::new(input, output).sending(options.sending()).chain(options.chain());
+    let config = VoiceConfig {
+        levelling: !options.no_levelling,
+        ..VoiceConfig::new(input, output).sending(options.sending()).chain(options.chain())
+    };
     let (voice_events_in, voice_events) = mpsc::channel(CLIENT_MAILBOX);
     let voice = match VoiceHandle::start(config, voice_events_in) {
         Ok(voice) => voice,
@@ -100,10 +103,12 @@ pub async fn run(options: Options) -> u8 {
     };
     // The connection's mailbox exists before the console, and the connection starts after it.
     let console = Arbiter::new();
+    // Without a place for it nothing is remembered beyond this run.
+    let state = ClientState::open(options.state_dir.clone()).ok();
     let control = ControlActor::create(|ctx| {
         let asker = Asker::new(ctx.address().recipient(), voice.clone());
         start_console(&options, keys, &console, Wires { asker, events, done: done_in });
-        ControlActor::new(parts)
+        ControlActor::new(parts).keeping(state)
     });
     let code = wait(&control, ended, done).await;
     drop(control);

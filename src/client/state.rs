@@ -5,8 +5,10 @@
 
 use super::texts;
 use super::trust::{Accepted, Expect, KnownServers, Memory, Refusal, ServerId, Shown, judge};
+use super::volumes::{Volume, VolumeBook};
 use crate::net::device::DeviceKey;
-use crate::net::limits::KNOWN_SERVERS_BYTES_MAX;
+use crate::net::limits::{KNOWN_SERVERS_BYTES_MAX, VOLUMES_BYTES_MAX};
+use crate::net::name::UserName;
 use crate::net::private::{self, PrivateError};
 use crate::net::secret::{NoRandomness, Secret};
 use std::path::PathBuf;
@@ -16,6 +18,8 @@ use zeroize::Zeroizing;
 const KNOWN_SERVERS: &str = "known_servers";
 /// The file of the device's key: the 32 bytes of an Ed25519 seed.
 const DEVICE_KEY: &str = "device.key";
+/// The file of how loud whom.
+const VOLUMES: &str = "volumes";
 const SEED_BYTES: usize = 32;
 
 /// Why the state cannot be used.
@@ -78,6 +82,29 @@ impl ClientState {
         };
         let seed: &[u8; SEED_BYTES] = bytes.as_slice().try_into().map_err(|_| damaged())?;
         DeviceKey::from_seed(&Secret::new(*seed)).map_err(|_| damaged())
+    }
+
+    /// How loud the user wants whom. What cannot be read as text counts as nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn volumes(&self) -> Result<VolumeBook, StateError> {
+        let bytes = private::read_intact(&self.directory.join(VOLUMES), VOLUMES_BYTES_MAX)?;
+        let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(VolumeBook::parse(&text.unwrap_or_default()))
+    }
+
+    /// Remembers how loud the user wants this one, beside what other clients have written down meanwhile.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn set_volume(&self, name: &UserName, volume: Volume) -> Result<(), StateError> {
+        let path = self.directory.join(VOLUMES);
+        let _lock = private::lock(&path)?;
+        let mut book = self.volumes()?;
+        book.set(name.clone(), volume);
+        private::replace(&path, book.to_string().as_bytes())?;
+        Ok(())
     }
 
     /// What is remembered of a server.
@@ -155,6 +182,19 @@ mod tests {
         let id = here.device_key().unwrap().id();
         assert_eq!(here.device_key().unwrap().id(), id);
         assert_ne!(there.device_key().unwrap().id(), id);
+    }
+
+    #[test]
+    fn volumes_are_remembered_by_name_and_clients_side_by_side_lose_none() {
+        let (_home, state) = state();
+        let name = |text: &str| UserName::parse(text).unwrap();
+        let half = Volume { percent: 50, ignored: false };
+        let ignored = Volume { percent: 100, ignored: true };
+        state.set_volume(&name("Bob"), half).unwrap();
+        state.clone().set_volume(&name("Eve"), ignored).unwrap();
+        let book = state.volumes().unwrap();
+        assert_eq!((book.get(&name("bob")), book.get(&name("Eve"))), (half, ignored));
+        assert_eq!(book.get(&name("Ann")), Volume::default());
     }
 
     #[cfg(unix)]

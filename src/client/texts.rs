@@ -10,6 +10,7 @@ use super::event::{
 };
 use super::ptt::{Mode, Release};
 use super::voice::StageName;
+use super::volumes::Volume;
 use crate::net::codec::Codec;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason};
 use crate::net::name::printable;
@@ -137,6 +138,21 @@ pub fn words(event: &Event) -> Vec<String> {
         Event::Deafened { on: true } => {
             "* You hear nobody now. /undeafen lets you hear again.".to_owned()
         }
+        Event::Volume { name, volume: Volume { ignored: true, .. } } => format!(
+            "* You do not hear {} any more, now and whenever this name comes. /unignore {0} changes that.",
+            shown(name)
+        ),
+        Event::Volume { name, volume } => {
+            format!(
+                "* {} is played at {} %, now and whenever this name comes.",
+                shown(name),
+                volume.percent
+            )
+        }
+        Event::Levelling { on: true } => {
+            "* Soft and loud speakers are brought near to one loudness.".to_owned()
+        }
+        Event::Levelling { on: false } => "* Everyone is played as loud as he comes.".to_owned(),
         Event::Recording { directory } => format!(
             "* RECORDING: everyone in the room knows. The files are in {}. /record stop ends it.",
             shown(directory.display())
@@ -347,6 +363,9 @@ fn user_list(room: &str, members: &[Person], total: u64) -> Vec<String> {
     let people = if total == 1 { "1 person".to_owned() } else { format!("{total} people") };
     let mut lines = vec![format!("* In {room}: {people}")];
     lines.extend(members.iter().map(|member| {
+        let volume = member.volume.map(|volume| format!("{} %", volume.percent));
+        let volume = volume.unwrap_or_default();
+        let ignored = member.volume.is_some_and(|volume| volume.ignored);
         let marks: Vec<&str> = [
             (member.you, "you"),
             (member.role.is_some(), moderation::role_mark(member.role).unwrap_or("keeps order")),
@@ -355,6 +374,8 @@ fn user_list(room: &str, members: &[Person], total: u64) -> Vec<String> {
             (member.muted, "muted"),
             (member.deafened, "deafened"),
             (member.recording, "RECORDING"),
+            (ignored, "ignored"),
+            (!ignored && !volume.is_empty(), volume.as_str()),
         ]
         .into_iter()
         .filter_map(|(on, mark)| on.then_some(mark))
@@ -521,6 +542,9 @@ fn local_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
                 "{} is needed, and none was given.",
                 sentence(&format!("the password of {}", locked(arg)))
             )
+        }
+        LocalError::TooManyVolumes => {
+            format!("More volumes cannot be remembered, so that of '{}' stays as it is.", arg("name"))
         }
         LocalError::RecordsAlready => {
             format!("A recording runs already, in {}. /record stop ends it.", arg("directory"))
@@ -893,6 +917,8 @@ fn help(keys: Option<Release>) -> Vec<String> {
     /codec, /bitrate      send as opus or pcm; with how many kbit/s (Opus; 6 to 256)
     /echo, /noise, /gain, /highpass on|off   what is done to your microphone's sound
     /stats                levels, packets, loss, round trip, each speaker
+    /volume NAME 0-200    how loud you hear someone, also when he comes back; /ignore, /unignore NAME
+    /levelling on|off     bring soft and loud speakers near to one loudness (on at the start)
     /record [DIR]         record the room into WAV files, and everyone is told; /record stop ends it
     /help moderation      the commands of operators and moderators
     /exit                 leave
@@ -1099,6 +1125,7 @@ mod tests {
             muted: false,
             deafened: false,
             recording: false,
+            volume: None,
             speaking: false,
             silenced: false,
             role: None,

@@ -20,6 +20,7 @@ mod link_actor;
 #[cfg(test)]
 mod link_tests;
 mod load;
+mod loudness;
 mod margin;
 mod opus;
 mod packetizer;
@@ -61,6 +62,7 @@ use capture_actor::AskCapture;
 use link_actor::AskLink;
 use playback_actor::AskPlayback;
 use shared::{Command, path_name};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -114,13 +116,21 @@ pub struct VoiceConfig {
     pub sending: Sending,
     /// What is done to a microphone's sound before. Files, tones and echoes stay as they are.
     pub chain: ChainSettings,
+    /// Speakers are brought near to one loudness.
+    pub levelling: bool,
 }
 
 impl VoiceConfig {
     /// These devices, and everything else as by default.
     #[must_use]
     pub fn new(input: InputChoice, output: OutputChoice) -> Self {
-        Self { input, output, sending: Sending::default(), chain: ChainSettings::default() }
+        Self {
+            input,
+            output,
+            sending: Sending::default(),
+            chain: ChainSettings::default(),
+            levelling: true,
+        }
     }
 
     /// The same, and our voice is sent like this.
@@ -430,6 +440,16 @@ impl VoiceHandle {
     pub fn room_codecs(&self, codecs: &[Codec]) {
         // Who names none says nothing.
         self.system.shared.set_opus_heard(codecs.is_empty() || codecs.contains(&Codec::Opus));
+    }
+
+    /// How loud each member is played, 1 for as he is; who is left out is played as he is.
+    pub fn set_volumes(&self, volumes: BTreeMap<MemberId, f32>) {
+        self.system.shared.wishes.set_volumes(volumes);
+    }
+
+    /// Brings speakers near to one loudness, or not.
+    pub fn set_levelling(&self, on: bool) {
+        self.system.shared.wishes.set_levelling(on);
     }
 
     /// Records everyone who is heard, and us while we are sent, into files in this directory. `own` is our name,

@@ -246,6 +246,7 @@ fn speakers_come_and_go_with_their_events() {
         muted,
         deafened,
         recording: false,
+        volume: None,
         speaking,
         silenced,
         role,

@@ -248,6 +248,7 @@ mod tests {
             muted: true,
             deafened: false,
             recording: false,
+            volume: None,
             speaking: true,
             silenced: false,
             role: None,

@@ -13,11 +13,14 @@ use super::core::{Action, ControlCore, Input, VoiceCommand};
 use super::dial::{Dialed, Dialer};
 use super::link::{Deliver, Link, VoiceLane};
 use super::request::Request;
-use crate::client::event::{Event, LossCause};
+use crate::client::event::{Event, LocalError, LossCause};
+use crate::client::state::ClientState;
 use crate::client::texts;
 use crate::client::voice::{VoiceEvent, VoiceHandle, VoiceStats};
+use crate::client::volumes::Volume;
 use crate::net::limits::CLIENT_MAILBOX;
 use crate::net::message::{ClientMessage, Envelope};
+use crate::net::name::UserName;
 use crate::net::{clock, frame};
 use actix::prelude::*;
 use std::cell::RefCell;
@@ -67,6 +70,7 @@ pub struct ControlActor<D: Dialer> {
     core: ControlCore,
     dialer: D,
     voice: VoiceHandle,
+    state: Option<ClientState>,
     voice_events: Option<mpsc::Receiver<VoiceEvent>>,
     voice_out: VoiceOut,
     events: mpsc::Sender<Event>,
@@ -100,6 +104,7 @@ impl<D: Dialer> ControlActor<D> {
             core: parts.core,
             dialer: parts.dialer,
             voice: parts.voice,
+            state: None,
             voice_events: Some(parts.voice_events),
             voice_out: Rc::default(),
             events: parts.events,
@@ -108,6 +113,16 @@ impl<D: Dialer> ControlActor<D> {
             link: None,
             permits: VecDeque::new(),
         }
+    }
+
+    /// The same, and what the user wants remembered is kept here.
+    #[must_use]
+    pub fn keeping(mut self, state: Option<ClientState>) -> Self {
+        if let Some(Ok(book)) = state.as_ref().map(ClientState::volumes) {
+            self.core.recall_volumes(book);
+        }
+        self.state = state;
+        self
     }
 
     fn give(&mut self, input: Input, ctx: &mut Context<Self>) {
@@ -130,6 +145,7 @@ impl<D: Dialer> ControlActor<D> {
             Action::HangUp => self.hang_up(),
             Action::Send(message) => return self.send(&message),
             Action::Voice(command) => self.command(command),
+            Action::Remember(name, volume) => self.remember(&name, volume),
             Action::AskStats => {
                 let (voice, addr) = (self.voice.clone(), ctx.address());
                 actix_rt::spawn(async move {
@@ -194,6 +210,8 @@ impl<D: Dialer> ControlActor<D> {
             VoiceCommand::MemberLeft(id) => self.voice.member_left(id),
             VoiceCommand::Transmit(transmit) => self.voice.set_transmit(transmit),
             VoiceCommand::Deafened(on) => self.voice.set_deafened(on),
+            VoiceCommand::Volumes(volumes) => self.voice.set_volumes(volumes),
+            VoiceCommand::Levelling(on) => self.voice.set_levelling(on),
             VoiceCommand::Record(directory, own) => {
                 let began = texts::file_time(clock::unix_ms());
                 self.voice.record(directory, own.to_string(), began);
@@ -203,6 +221,15 @@ impl<D: Dialer> ControlActor<D> {
             VoiceCommand::Stage(stage, on) => self.voice.set_stage(stage, on),
             VoiceCommand::Bitrate(bitrate) => self.voice.set_bitrate(bitrate),
             VoiceCommand::RoomCodecs(codecs) => self.voice.room_codecs(&codecs),
+        }
+    }
+
+    /// Writes down a volume. A file of a line for each name: that blocks no longer than a look at the screen.
+    fn remember(&self, name: &UserName, volume: Volume) {
+        let Some(state) = &self.state else { return };
+        if let Err(error) = state.set_volume(name, volume) {
+            let why = error.to_string();
+            let _ = self.events.try_send(Event::error(LocalError::State, [("why", why)]));
         }
     }
 

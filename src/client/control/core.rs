@@ -14,6 +14,7 @@ use crate::client::event::{ErrorKind, Event, LocalError, LossCause, NoticeCode, 
 use crate::client::texts;
 use crate::client::voice::{Transmit, VoiceSession};
 use crate::net::device::{ChannelBinding, DeviceProof};
+use crate::net::ids::MemberId;
 use crate::net::limits::{
     ANSWER_TIMEOUT, CONTROL_SILENCE_MAX, PING_INTERVAL, REQUEST_QUEUE_MAX, REQUESTS_OPEN_MAX,
 };
@@ -92,6 +93,8 @@ pub struct ControlCore {
     backoff: Backoff,
     finishing: Option<Finish>,
     recording: Recording,
+    /// What the voice side knows of volumes.
+    factors: BTreeMap<MemberId, f32>,
     actions: Vec<Action>,
 }
 
@@ -139,6 +142,7 @@ impl ControlCore {
             backoff: Backoff::new(seed),
             finishing: None,
             recording: Recording::Off,
+            factors: BTreeMap::new(),
             actions: Vec::new(),
             settings,
         }
@@ -177,6 +181,7 @@ impl ControlCore {
                 Input::Stats(stats) => self.stats(*stats),
                 Input::Tick => self.tick(now),
             }
+            self.apply_volumes();
             self.drain(now);
         }
         std::mem::take(&mut self.actions)
@@ -412,6 +417,11 @@ impl ControlCore {
                 self.state.deafened = on;
                 self.voice(VoiceCommand::Deafened(on));
             }
+            Request::Volume { name, wish } => self.want_volume(&name, wish),
+            Request::Levelling(on) => {
+                self.voice(VoiceCommand::Levelling(on));
+                self.tell(Event::Levelling { on });
+            }
             Request::Record(directory) => self.record(directory),
             Request::StopRecording => self.stop_recording(),
             Request::Codec(codec) => {
@@ -558,6 +568,7 @@ impl ControlCore {
 mod door;
 mod incoming;
 mod recording;
+mod volumes;
 
 use door::Door;
 use recording::Recording;

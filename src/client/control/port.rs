@@ -4,6 +4,7 @@ use super::dial::{DialError, Target, Trust};
 use super::request::Request;
 use crate::client::event::{Event, LossCause};
 use crate::client::voice::{StageName, Transmit, VoiceEvent, VoiceSession, VoiceStats};
+use crate::client::volumes::Volume;
 use crate::net::codec::Codec;
 use crate::net::device::{ChannelBinding, DeviceKey};
 use crate::net::ids::MemberId;
@@ -11,6 +12,7 @@ use crate::net::invite::Invite;
 use crate::net::message::{ClientMessage, Envelope, MemberInfo, MemberState, ServerMessage};
 use crate::net::name::{RoomName, UserName};
 use crate::net::secret::Password;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -102,6 +104,8 @@ pub enum Action {
     Send(Envelope<ClientMessage>),
     /// Tell the voice side.
     Voice(VoiceCommand),
+    /// Remember how loud the user wants this one.
+    Remember(UserName, Volume),
     /// Ask the voice side for its figures.
     AskStats,
     /// Tell the user.
@@ -129,6 +133,10 @@ pub enum VoiceCommand {
     Transmit(Transmit),
     /// The ears.
     Deafened(bool),
+    /// How loud members are played, where it is not as they are.
+    Volumes(BTreeMap<MemberId, f32>),
+    /// Bring speakers near to one loudness, or not.
+    Levelling(bool),
     /// Record into this directory; we are called so.
     Record(PathBuf, UserName),
     /// End the recording.
@@ -158,6 +166,8 @@ impl PartialEq for VoiceCommand {
             (Self::Codec(a), Self::Codec(b)) => a == b,
             (Self::Record(a, b), Self::Record(c, d)) => (a, b) == (c, d),
             (Self::StopRecording, Self::StopRecording) => true,
+            (Self::Volumes(a), Self::Volumes(b)) => a == b,
+            (Self::Levelling(a), Self::Levelling(b)) => a == b,
             (Self::Bitrate(a), Self::Bitrate(b)) => a == b,
             (Self::RoomCodecs(a), Self::RoomCodecs(b)) => a == b,
             _ => false,

@@ -67,6 +67,15 @@ pub enum Request {
     },
     /// Hear nobody, or everybody again.
     Deafen(bool),
+    /// Play this one so loud.
+    Volume {
+        /// His name.
+        name: String,
+        /// How.
+        wish: VolumeWish,
+    },
+    /// Bring speakers near to one loudness, or not.
+    Levelling(bool),
     /// Record the room into this directory.
     Record(PathBuf),
     /// End the recording.
@@ -88,6 +97,15 @@ pub enum Request {
     Finish,
     /// Leave at once.
     Quit,
+}
+
+/// What is wanted of someone's volume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VolumeWish {
+    /// So many percent.
+    Percent(u16),
+    /// Not to be heard, or to be heard as before.
+    Ignore(bool),
 }
 
 /// What a password opens.
@@ -127,6 +145,8 @@ impl Request {
             self,
             Self::Microphone { .. }
                 | Self::Deafen(_)
+                | Self::Volume { .. }
+                | Self::Levelling(_)
                 | Self::Record(_)
                 | Self::StopRecording
                 | Self::Codec(_)
@@ -161,6 +181,8 @@ impl Request {
             Self::Microphone { open: false } => "/mute".to_owned(),
             Self::Deafen(true) => "/deafen".to_owned(),
             Self::Deafen(false) => "/undeafen".to_owned(),
+            Self::Volume { name, .. } => format!("/volume {name}"),
+            Self::Levelling(_) => "/levelling".to_owned(),
             Self::Record(_) => "/record".to_owned(),
             Self::StopRecording => "/record stop".to_owned(),
             Self::Codec(_) => "/codec".to_owned(),

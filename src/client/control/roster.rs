@@ -4,6 +4,7 @@
 //! speaks while either says so; each beginning and each end is told once.
 
 use crate::client::event::{Change, Event, Person};
+use crate::client::volumes::{Volume, VolumeBook};
 use crate::net::ids::MemberId;
 use crate::net::limits::ROOM_MEMBERS_MAX;
 use crate::net::message::{LeaveReason, MemberInfo};
@@ -17,6 +18,8 @@ pub struct Roster {
     pub me: Option<MemberId>,
     room: Option<RoomName>,
     members: BTreeMap<MemberId, MemberInfo>,
+    /// How loud the user wants whom.
+    pub volumes: VolumeBook,
     /// Whose voice is played.
     heard: BTreeSet<MemberId>,
     /// Who was told to speak.
@@ -42,11 +45,30 @@ impl Roster {
         self.members.values().filter(|member| Some(member.id) != self.me).cloned().collect()
     }
 
+    /// What the samples of members are multiplied with, where it is not 1.
+    #[must_use]
+    pub fn factors(&self) -> BTreeMap<MemberId, f32> {
+        let factor = |member: &MemberInfo| self.volumes.get(&member.name).factor();
+        let all = self.members.values().map(|member| (member.id, factor(member)));
+        all.filter(|(_, factor)| *factor != 1.0).collect()
+    }
+
+    /// The name as a member of the room bears it, if one does.
+    #[must_use]
+    pub fn spelled(&self, name: &UserName) -> UserName {
+        let lower = name.as_str().to_lowercase();
+        let same = |member: &&MemberInfo| member.name.as_str().to_lowercase() == lower;
+        let member = self.members.values().find(same);
+        member.map_or_else(|| name.clone(), |member| member.name.clone())
+    }
+
     /// A member as shown.
     #[must_use]
     pub fn person(&self, info: &MemberInfo) -> Person {
         let mut person = Person::new(info, self.me);
         person.speaking |= self.heard.contains(&info.id);
+        let volume = self.volumes.get(&info.name);
+        person.volume = (volume != Volume::default() && !person.you).then_some(volume);
         person
     }
 

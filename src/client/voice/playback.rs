@@ -3,6 +3,7 @@
 //! Pure: it is pulled by whoever knows the sound card's clock, and never pulls itself.
 
 use super::limiter::Limiter;
+use super::loudness::{Loudness, Volumes};
 use super::recording::Tape;
 use super::speaker::{Arrived, Speaker};
 use super::tap::Tap;
@@ -45,6 +46,7 @@ pub struct Playback {
     sounding: BTreeSet<MemberId>,
     tap: Option<Tap>,
     tape: Option<Tape>,
+    loudness: Loudness,
     level: f32,
 }
 
@@ -69,6 +71,7 @@ impl Playback {
             sounding: BTreeSet::new(),
             tap,
             tape: None,
+            loudness: Loudness::default(),
             level: 0.0,
         }
     }
@@ -87,6 +90,12 @@ impl Playback {
         self.deafened = on;
     }
 
+    /// Members are played so loud, and with or without levelling, from now on.
+    pub fn set_loudness(&mut self, volumes: Volumes, levelling: bool) {
+        self.loudness.set_volumes(volumes);
+        self.loudness.set_levelling(levelling);
+    }
+
     /// What is played is recorded on this from now on, or not any more.
     pub fn set_tape(&mut self, tape: Option<Tape>) {
         self.tape = tape;
@@ -102,12 +111,22 @@ impl Playback {
             {
                 tape.push(*id, &self.block);
             }
+            match speaker.is_leaving() {
+                true => self.loudness.fade(*id, &mut self.block),
+                false => self.loudness.process(*id, &mut self.block),
+            }
             for (sum, sample) in self.sum.iter_mut().zip(&self.block) {
                 *sum += sample;
             }
         }
         self.tell_turns();
-        self.speakers.retain(|_, speaker| !speaker.is_gone());
+        let loudness = &mut self.loudness;
+        self.speakers.retain(|(id, _), speaker| {
+            if speaker.is_gone() {
+                loudness.forget(*id);
+            }
+            !speaker.is_gone()
+        });
         if let Some(tape) = &self.tape {
             tape.advance();
         }

@@ -216,6 +216,9 @@ impl PlaybackActor {
             self.core.handle(item);
         }
         self.core.set_deafened(self.shared.deafened());
+        if let Some((volumes, levelling)) = self.shared.wishes.take() {
+            self.core.set_loudness(volumes, levelling);
+        }
         if let Some(tape) = self.shared.recorder.played.take() {
             self.core.set_tape(tape);
         }

@@ -6,6 +6,7 @@
 use super::chain::ChainSettings;
 use super::chain::gate::Transmit;
 use super::link::Sent;
+use super::loudness::Volumes;
 use super::recording::Recorder;
 use super::redundancy::Conditions;
 use super::sending::Sending;
@@ -55,6 +56,33 @@ pub struct Uplink {
     pub stream: bool,
 }
 
+/// How loud the user wants whom, for playback: the latest counts.
+#[derive(Debug, Default)]
+pub struct Wishes {
+    fresh: AtomicBool,
+    wanted: Mutex<(Volumes, bool)>,
+}
+
+impl Wishes {
+    /// Members are wanted so loud.
+    pub fn set_volumes(&self, volumes: Volumes) {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).0 = volumes;
+        self.fresh.store(true, Ordering::Release);
+    }
+
+    /// Speakers are brought near to one loudness, or not.
+    pub fn set_levelling(&self, on: bool) {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).1 = on;
+        self.fresh.store(true, Ordering::Release);
+    }
+
+    /// Volumes and levelling, if either is new.
+    pub fn take(&self) -> Option<(Volumes, bool)> {
+        let fresh = self.fresh.swap(false, Ordering::AcqRel);
+        fresh.then(|| self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
 /// The shared state.
 #[derive(Debug, Default)]
 pub struct Shared {
@@ -68,6 +96,8 @@ pub struct Shared {
     uplink: Mutex<Uplink>,
     sent: Mutex<Sent>,
     commands: Mutex<VecDeque<Command>>,
+    /// How loud the user wants whom.
+    pub wishes: Wishes,
     /// Recordings.
     pub recorder: Recorder,
 }

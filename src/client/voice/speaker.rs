@@ -290,7 +290,7 @@ impl Speaker {
         let mut listen = tap
             .as_mut()
             .map(|tap| move |timestamp: u32, samples: &[i16]| tap(member, timestamp, samples));
-        let listen = listen.as_mut().map(|listen| listen as Listen<'_>);
+        let listen = listen.as_mut().map(|listen| listen as &mut dyn FnMut(u32, &[i16]));
         let decoded = self.decoding.decode(frame, &mut self.floats, listen);
         self.decoded = Some(frame.media + frame.duration);
         if !decoded {

@@ -60,6 +60,7 @@ impl VoiceSystem {
         let shared = Arc::new(Shared::default());
         *shared.sending() = config.sending;
         *shared.chain() = config.chain;
+        shared.wishes.set_levelling(config.levelling);
         let (echo_in, echo_out) = match config.input {
             InputChoice::Echo => {
                 let (producer, consumer) = RingBuffer::new(ECHO_RING);

@@ -119,14 +119,8 @@ fn silence_that_is_left_out_is_filled_with_noise_and_counts_neither_as_loss_nor_
             continue;
         }
         let (timestamp, marker) = (960 * k as u32, k == 0);
-        let packet = Packet {
-            index,
-            timestamp,
-            marker,
-            duration: 960,
-            payload_type: PT_OPUS,
-            payload,
-        };
+        let packet =
+            Packet { index, timestamp, marker, duration: 960, payload_type: PT_OPUS, payload };
         index += 1;
         listener.arrivals.push((20.0 * (k + 1) as f64 + 0.5, packet));
     }
