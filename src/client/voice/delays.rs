@@ -17,16 +17,16 @@ const MEMORY_MS: f64 = 4000.0;
 const IN_TIME: f64 = 0.99;
 /// Delay that is worth a further hundredth of the frames in time, in ms: a long tail is waited for
 /// as far as it is thick enough.
-const WORTH_MS: f64 = 25.0;
+const WORTH_MS: f64 = 20.0;
 /// What is believed before anything is known, as ms of speech without any lateness.
 const PRIOR_MS: f64 = 1000.0;
 /// What the puller's own unevenness takes.
 const SLACK_MS: f64 = 1.5;
 /// Least and most delay aimed for.
-const TARGET_MIN_MS: f64 = 2.0;
+const TARGET_MIN_MS: f64 = 4.0;
 const TARGET_MAX_MS: f64 = 400.0;
 /// Delay aimed for at the start, ...
-const TARGET_START_MS: f64 = 10.0;
+const TARGET_START_MS: f64 = 14.0;
 /// ... and for how much speech at least.
 const START_MS: f64 = 1500.0;
 /// The target stays while what is wanted is less than this below it, ...
@@ -210,7 +210,8 @@ impl Delays {
         // From the latest down: with the end of each bin as the delay, these would be late, and so
         // much would that cost, in bins.
         let (mut above, mut best, mut cheapest) = (0.0, None, f64::INFINITY);
-        for (end, bin) in (1..=self.bins.len()).zip(&self.bins).rev() {
+        for (k, bin) in self.bins.iter().enumerate().rev() {
+            let end = k + 1;
             let cost = end as f64 + above * worth;
             if cost < cheapest {
                 (best, cheapest) = (Some(end), cost);

@@ -282,7 +282,7 @@ fn promise(name: &str, weather: Weather, sent: Sent, (delay, distance, broken): 
 
 #[test]
 fn a_clean_network_costs_next_to_no_delay() {
-    promise("clean", CLEAN, PLAIN, (8.0, 1.0, 0.01));
+    promise("clean", CLEAN, PLAIN, (11.0, 1.0, 0.01));
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn copies_of_long_ago_carry_over_bursts_of_loss() {
 
 #[test]
 fn pcm_is_as_fast_and_its_copies_repair_as_much() {
-    promise("pcm-clean", CLEAN, Sent::Pcm(&[]), (8.0, 0.4, 0.01));
+    promise("pcm-clean", CLEAN, Sent::Pcm(&[]), (11.0, 0.4, 0.01));
     promise("pcm-loss5", LOSS_5, Sent::Pcm(&[1]), (19.0, 0.5, 0.01));
     promise("pcm-jitter30", UNIFORM, Sent::Pcm(&[]), (37.0, 0.5, 0.01));
 }
