@@ -23,7 +23,7 @@ const PRIOR_MS: f64 = 1000.0;
 /// What the puller's own unevenness takes.
 const SLACK_MS: f64 = 1.5;
 /// Least and most delay aimed for.
-const TARGET_MIN_MS: f64 = 4.0;
+const TARGET_MIN_MS: f64 = 7.0;
 const TARGET_MAX_MS: f64 = 400.0;
 /// Delay aimed for at the start, ...
 const TARGET_START_MS: f64 = 14.0;

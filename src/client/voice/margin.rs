@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 /// Least margin, in ms, ...
-const MIN_MS: f32 = 2.0;
+const MIN_MS: f32 = 4.0;
 /// ... and what a device begins with, which the first seconds bring down.
 const START_MS: f32 = 8.0;
 /// Most, in ms.
