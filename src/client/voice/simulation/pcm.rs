@@ -45,7 +45,7 @@ fn the_delay_comes_down_to_its_floor_and_is_heard_as_nothing() {
     listener.send(0.0, &talkspurt(&source, 0, 0), || Some(1.0));
     listener.play(20_500.0, 0.0);
     let last = *listener.delays.last().unwrap();
-    assert!(last < 7.0, "{last}");
+    assert!(last < 9.0, "{last}");
     let natural = roughest(&source.iter().map(|s| f32::from(*s) / 32768.0).collect::<Vec<_>>());
     assert!(roughest(&listener.played) < natural * 1.5);
     assert!(listener.all_decoded() == source);
@@ -156,7 +156,7 @@ fn drift(ppm: f64, hours: u32, step_ms: f64) {
         assert_eq!(figures.concealed, 0.0, "{ppm} ppm at {ms} ms");
     }
     println!("{ppm} ppm: delay between {:.1} and {:.1} ms", worst.0, worst.1);
-    assert!(worst.0 > 2.5 && worst.1 < 11.0 + 1.5 * step_ms, "{worst:?}");
+    assert!(worst.0 > 2.5 && worst.1 < 15.0 + 1.5 * step_ms, "{worst:?}");
     assert!(listener.speaker.is_speaking());
     assert_eq!(listener.speaker.figures().lost, 0);
 }
