@@ -9,7 +9,7 @@ use super::playback::ToPlayback;
 use super::redundancy::Conditions;
 use super::reports::{Reception, long_time, middle};
 use super::speaker::Arrived;
-use super::{VoiceEvent, VoicePath, VoiceSession};
+use super::{ByWay, VoiceEvent, VoicePath, VoiceSession};
 use crate::net::codec::CLOCKS;
 use crate::net::frames::frames;
 use crate::net::ids::{MemberId, PacketIndex, Ssrc};
@@ -60,6 +60,8 @@ pub enum Action {
 pub struct Sent {
     /// Packets.
     pub packets: u64,
+    /// Which way they went, as far as there was one.
+    pub by_way: ByWay,
     /// The last packet.
     pub last: Option<LastSent>,
 }
@@ -88,6 +90,8 @@ pub struct LinkFigures {
     pub round_trip_ms: Option<f32>,
     /// Authentic RTP packets.
     pub received: u64,
+    /// Which way they came.
+    pub received_by: ByWay,
     /// Datagrams dropped, and packets that could not be read.
     pub dropped: u64,
     /// What the server missed of ours lately.
@@ -170,6 +174,7 @@ struct Held {
     /// The index that it opened with; a guess where opening does not prove it.
     index: PacketIndex,
     packet: Vec<u8>,
+    way: Way,
     at: Instant,
 }
 
@@ -495,7 +500,7 @@ impl Link {
         if let (true, Some(arrived)) = (newest, &arrived) {
             session.note_talkspurt(member, arrived, now);
         }
-        self.figures.received += 1;
+        self.figures.count(way);
         self.figures.dropped += u64::from(arrived.is_none());
         self.actions.extend(arrived.map(Action::Play));
         Some(())
@@ -520,7 +525,7 @@ impl Link {
         if again || session.former.get(&ssrc).is_some_and(|highest| index <= *highest) {
             return None;
         }
-        session.held.push_back(Held { ssrc, index, packet, at: now });
+        session.held.push_back(Held { ssrc, index, packet, way, at: now });
         session.came(way, now);
         if session.held.len() > UNKNOWN_STREAM_PACKETS_MAX {
             session.held.pop_front();
@@ -545,7 +550,7 @@ impl Link {
             match Some(index).filter(|index| fresh && stream.window.check(*index).is_ok()) {
                 Some(index) => {
                     stream.window.commit(index);
-                    self.figures.received += 1;
+                    self.figures.count(held.way);
                     let item = stream.receive(ssrc, &held.packet, index, held.at);
                     self.figures.dropped += u64::from(item.is_none());
                     self.actions.extend(item.map(Action::Play));
@@ -673,6 +678,17 @@ impl Link {
         let ms = time.as_secs_f32() * 1e3;
         let smooth = self.figures.round_trip_ms.map_or(ms, |before| before + (ms - before) / 4.0);
         self.figures.round_trip_ms = Some(smooth);
+    }
+}
+
+impl LinkFigures {
+    /// An authentic packet has come, this way.
+    fn count(&mut self, way: Way) {
+        self.received += 1;
+        match way {
+            Way::Datagram => self.received_by.udp += 1,
+            Way::Stream => self.received_by.stream += 1,
+        }
     }
 }
 
