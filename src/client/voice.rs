@@ -3,6 +3,8 @@
 //! Behind the handle stand three actors, each on a thread of its own: capture, playback and link.
 //! Voice itself goes through rings and sockets, never through a mailbox.
 
+#[cfg(test)]
+mod allocation_tests;
 mod capture;
 mod capture_actor;
 pub(crate) mod chain;

@@ -15,7 +15,8 @@ use crate::net::frames::frames;
 use crate::net::ids::{MemberId, PacketIndex, Ssrc};
 use crate::net::limits::{
     DATAGRAM_BYTES_MAX, FORMER_STREAMS_MAX, REPORT_BLOCKS_MAX, REPORT_INTERVAL, REPORT_LOSSES_MAX,
-    ROOM_MEMBERS_MAX, UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX, UNKNOWN_STREAM_ROCS,
+    ROOM_MEMBERS_MAX, RTP_BYTES_MAX, UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX,
+    UNKNOWN_STREAM_ROCS, VOICE_QUEUE_PACKETS_MAX,
 };
 use crate::net::losses::LossMeter;
 use crate::net::message::{MemberInfo, StreamInfo};
@@ -122,6 +123,8 @@ pub struct Link {
     stream_allowed: bool,
     actions: Vec<Action>,
     scratch: Vec<u8>,
+    /// Buffers of payloads that were played, for those that come.
+    spare: Vec<Vec<u8>>,
     figures: LinkFigures,
 }
 
@@ -186,6 +189,7 @@ impl Default for Link {
             stream_allowed: true,
             actions: Vec::new(),
             scratch: Vec::new(),
+            spare: Vec::with_capacity(VOICE_QUEUE_PACKETS_MAX),
             figures: LinkFigures::default(),
         }
     }
@@ -195,6 +199,19 @@ impl Link {
     /// What is to be done since the last call.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
+    }
+
+    /// The same, in exchange for an empty list of which the room is used again.
+    pub fn swap_actions(&mut self, actions: &mut Vec<Action>) {
+        actions.clear();
+        std::mem::swap(&mut self.actions, actions);
+    }
+
+    /// Takes back the buffer of a payload that playback has read.
+    pub fn recycle(&mut self, payload: Vec<u8>) {
+        if self.spare.len() < VOICE_QUEUE_PACKETS_MAX && payload.capacity() >= RTP_BYTES_MAX {
+            self.spare.push(payload);
+        }
     }
 
     /// Figures since the session began.
@@ -495,7 +512,8 @@ impl Link {
         stream.window.check(index).ok()?;
         let packet = session.opener.open_rtp(bytes, index).ok()?;
         let newest = stream.window.commit(index);
-        let (member, arrived) = (stream.member, stream.receive(ssrc, packet, index, now));
+        let (member, arrived) =
+            (stream.member, stream.receive(ssrc, packet, index, now, &mut self.spare));
         session.came(way, now);
         if let (true, Some(arrived)) = (newest, &arrived) {
             session.note_talkspurt(member, arrived, now);
@@ -551,7 +569,7 @@ impl Link {
                 Some(index) => {
                     stream.window.commit(index);
                     self.figures.count(held.way);
-                    let item = stream.receive(ssrc, &held.packet, index, held.at);
+                    let item = stream.receive(ssrc, &held.packet, index, held.at, &mut self.spare);
                     self.figures.dropped += u64::from(item.is_none());
                     self.actions.extend(item.map(Action::Play));
                 }
@@ -777,18 +795,23 @@ impl Stream {
         bytes: &[u8],
         index: PacketIndex,
         at: Instant,
+        spare: &mut Vec<Vec<u8>>,
     ) -> Option<ToPlayback> {
         let RtpPacket { header, payload } = RtpPacket::parse(bytes).ok()?;
         let own = frames(header.payload_type, self.clock_hz, payload).ok().and_then(Iterator::last);
         let voice = own.is_some_and(|own| own.duration > 0);
         self.reception.count(index, voice.then_some(header.timestamp), at);
+        let duration = own?.duration;
+        let mut kept = spare.pop().unwrap_or_else(|| Vec::with_capacity(RTP_BYTES_MAX));
+        kept.clear();
+        kept.extend_from_slice(payload);
         let packet = Packet {
             index: index.0,
             timestamp: header.timestamp,
             marker: header.marker,
-            duration: own?.duration,
+            duration,
             payload_type: header.payload_type,
-            payload: payload.to_vec(),
+            payload: kept,
         };
         let (member, clock_hz) = (self.member, self.clock_hz);
         Some(ToPlayback::Packet(Arrived { member, ssrc, clock_hz, packet, at }))
