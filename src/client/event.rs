@@ -5,7 +5,9 @@
 
 use super::control::dial::Trust;
 use super::diagnosis::{Diagnosis, diagnose};
-use super::voice::{ChainFigures, Direction, SendingStats, StageName, VoicePath, VoiceStats};
+use super::voice::{
+    ByWay, ChainFigures, Direction, SendingStats, StageName, VoicePath, VoiceStats,
+};
 use super::volumes::Volume;
 use crate::net::codec::Codec;
 use crate::net::ids::MemberId;
@@ -712,6 +714,10 @@ pub struct Stats {
     pub packets_sent: u64,
     /// Packets received.
     pub packets_received: u64,
+    /// Which way those sent went.
+    pub sent_by: ByWay,
+    /// Which way those received came.
+    pub received_by: ByWay,
     /// Datagrams dropped.
     pub packets_dropped: u64,
     /// Share of our packets that the server missed lately, 0 to 1.
@@ -826,6 +832,8 @@ impl Stats {
             round_trip_ms: stats.round_trip_ms,
             packets_sent: stats.packets_sent,
             packets_received: stats.packets_received,
+            sent_by: stats.sent_by,
+            received_by: stats.received_by,
             packets_dropped: stats.packets_dropped,
             uplink_loss: stats.uplink_loss,
             room_loss: stats.room_loss,

@@ -3,6 +3,8 @@
 //! Behind the handle stand three actors, each on a thread of its own: capture, playback and link.
 //! Voice itself goes through rings and sockets, never through a mailbox.
 
+#[cfg(test)]
+mod allocation_tests;
 mod capture;
 mod capture_actor;
 pub(crate) mod chain;
@@ -61,6 +63,7 @@ use crate::net::protect::DirectionKey;
 use capture_actor::AskCapture;
 use link_actor::AskLink;
 use playback_actor::AskPlayback;
+use serde::Serialize;
 use shared::{Command, path_name};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -176,6 +179,15 @@ pub enum VoicePath {
     Stream,
 }
 
+/// RTP packets, told apart by the way they took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ByWay {
+    /// By UDP.
+    pub udp: u64,
+    /// Inside the control connection.
+    pub stream: u64,
+}
+
 /// Microphone or loudspeaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
@@ -235,6 +247,10 @@ pub struct VoiceStats {
     pub packets_sent: u64,
     /// RTP packets received and authentic.
     pub packets_received: u64,
+    /// Which way those sent went; a packet for which there was no way yet is in neither.
+    pub sent_by: ByWay,
+    /// Which way those received came.
+    pub received_by: ByWay,
     /// Datagrams dropped: not authentic, replayed, or of no known stream.
     pub packets_dropped: u64,
     /// Share of our packets that the server missed lately, 0 to 1.
@@ -489,6 +505,7 @@ impl VoiceHandle {
         let link = self.system.link.send(AskLink).await.unwrap_or_default();
         let capture = self.system.capture.send(AskCapture).await.unwrap_or_default();
         let playback = self.system.playback.send(AskPlayback).await.unwrap_or_default();
+        let sent = *self.system.shared.sent();
         let mut speakers = playback.speakers;
         for speaker in &mut speakers {
             let arrival = link.arrivals.get(&speaker.id).copied().unwrap_or_default();
@@ -497,8 +514,10 @@ impl VoiceHandle {
         VoiceStats {
             path: path_name(link.path.unwrap_or(VoicePath::None)),
             round_trip_ms: link.figures.round_trip_ms,
-            packets_sent: self.system.shared.sent().packets,
+            packets_sent: sent.packets,
             packets_received: link.figures.received,
+            sent_by: sent.by_way,
+            received_by: link.figures.received_by,
             packets_dropped: link.figures.dropped,
             uplink_loss: link.figures.uplink_loss,
             room_loss: link.figures.room_loss,

@@ -3,7 +3,7 @@
 use super::shown;
 use crate::client::diagnosis::Diagnosis;
 use crate::client::event::{Speaker, Stats};
-use crate::client::voice::{ChainFigures, SendingStats, StageState};
+use crate::client::voice::{ByWay, ChainFigures, SendingStats, StageState};
 use crate::net::codec::Codec;
 
 /// The lines of `/stats`.
@@ -26,8 +26,12 @@ pub fn lines(stats: &Stats) -> Vec<String> {
         format!("* {}", diagnosis(&stats.diagnosis)),
         format!("    voice path: {path}, round trip {trip}{cpu}"),
         format!(
-            "    packets: sent {}, received {}, dropped {}",
-            stats.packets_sent, stats.packets_received, stats.packets_dropped
+            "    packets: sent {} ({}), received {} ({}), dropped {}",
+            stats.packets_sent,
+            ways(stats.sent_by),
+            stats.packets_received,
+            ways(stats.received_by),
+            stats.packets_dropped
         ),
         format!(
             "    loss: {} on your way up, {} on your way down, {} on the room's way down",
@@ -64,6 +68,11 @@ pub fn lines(stats: &Stats) -> Vec<String> {
     }
     lines.extend(stats.speakers.iter().map(speaker_line));
     lines
+}
+
+/// Which way packets went.
+fn ways(by: ByWay) -> String {
+    format!("{} by UDP, {} by the control connection", by.udp, by.stream)
 }
 
 /// What is wrong, or that all is well, in one sentence.

@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 const FRAME: usize = OPUS_RATE as usize / 100;
 /// A packet of no more bytes says that there is silence (DTX).
 const DTX_BYTES_MAX: usize = 2;
-/// Of such packets the first is sent, and one in each 200 ms, so that nobody takes the speaker for gone; in frames.
+/// Of such packets the first two are sent, and some in each 200 ms, so that nobody takes the speaker for
+/// gone; in frames.
 const DTX_EVERY: u32 = 20;
 /// Media time of a frame, in units of 48 kHz.
 const FRAME_MEDIA: u64 = OPUS_RATE as u64 / 100;
@@ -455,7 +456,9 @@ impl Capture {
         self.spurt = Some(Spurt { media, frames: 0, power: 0.0, quiet, ..spurt });
         if let Some(stream) = self.streams.iter_mut().find(|s| s.codec() == spurt.codec) {
             match quiet % (DTX_EVERY / frames) {
+                // The second says the same again: without the first, its end would sound like loss.
                 0 | 1 => stream.send(&self.payload, around, emit),
+                _ if quiet == 2 => stream.send(&self.payload, around, emit),
                 _ => stream.skip(around),
             }
         }

@@ -13,7 +13,7 @@ use super::packetizer::Outgoing;
 use super::sending::SendingStats;
 use super::shared::{Outbox, Shared};
 use super::source::Source;
-use super::{Direction, VoiceEvent};
+use super::{ByWay, Direction, VoiceEvent};
 use crate::net::clock;
 use crate::net::limits::{CLIENT_MAILBOX, DATAGRAM_BYTES_MAX};
 use crate::net::protect::Sealer;
@@ -267,18 +267,23 @@ impl Sender {
         if sealer.seal_rtp(packet.bytes, packet.index, &mut self.sealed).is_err() {
             return;
         }
+        let mut way = ByWay::default();
         if self.stream {
+            way.stream = 1;
             let datagram = self.sealed.clone();
             self.outbox.push(VoiceEvent::ToServer { datagram, at: now });
-        } else if let Some(socket) = &self.socket
-            && let Err(error) = socket.send(&self.sealed)
-        {
-            // A full buffer or an ICMP refusal: the packet is lost, the reports will tell.
-            tracing::trace!(%error, "voice packet not sent");
+        } else if let Some(socket) = &self.socket {
+            way.udp = 1;
+            if let Err(error) = socket.send(&self.sealed) {
+                // A full buffer or an ICMP refusal: the packet is lost, the reports will tell.
+                tracing::trace!(%error, "voice packet not sent");
+            }
         }
         self.wire.count(self.sealed.len(), now);
         let mut sent = self.shared.sent();
         sent.packets += 1;
+        sent.by_way.udp += way.udp;
+        sent.by_way.stream += way.stream;
         let Outgoing { ssrc, clock_hz, timestamp, sent: (packets, octets), .. } = packet;
         sent.last = Some(LastSent { ssrc, clock_hz, timestamp, at: now, packets, octets });
     }

@@ -197,7 +197,10 @@ async fn a_file_is_heard_bit_for_bit_at_the_other_side() {
     assert_eq!((stats.path, stats.packets_dropped), ("udp", 0));
     let [figures] = stats.speakers.as_slice() else { panic!("{stats:?}") };
     assert_eq!((figures.id, figures.lost), (MemberId(1), 0));
-    assert_eq!(speaker.stats().await.packets_sent, figures.received);
+    let said = speaker.stats().await;
+    assert_eq!(said.packets_sent, figures.received);
+    let all = ByWay { udp: figures.received, stream: 0 };
+    assert_eq!((said.sent_by, stats.received_by), (all, all));
     assert!(stats.round_trip_ms.is_some());
 
     listener.stop().await;
@@ -285,6 +288,8 @@ async fn voice_from_the_control_connection_is_heard() {
     });
     let on = VoiceEvent::Speaking { id: MemberId(1), on: true };
     wait_for(&mut events, |e| *e == on).await;
+    let stats = listener.stats().await;
+    assert_eq!((stats.received_by.udp, stats.received_by.stream), (0, stats.packets_received));
     listener.leave_room();
     let off = VoiceEvent::Speaking { id: MemberId(1), on: false };
     wait_for(&mut events, |e| *e == off).await;

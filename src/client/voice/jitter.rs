@@ -36,6 +36,10 @@ const GAP_STEP: i64 = 480;
 const WAIT_STEP: i64 = 120;
 /// A packet of Opus that is no longer says only that there is silence.
 const DTX_BYTES_MAX: usize = 2;
+/// Room for a frame from the start, so that no buffer grows later: the longest of Opus has 1275 bytes.
+const FRAME_BYTES: usize = 1275;
+/// Frames that there is room for from the start, so that nothing is allocated when the delay grows.
+const READY: usize = 32;
 /// How long the least playout delay is looked for, in halves of this.
 const WINDOW: Duration = Duration::from_millis(80);
 /// Time stamps that go back by more than this, in later packets, are those of another clock: 20 ms.
@@ -187,11 +191,13 @@ impl JitterBuffer {
     /// An empty buffer for a stream of this RTP clock.
     #[must_use]
     pub fn new(clock_hz: u32, now: Instant) -> Self {
+        let mut spare = Vec::with_capacity(JITTER_FRAMES_MAX + 1);
+        spare.extend((0..READY).map(|_| Vec::with_capacity(FRAME_BYTES)));
         Self {
             clock_hz: clock_hz.clamp(1, OPUS_RATE),
             origin: now,
             frames: VecDeque::with_capacity(JITTER_FRAMES_MAX + 1),
-            spare: Vec::with_capacity(JITTER_FRAMES_MAX + 1),
+            spare,
             state: State::Idle,
             ended: true,
             silent: false,
@@ -506,7 +512,7 @@ impl JitterBuffer {
                 self.note(media, duration, at);
             }
         }
-        let mut data = self.spare.pop().unwrap_or_default();
+        let mut data = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(FRAME_BYTES));
         data.clear();
         data.extend_from_slice(frame.data);
         let held = Held {

@@ -9,13 +9,14 @@ use super::playback::ToPlayback;
 use super::redundancy::Conditions;
 use super::reports::{Reception, long_time, middle};
 use super::speaker::Arrived;
-use super::{VoiceEvent, VoicePath, VoiceSession};
+use super::{ByWay, VoiceEvent, VoicePath, VoiceSession};
 use crate::net::codec::CLOCKS;
 use crate::net::frames::frames;
 use crate::net::ids::{MemberId, PacketIndex, Ssrc};
 use crate::net::limits::{
     DATAGRAM_BYTES_MAX, FORMER_STREAMS_MAX, REPORT_BLOCKS_MAX, REPORT_INTERVAL, REPORT_LOSSES_MAX,
-    ROOM_MEMBERS_MAX, UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX, UNKNOWN_STREAM_ROCS,
+    ROOM_MEMBERS_MAX, RTP_BYTES_MAX, UNKNOWN_STREAM_HOLD, UNKNOWN_STREAM_PACKETS_MAX,
+    UNKNOWN_STREAM_ROCS, VOICE_QUEUE_PACKETS_MAX,
 };
 use crate::net::losses::LossMeter;
 use crate::net::message::{MemberInfo, StreamInfo};
@@ -60,6 +61,8 @@ pub enum Action {
 pub struct Sent {
     /// Packets.
     pub packets: u64,
+    /// Which way they went, as far as there was one.
+    pub by_way: ByWay,
     /// The last packet.
     pub last: Option<LastSent>,
 }
@@ -88,6 +91,8 @@ pub struct LinkFigures {
     pub round_trip_ms: Option<f32>,
     /// Authentic RTP packets.
     pub received: u64,
+    /// Which way they came.
+    pub received_by: ByWay,
     /// Datagrams dropped, and packets that could not be read.
     pub dropped: u64,
     /// What the server missed of ours lately.
@@ -118,6 +123,8 @@ pub struct Link {
     stream_allowed: bool,
     actions: Vec<Action>,
     scratch: Vec<u8>,
+    /// Buffers of payloads that were played, for those that come.
+    spare: Vec<Vec<u8>>,
     figures: LinkFigures,
 }
 
@@ -170,6 +177,7 @@ struct Held {
     /// The index that it opened with; a guess where opening does not prove it.
     index: PacketIndex,
     packet: Vec<u8>,
+    way: Way,
     at: Instant,
 }
 
@@ -181,6 +189,7 @@ impl Default for Link {
             stream_allowed: true,
             actions: Vec::new(),
             scratch: Vec::new(),
+            spare: Vec::with_capacity(VOICE_QUEUE_PACKETS_MAX),
             figures: LinkFigures::default(),
         }
     }
@@ -190,6 +199,19 @@ impl Link {
     /// What is to be done since the last call.
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
+    }
+
+    /// The same, in exchange for an empty list of which the room is used again.
+    pub fn swap_actions(&mut self, actions: &mut Vec<Action>) {
+        actions.clear();
+        std::mem::swap(&mut self.actions, actions);
+    }
+
+    /// Takes back the buffer of a payload that playback has read.
+    pub fn recycle(&mut self, payload: Vec<u8>) {
+        if self.spare.len() < VOICE_QUEUE_PACKETS_MAX && payload.capacity() >= RTP_BYTES_MAX {
+            self.spare.push(payload);
+        }
     }
 
     /// Figures since the session began.
@@ -490,12 +512,13 @@ impl Link {
         stream.window.check(index).ok()?;
         let packet = session.opener.open_rtp(bytes, index).ok()?;
         let newest = stream.window.commit(index);
-        let (member, arrived) = (stream.member, stream.receive(ssrc, packet, index, now));
+        let (member, arrived) =
+            (stream.member, stream.receive(ssrc, packet, index, now, &mut self.spare));
         session.came(way, now);
         if let (true, Some(arrived)) = (newest, &arrived) {
             session.note_talkspurt(member, arrived, now);
         }
-        self.figures.received += 1;
+        self.figures.count(way);
         self.figures.dropped += u64::from(arrived.is_none());
         self.actions.extend(arrived.map(Action::Play));
         Some(())
@@ -520,7 +543,7 @@ impl Link {
         if again || session.former.get(&ssrc).is_some_and(|highest| index <= *highest) {
             return None;
         }
-        session.held.push_back(Held { ssrc, index, packet, at: now });
+        session.held.push_back(Held { ssrc, index, packet, way, at: now });
         session.came(way, now);
         if session.held.len() > UNKNOWN_STREAM_PACKETS_MAX {
             session.held.pop_front();
@@ -545,8 +568,8 @@ impl Link {
             match Some(index).filter(|index| fresh && stream.window.check(*index).is_ok()) {
                 Some(index) => {
                     stream.window.commit(index);
-                    self.figures.received += 1;
-                    let item = stream.receive(ssrc, &held.packet, index, held.at);
+                    self.figures.count(held.way);
+                    let item = stream.receive(ssrc, &held.packet, index, held.at, &mut self.spare);
                     self.figures.dropped += u64::from(item.is_none());
                     self.actions.extend(item.map(Action::Play));
                 }
@@ -676,6 +699,17 @@ impl Link {
     }
 }
 
+impl LinkFigures {
+    /// An authentic packet has come, this way.
+    fn count(&mut self, way: Way) {
+        self.received += 1;
+        match way {
+            Way::Datagram => self.received_by.udp += 1,
+            Way::Stream => self.received_by.stream += 1,
+        }
+    }
+}
+
 impl Session {
     /// Voice has come, this way.
     fn came(&mut self, way: Way, now: Instant) {
@@ -761,18 +795,23 @@ impl Stream {
         bytes: &[u8],
         index: PacketIndex,
         at: Instant,
+        spare: &mut Vec<Vec<u8>>,
     ) -> Option<ToPlayback> {
         let RtpPacket { header, payload } = RtpPacket::parse(bytes).ok()?;
         let own = frames(header.payload_type, self.clock_hz, payload).ok().and_then(Iterator::last);
         let voice = own.is_some_and(|own| own.duration > 0);
         self.reception.count(index, voice.then_some(header.timestamp), at);
+        let duration = own?.duration;
+        let mut kept = spare.pop().unwrap_or_else(|| Vec::with_capacity(RTP_BYTES_MAX));
+        kept.clear();
+        kept.extend_from_slice(payload);
         let packet = Packet {
             index: index.0,
             timestamp: header.timestamp,
             marker: header.marker,
-            duration: own?.duration,
+            duration,
             payload_type: header.payload_type,
-            payload: payload.to_vec(),
+            payload: kept,
         };
         let (member, clock_hz) = (self.member, self.clock_hz);
         Some(ToPlayback::Packet(Arrived { member, ssrc, clock_hz, packet, at }))

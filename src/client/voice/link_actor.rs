@@ -14,7 +14,7 @@ use crate::net::limits::{CLIENT_MAILBOX, DATAGRAM_BYTES_MAX, RECEIVE_LOOP_MAX, V
 use crate::net::protect::Sealer;
 use crate::net::rtcp::Probe;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
-use rtrb::Producer;
+use rtrb::{Consumer, Producer};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -64,6 +64,9 @@ struct Shell {
     shared: Arc<Shared>,
     core: Link,
     ring: Producer<ToPlayback>,
+    /// Buffers of payloads that playback has read.
+    emptied: Consumer<Vec<u8>>,
+    actions: Vec<Action>,
     /// News of the room that found the ring full; voice waits behind it.
     news: VecDeque<ToPlayback>,
     outbox: Outbox,
@@ -79,12 +82,19 @@ struct Shell {
 impl LinkActor {
     /// An actor without a session.
     #[must_use]
-    pub fn new(shared: Arc<Shared>, ring: Producer<ToPlayback>, outbox: Outbox) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        ring: Producer<ToPlayback>,
+        emptied: Consumer<Vec<u8>>,
+        outbox: Outbox,
+    ) -> Self {
         Self {
             shell: Rc::new(RefCell::new(Shell {
                 shared,
                 core: Link::default(),
                 ring,
+                emptied,
+                actions: Vec::new(),
                 news: VecDeque::new(),
                 outbox,
                 server: None,
@@ -199,7 +209,12 @@ impl Shell {
 
     /// Carries out what the core wants.
     fn act(&mut self) {
-        for action in self.core.take_actions() {
+        while let Ok(payload) = self.emptied.pop() {
+            self.core.recycle(payload);
+        }
+        let mut actions = std::mem::take(&mut self.actions);
+        self.core.swap_actions(&mut actions);
+        for action in actions.drain(..) {
             match action {
                 Action::Send(Way::Datagram, datagram) => self.send(&datagram),
                 Action::Send(Way::Stream, datagram) => {
@@ -215,6 +230,7 @@ impl Shell {
                 }
             }
         }
+        self.actions = actions;
         self.flush_news();
         self.outbox.flush();
     }

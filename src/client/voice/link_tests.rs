@@ -507,7 +507,7 @@ fn reports_tell_loss_and_nothing_is_reported_in_silence() {
     assert_eq!((opened(&quiet).len(), probes(&quiet).len()), (1, 1));
 
     // We speak: a sender report, on our stream's clock.
-    let sent = Sent { packets: 50, last: Some(last(16_000, rig.at(1100))) };
+    let sent = Sent { packets: 50, last: Some(last(16_000, rig.at(1100))), ..Sent::default() };
     // Nothing has come for a while: a probe goes first.
     let reports = opened(&rig.tick(1200, sent));
     let packets: Vec<_> = rtcp::packets(&reports[1].1).flatten().collect();
@@ -522,7 +522,7 @@ fn the_server_s_reports_give_uplink_loss_room_loss_and_round_trip() {
     rig.prove();
     let before = rig.link.figures().round_trip_ms.unwrap();
     assert!((before - 10.0).abs() < 1.0);
-    let sent = Sent { packets: 5, last: Some(last(0, rig.at(1000))) };
+    let sent = Sent { packets: 5, last: Some(last(0, rig.at(1000))), ..Sent::default() };
     // Nothing has come for a while: a probe goes first.
     let reports = opened(&rig.tick(1000, sent));
     let Some(Ok(RtcpPacket::Sender { info, .. })) = rtcp::packets(&reports[1].1).next() else {

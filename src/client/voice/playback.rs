@@ -76,13 +76,17 @@ impl Playback {
         }
     }
 
-    /// Takes what came from the link.
-    pub fn handle(&mut self, item: ToPlayback) {
+    /// Takes what came from the link. The buffer of a payload that was read comes back, to be used again.
+    pub fn handle(&mut self, item: ToPlayback) -> Option<Vec<u8>> {
         match item {
-            ToPlayback::Packet(arrived) => self.insert(arrived),
+            ToPlayback::Packet(arrived) => {
+                self.insert(&arrived);
+                return Some(arrived.packet.payload);
+            }
             ToPlayback::Room(members) => self.leave_where(|id| !members.contains(&id)),
             ToPlayback::Gone(gone) => self.leave_where(|id| id == gone),
         }
+        None
     }
 
     /// Plays nobody, or everybody again; figures and speaking events go on.
@@ -173,7 +177,7 @@ impl Playback {
         all.into_values().collect()
     }
 
-    fn insert(&mut self, arrived: Arrived) {
+    fn insert(&mut self, arrived: &Arrived) {
         let key = (arrived.member, arrived.ssrc);
         if !self.speakers.contains_key(&key) {
             if self.speakers.len() >= SPEAKERS_MAX && !self.make_room() {
@@ -182,9 +186,9 @@ impl Playback {
             let clock_hz = arrived.clock_hz;
             let Ok(speaker) = Speaker::new(arrived.member, clock_hz, arrived.at) else { return };
             self.speakers.insert(key, speaker);
-            self.follow(key, &arrived);
+            self.follow(key, arrived);
         } else if arrived.packet.marker {
-            self.follow(key, &arrived);
+            self.follow(key, arrived);
         }
         if let Some(speaker) = self.speakers.get_mut(&key) {
             speaker.insert(&arrived.packet, arrived.at);

@@ -68,11 +68,20 @@ pub struct DeviceSink {
     too_small: Arc<AtomicUsize>,
 }
 
+/// Where voice comes from.
+#[derive(Debug)]
+pub struct Intake {
+    /// From the link.
+    pub packets: Consumer<ToPlayback>,
+    /// Back to the link: buffers of payloads that were read.
+    pub emptied: Producer<Vec<u8>>,
+}
+
 /// The actor.
 pub struct PlaybackActor {
     shared: Arc<Shared>,
     core: Playback,
-    packets: Consumer<ToPlayback>,
+    intake: Intake,
     sink: Sink,
     pacer: Pacer,
     echo: Option<Producer<f32>>,
@@ -198,12 +207,12 @@ fn pour(ring: &mut Producer<f32>, samples: &[f32]) {
 }
 
 impl PlaybackActor {
-    /// An actor that plays what comes through `packets`.
+    /// An actor that plays what comes in.
     #[must_use]
     pub fn new(
         shared: Arc<Shared>,
         core: Playback,
-        packets: Consumer<ToPlayback>,
+        intake: Intake,
         sink: Sink,
         echo: Option<Producer<f32>>,
         outbox: Outbox,
@@ -211,7 +220,7 @@ impl PlaybackActor {
         Self {
             shared,
             core,
-            packets,
+            intake,
             sink,
             pacer: Pacer::default(),
             echo,
@@ -223,8 +232,11 @@ impl PlaybackActor {
     }
 
     fn tick(&mut self, now: Instant) {
-        while let Ok(item) = self.packets.pop() {
-            self.core.handle(item);
+        while let Ok(item) = self.intake.packets.pop() {
+            if let Some(payload) = self.core.handle(item) {
+                // Where the ring is full, there are buffers enough.
+                let _ = self.intake.emptied.push(payload);
+            }
         }
         self.core.set_deafened(self.shared.deafened());
         if let Some((volumes, levelling)) = self.shared.wishes.take() {

@@ -71,6 +71,8 @@ pub struct Speaker {
     decoded: Option<i64>,
     /// Samples made up while waiting for what is late.
     waited: usize,
+    /// The last frame said that there is silence.
+    silent: bool,
     /// Samples of comfort noise that may still follow the last frame.
     comfort: usize,
     speaking: bool,
@@ -125,6 +127,7 @@ impl Speaker {
             floats: Vec::with_capacity(2 * PACKET_SAMPLES_MAX),
             decoded: None,
             waited: 0,
+            silent: false,
             comfort: 0,
             speaking: false,
             leaving: false,
@@ -240,7 +243,11 @@ impl Speaker {
     fn fetch(&mut self, now: Instant, missing: usize, needed: bool, tap: &mut Option<&mut Tap>) {
         match self.jitter.next(now, needed) {
             Next::Voice { frame, skip, begins, anew } => {
-                self.speaking = !frame.is_silent();
+                let silent = frame.is_silent();
+                // One frame in silence renews the noise (Opus sends one every 400 ms): only what goes
+                // on is speech.
+                let renews = std::mem::replace(&mut self.silent, silent) && !silent && !anew;
+                self.speaking = !silent && !renews;
                 self.comfort = if self.speaking { 0 } else { COMFORT };
                 if anew {
                     self.decoding.reset();

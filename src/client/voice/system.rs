@@ -8,7 +8,7 @@ use super::device::{open_input, open_output};
 use super::keeper::Keeper;
 use super::link_actor::{LinkActor, Wake};
 use super::playback::{MIX_RATE, Playback};
-use super::playback_actor::{DeviceSink, PlaybackActor, Sink};
+use super::playback_actor::{DeviceSink, Intake, PlaybackActor, Sink};
 use super::shared::{Command, Outbox, Shared};
 use super::source::{Echo, Pacer, Source};
 use super::tap::Tap;
@@ -143,7 +143,7 @@ impl VoiceSystem {
 }
 
 /// Playback is built where it runs, because the link's ring begins there.
-type MakePlayback = Box<dyn FnOnce(Consumer<super::playback::ToPlayback>) -> PlaybackActor + Send>;
+type MakePlayback = Box<dyn FnOnce(Intake) -> PlaybackActor + Send>;
 
 fn playback_maker(
     shared: Arc<Shared>,
@@ -152,7 +152,7 @@ fn playback_maker(
     echo: Option<Producer<f32>>,
     outbox: Outbox,
 ) -> MakePlayback {
-    Box::new(move |packets| PlaybackActor::new(shared, core, packets, sink, echo, outbox))
+    Box::new(move |intake| PlaybackActor::new(shared, core, intake, sink, echo, outbox))
 }
 
 /// The thread of the actor system.
@@ -165,13 +165,15 @@ fn run(
 ) {
     System::new().block_on(async move {
         let arbiters = [Arbiter::new(), Arbiter::new(), Arbiter::new()];
-        let (producer, consumer) = RingBuffer::new(VOICE_QUEUE_PACKETS_MAX);
+        let (producer, packets) = RingBuffer::new(VOICE_QUEUE_PACKETS_MAX);
+        let (emptied, for_reuse) = RingBuffer::new(VOICE_QUEUE_PACKETS_MAX);
+        let intake = Intake { packets, emptied };
         let [for_capture, for_playback, for_link] = &arbiters;
         let capture = CaptureActor::start_in_arbiter(&for_capture.handle(), |_| capture);
         let playback =
-            PlaybackActor::start_in_arbiter(&for_playback.handle(), |_| make_playback(consumer));
+            PlaybackActor::start_in_arbiter(&for_playback.handle(), |_| make_playback(intake));
         let link = LinkActor::start_in_arbiter(&for_link.handle(), move |_| {
-            LinkActor::new(shared, producer, outbox)
+            LinkActor::new(shared, producer, for_reuse, outbox)
         });
         if ready.send((capture, playback, link)).is_ok() {
             // The end of the handle is the end of this, too.

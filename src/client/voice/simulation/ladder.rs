@@ -101,13 +101,13 @@ fn a_packet_that_is_no_opus_is_made_up_for_and_the_next_one_is_heard() {
     assert!(listener.played[60 * 960..70 * 960].iter().any(|s| s.abs() > 0.01));
 }
 
-#[test]
-fn silence_that_is_left_out_is_filled_with_noise_and_counts_neither_as_loss_nor_as_speech() {
+/// A second of speech over a soft noise (-54 dBFS), two seconds of the noise, and speech again, sent as
+/// capture sends DTX: of silence the second frame, and two in ten. Those of which `lost` says so do not arrive.
+fn heard_with_dtx(sent_ms: f64, play_ms: f64, lost: impl Fn(u64) -> bool) -> Listener {
     let settings = Settings { dtx: true, ..Settings::default() };
     let mut encoder = Encoder::new(Application::Audio, settings).unwrap();
     let (mut random, mut listener) = (Random::new(3), Listener::of(OPUS_RATE));
     let (mut index, mut silent) = (0, 0);
-    // A second of speech over a soft noise, two seconds of the noise, and speech again.
     for (k, frame) in speech(4).chunks_exact(320).enumerate() {
         let loud = if (50..150).contains(&k) { 0.0 } else { 1.0 / 32768.0 };
         let noisy = |s: &i16| [f32::from(*s) * loud + 0.002 * random.normal() as f32; 3];
@@ -115,21 +115,77 @@ fn silence_that_is_left_out_is_filled_with_noise_and_counts_neither_as_loss_nor_
         let mut payload = Vec::new();
         encoder.encode(&samples, &mut payload).unwrap();
         silent = if payload.len() <= 2 { silent + 1 } else { 0 };
-        if silent > 0 && silent % 10 != 1 {
+        if silent > 2 && silent % 10 > 1 {
             continue;
         }
         let (timestamp, marker) = (960 * k as u32, k == 0);
         let packet =
             Packet { index, timestamp, marker, duration: 960, payload_type: PT_OPUS, payload };
+        let sent = 20.0 * (k + 1) as f64 + 0.5;
+        if !lost(index) && sent < sent_ms {
+            listener.arrivals.push((sent, packet));
+        }
         index += 1;
-        listener.arrivals.push((20.0 * (k + 1) as f64 + 0.5, packet));
     }
     assert!(index < 150, "{index} packets of 200");
-    listener.play(3900.0, 0.0);
+    listener.play(play_ms, 0.0);
+    listener
+}
+
+/// Levels of these milliseconds in pieces of 20, dBFS.
+fn levels(listener: &Listener, ms: std::ops::Range<usize>) -> Vec<f32> {
+    let part = &listener.played[ms.start * 48..ms.end * 48];
+    let level = |part: &[f32]| part.iter().map(|s| s * s).sum::<f32>() / part.len() as f32;
+    part.chunks(960).map(|part| 10.0 * level(part).max(1e-12).log10()).collect()
+}
+
+#[test]
+fn silence_that_is_left_out_is_filled_with_noise_and_counts_neither_as_loss_nor_as_speech() {
+    let listener = heard_with_dtx(4000.0, 3900.0, |_| false);
     let figures = listener.speaker.figures();
     assert_eq!((figures.lost, figures.concealed), (0, 0.0), "{figures:?}");
-    let gap = &listener.played[2000 * 48..2900 * 48];
-    assert!(gap.chunks(480).all(|part| part.iter().any(|s| *s != 0.0)), "never quite silent");
     let turns: Vec<_> = listener.turns.iter().map(|(_, turn)| *turn).collect();
-    assert!(turns.len() <= 5, "{turns:?}");
+    assert_eq!(turns, [Turn::Starts, Turn::Stops, Turn::Starts], "{:?}", listener.turns);
+}
+
+#[test]
+fn comfort_noise_is_as_loud_as_the_noise_that_it_stands_for() {
+    let listener = heard_with_dtx(4000.0, 3900.0, |_| false);
+    // The noise as it was sent, before silence was left out, and all that stands for it after.
+    let sent = levels(&listener, 1000..1200);
+    let sent = sent.iter().sum::<f32>() / sent.len() as f32;
+    let comfort = levels(&listener, 1300..2960);
+    let least = comfort.iter().copied().fold(f32::INFINITY, f32::min);
+    let most = comfort.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    println!("sent at {sent:.1} dBFS, comfort noise {least:.1} to {most:.1}");
+    assert!(least > sent - 6.0 && most < sent + 3.0, "{sent}: {least} to {most}");
+    let seam = roughest(&listener.played[1150 * 48..2960 * 48]);
+    assert!(seam < 0.02, "no click: {seam}");
+}
+
+#[test]
+fn comfort_noise_goes_on_where_packets_of_it_are_lost() {
+    // Every other packet around the end of speech and after, so that those before, between and after renewals are hit.
+    for odd in [0, 1] {
+        let listener = heard_with_dtx(4000.0, 3900.0, |index| index > 60 && index % 2 == odd);
+        let levels = levels(&listener, 1400..2900);
+        let least = levels.iter().copied().fold(f32::INFINITY, f32::min);
+        println!("{least:.1} dBFS at least: {levels:.0?}");
+        assert!(least > -70.0, "{least}");
+        assert_eq!(listener.turns.len(), 3, "{:?}", listener.turns);
+    }
+}
+
+#[test]
+fn comfort_noise_ends_by_itself_when_nothing_follows_and_at_once_when_its_speaker_leaves() {
+    let listener = heard_with_dtx(1900.0, 3900.0, |_| false);
+    assert!(levels(&listener, 2000..2300).iter().all(|level| *level > -70.0));
+    assert!(listener.played[2600 * 48..].iter().all(|sample| *sample == 0.0));
+    let mut listener = heard_with_dtx(4000.0, 2000.0, |_| false);
+    let now = listener.at(2005.0);
+    assert!(levels(&listener, 1900..2000).iter().all(|level| *level > -70.0));
+    listener.speaker.leave();
+    let mut tail = [0.0; 960];
+    listener.speaker.pull(now, &mut tail, None);
+    assert!(tail[240..].iter().all(|sample| *sample == 0.0) && listener.speaker.is_gone());
 }
