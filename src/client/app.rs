@@ -271,6 +271,7 @@ impl App {
             Command::Stats => self.ask(Request::Stats),
             Command::Volume { name, wish } => self.ask(Request::Volume { name, wish }),
             Command::Levelling(on) => self.ask(Request::Levelling(on)),
+            Command::Sounds(on) => self.ask(Request::Sounds(on)),
             Command::Record(directory) => {
                 let directory = directory.map_or_else(|| self.recordings.clone(), PathBuf::from);
                 self.ask(Request::Record(directory));

@@ -243,6 +243,11 @@ pub enum Event {
         /// They are.
         on: bool,
     },
+    /// Who comes and goes, and our microphone and ears, are told by sounds, or are not.
+    Sounds {
+        /// They are.
+        on: bool,
+    },
     /// Everyone in the room knows that we record; the recording has begun.
     Recording {
         /// Where the files are.

@@ -153,6 +153,10 @@ pub fn words(event: &Event) -> Vec<String> {
             "* Soft and loud speakers are brought near to one loudness.".to_owned()
         }
         Event::Levelling { on: false } => "* Everyone is played as loud as he comes.".to_owned(),
+        Event::Sounds { on: true } => {
+            "* Sounds tell who comes and goes, and what you do with microphone and ears.".to_owned()
+        }
+        Event::Sounds { on: false } => "* No sounds are played but voices.".to_owned(),
         Event::Recording { directory } => format!(
             "* RECORDING: everyone in the room knows. The files are in {}. /record stop ends it.",
             shown(directory.display())
@@ -919,6 +923,7 @@ fn help(keys: Option<Release>) -> Vec<String> {
     /stats                levels, packets, loss, round trip, each speaker
     /volume NAME 0-200    how loud you hear someone, also when he comes back; /ignore, /unignore NAME
     /levelling on|off     bring soft and loud speakers near to one loudness (on at the start)
+    /sounds on|off        a sound when somebody comes or goes, and when you mute or deafen (on at the start)
     /record [DIR]         record the room into WAV files, and everyone is told; /record stop ends it
     /help moderation      the commands of operators and moderators
     /exit                 leave

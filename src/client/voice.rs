@@ -39,6 +39,7 @@ mod sending;
 mod shared;
 #[cfg(test)]
 mod simulation;
+mod sounds;
 mod source;
 pub(crate) mod speaker;
 mod stretch;
@@ -52,6 +53,7 @@ pub use chain::gate::Transmit;
 pub use chain::{ChainFigures, ChainSettings, StageName, StageState};
 pub use recording::RecordingEnd;
 pub use sending::{BITRATE, BITRATES, FrameLength, Sending, SendingStats};
+pub use sounds::Sound;
 pub use tap::Tap;
 
 use crate::net::codec::Codec;
@@ -118,6 +120,9 @@ pub struct VoiceConfig {
     pub chain: ChainSettings,
     /// Speakers are brought near to one loudness.
     pub levelling: bool,
+    /// Who comes and goes, and what we do with microphone and ears, is told by sounds. Only sound devices play
+    /// them: files, the null output and echoes hold voice alone.
+    pub sounds: bool,
 }
 
 impl VoiceConfig {
@@ -130,6 +135,7 @@ impl VoiceConfig {
             sending: Sending::default(),
             chain: ChainSettings::default(),
             levelling: true,
+            sounds: true,
         }
     }
 
@@ -466,6 +472,16 @@ impl VoiceHandle {
     /// Ends the recording; [`VoiceEvent::RecordingEnded`] tells what came of it.
     pub fn stop_recording(&self) {
         self.system.shared.recorder.stop();
+    }
+
+    /// Plays a sound of our own, where a sound device plays.
+    pub fn play_sound(&self, sound: Sound) {
+        self.system.shared.sounds.ask(sound);
+    }
+
+    /// Plays such sounds from now on, or none.
+    pub fn set_sounds(&self, on: bool) {
+        self.system.shared.sounds.switch(on);
     }
 
     /// Plays nobody, or everybody again.

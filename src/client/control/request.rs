@@ -76,6 +76,8 @@ pub enum Request {
     },
     /// Bring speakers near to one loudness, or not.
     Levelling(bool),
+    /// Play our own sounds, or none.
+    Sounds(bool),
     /// Record the room into this directory.
     Record(PathBuf),
     /// End the recording.
@@ -147,6 +149,7 @@ impl Request {
                 | Self::Deafen(_)
                 | Self::Volume { .. }
                 | Self::Levelling(_)
+                | Self::Sounds(_)
                 | Self::Record(_)
                 | Self::StopRecording
                 | Self::Codec(_)
@@ -183,6 +186,7 @@ impl Request {
             Self::Deafen(false) => "/undeafen".to_owned(),
             Self::Volume { name, .. } => format!("/volume {name}"),
             Self::Levelling(_) => "/levelling".to_owned(),
+            Self::Sounds(_) => "/sounds".to_owned(),
             Self::Record(_) => "/record".to_owned(),
             Self::StopRecording => "/record stop".to_owned(),
             Self::Codec(_) => "/codec".to_owned(),

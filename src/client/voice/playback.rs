@@ -5,6 +5,7 @@
 use super::limiter::Limiter;
 use super::loudness::{Loudness, Volumes};
 use super::recording::Tape;
+use super::sounds::{Sound, Sounds};
 use super::speaker::{Arrived, Speaker};
 use super::tap::Tap;
 use super::{SpeakerStats, VoiceEvent};
@@ -47,6 +48,8 @@ pub struct Playback {
     tap: Option<Tap>,
     tape: Option<Tape>,
     loudness: Loudness,
+    /// None where the mix goes to no sound device.
+    sounds: Option<Sounds>,
     level: f32,
 }
 
@@ -72,8 +75,15 @@ impl Playback {
             tap,
             tape: None,
             loudness: Loudness::default(),
+            sounds: None,
             level: 0.0,
         }
+    }
+
+    /// The same for a sound device, which plays our own sounds as well.
+    #[must_use]
+    pub fn with_sounds(self) -> Self {
+        Self { sounds: Some(Sounds::default()), ..self }
     }
 
     /// Takes what came from the link.
@@ -94,6 +104,13 @@ impl Playback {
     pub fn set_loudness(&mut self, volumes: Volumes, levelling: bool) {
         self.loudness.set_volumes(volumes);
         self.loudness.set_levelling(levelling);
+    }
+
+    /// Plays a sound of our own, deafened or not; nothing where no sound device plays.
+    pub fn play_sound(&mut self, sound: Sound) {
+        if let Some(sounds) = &mut self.sounds {
+            sounds.play(sound);
+        }
     }
 
     /// What is played is recorded on this from now on, or not any more.
@@ -131,6 +148,9 @@ impl Playback {
             tape.advance();
         }
         self.apply_gain();
+        if let Some(sounds) = &mut self.sounds {
+            sounds.mix(&mut self.sum);
+        }
         self.limiter.process(&mut self.sum);
         let power = self.sum.iter().map(|s| s * s).sum::<f32>() / BLOCK as f32;
         self.level += (power - self.level) * 0.025;

@@ -215,7 +215,11 @@ impl PlaybackActor {
         while let Ok(item) = self.packets.pop() {
             self.core.handle(item);
         }
-        self.core.set_deafened(self.shared.deafened());
+        let deafened = self.shared.deafened();
+        self.core.set_deafened(deafened);
+        for sound in self.shared.sounds.take(deafened).into_iter().flatten() {
+            self.core.play_sound(sound);
+        }
         if let Some((volumes, levelling)) = self.shared.wishes.take() {
             self.core.set_loudness(volumes, levelling);
         }

@@ -4,6 +4,7 @@ use super::VoiceEvent;
 use super::jitter::Packet;
 use super::opus::{Application, Encoder, Settings};
 use super::playback::{Playback, ToPlayback};
+use super::sounds::Sound;
 use super::speaker::Arrived;
 use crate::net::clock;
 use crate::net::codec::{L16_RATE, OPUS_RATE, PT_L16, PT_OPUS, PT_RED, l16_encode};
@@ -263,4 +264,38 @@ fn decoding_and_mixing_ten_speakers_allocates_nothing() {
     let figures = rig.playback.figures();
     assert_eq!(figures.len(), 10);
     assert!(figures.iter().all(|f| f.repaired_red > 20 && f.concealed > 0.0), "{figures:?}");
+}
+
+#[test]
+fn who_is_deafened_hears_his_own_sounds_and_a_file_holds_none() {
+    for device in [true, false] {
+        let mut rig = Rig::new();
+        if device {
+            rig.playback = Playback::new(None).with_sounds();
+        }
+        rig.playback.set_deafened(true);
+        rig.render(20);
+        rig.playback.play_sound(Sound::Deafened);
+        let mix = rig.render(200);
+        assert_eq!(peak(&mix) > 0.02, device);
+        assert!(peak(&mix) < 0.15, "{}", peak(&mix));
+        assert_eq!(peak(&rig.render(50)), 0.0);
+    }
+}
+
+#[test]
+fn a_sound_allocates_nothing() {
+    let mut playback = Playback::new(None).with_sounds();
+    let now = clock::now();
+    playback.render(now);
+    let counted = allocation_counter::measure(|| {
+        for k in 0..200 {
+            if k % 30 == 0 {
+                playback.play_sound(Sound::Muted);
+                playback.play_sound(Sound::Unmuted);
+            }
+            playback.render(now);
+        }
+    });
+    assert_eq!(counted.count_total, 0, "{counted:?}");
 }

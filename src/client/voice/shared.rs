@@ -10,6 +10,7 @@ use super::loudness::Volumes;
 use super::recording::Recorder;
 use super::redundancy::Conditions;
 use super::sending::Sending;
+use super::sounds::SoundBoard;
 use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::ids::MemberId;
 use crate::net::limits::{CLIENT_MAILBOX, STREAM_VOICE_PACKETS_MAX, VOICE_COMMANDS_MAX};
@@ -100,6 +101,8 @@ pub struct Shared {
     pub wishes: Wishes,
     /// Recordings.
     pub recorder: Recorder,
+    /// Our own sounds.
+    pub sounds: SoundBoard,
 }
 
 impl Shared {
