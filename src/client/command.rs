@@ -65,6 +65,8 @@ pub enum Command {
     Levelling(bool),
     /// Play our own sounds, or none.
     Sounds(bool),
+    /// Hear ourselves.
+    Test,
     /// Record the room: into this directory, or where recordings usually go.
     Record(Option<String>),
     /// End the recording.
@@ -121,6 +123,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/deafen", "/deafen"),
     ("/undeafen", "/undeafen"),
     ("/stats", "/stats"),
+    ("/test", "/test"),
     ("/codec", "/codec opus|pcm"),
     ("/bitrate", "/bitrate 6-256"),
     ("/echo", "/echo on|off"),
@@ -267,6 +270,7 @@ pub fn parse(line: &str, here: Option<&RoomName>) -> Result<Command, Mistake> {
         "/deafen" => Command::Deafen,
         "/undeafen" => Command::Undeafen,
         "/stats" => Command::Stats,
+        "/test" => Command::Test,
         "/volume" => {
             let (name, percent) = match rest.rsplit_once(char::is_whitespace) {
                 Some((name, percent)) => (line.whole(name.trim())?, percent),
@@ -440,6 +444,7 @@ mod tests {
         assert_eq!(error("/volume Bob 201").0, LocalError::BadNumber);
         assert_eq!(error("/volume Bob loud").0, LocalError::BadNumber);
         assert_eq!(parse("/levelling OFF"), Ok(Command::Levelling(false)));
+        assert_eq!(parse("/test"), Ok(Command::Test));
         assert_eq!(parse("/sounds off"), Ok(Command::Sounds(false)));
         assert_eq!(error("/levelling maybe").0, LocalError::NotOnOrOff);
     }

@@ -5,7 +5,9 @@
 
 use super::control::dial::Trust;
 use super::diagnosis::{Diagnosis, diagnose};
-use super::voice::{ChainFigures, Direction, SendingStats, StageName, VoicePath, VoiceStats};
+use super::voice::{
+    ChainFigures, Direction, SendingStats, StageName, TrialNews, VoicePath, VoiceStats,
+};
 use super::volumes::Volume;
 use crate::net::codec::Codec;
 use crate::net::ids::MemberId;
@@ -248,6 +250,8 @@ pub enum Event {
         /// They are.
         on: bool,
     },
+    /// Hearing ourselves (`/test`) goes on, or has ended.
+    Test(TrialNews),
     /// Everyone in the room knows that we record; the recording has begun.
     Recording {
         /// Where the files are.
@@ -629,6 +633,8 @@ pub enum NoticeCode {
     NobodyToTalkTo,
     /// The key was held for too long; the microphone was closed.
     HeldTooLong,
+    /// The key was pressed while we hear ourselves: nothing is sent.
+    TestRuns,
     /// We are back after a lost connection; the microphone is off.
     Back,
     /// There is no connection; what was asked for takes effect when it is back.
@@ -895,6 +901,7 @@ impl Event {
                 | Self::Goodbye { .. }
                 | Self::DeviceDown { .. }
                 | Self::NewServer { .. }
+                | Self::Test(_)
                 | Self::Help { .. }
         );
         let line = if worded {

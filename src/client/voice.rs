@@ -33,6 +33,7 @@ mod playback_actor;
 mod playback_tests;
 pub mod recording;
 mod redundancy;
+mod replay;
 mod reports;
 mod resample;
 mod sending;
@@ -45,6 +46,9 @@ pub(crate) mod speaker;
 mod stretch;
 mod system;
 mod tap;
+mod trial;
+#[cfg(test)]
+mod trial_tests;
 mod upsample;
 mod wav;
 pub mod workload;
@@ -55,6 +59,7 @@ pub use recording::RecordingEnd;
 pub use sending::{BITRATE, BITRATES, FrameLength, Sending, SendingStats};
 pub use sounds::Sound;
 pub use tap::Tap;
+pub use trial::{TrialFigures, TrialNews, Verdict};
 
 use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, Ssrc};
@@ -219,6 +224,8 @@ pub enum VoiceEvent {
     },
     /// A recording has ended, as it should or by itself.
     RecordingEnded(RecordingEnd),
+    /// Hearing ourselves goes on, or has ended.
+    Trial(TrialNews),
     /// The way of voice has changed.
     Path(VoicePath),
     /// A sealed datagram that must go through the control connection (`VoicePath::Stream`).
@@ -472,6 +479,15 @@ impl VoiceHandle {
     /// Ends the recording; [`VoiceEvent::RecordingEnded`] tells what came of it.
     pub fn stop_recording(&self) {
         self.system.shared.recorder.stop();
+    }
+
+    /// Listens to our microphone for some seconds and plays what others would have heard; nothing of it is sent.
+    /// While a trial runs, this ends it. [`VoiceEvent::Trial`] tells how it goes.
+    ///
+    /// The microphone is shut to the room meanwhile, whatever it is meant to do; a talk key that is held beyond
+    /// the end must be let go first.
+    pub fn try_out(&self) {
+        self.system.shared.trial.ask();
     }
 
     /// Plays a sound of our own, where a sound device plays.

@@ -434,6 +434,7 @@ impl ControlCore {
                 self.voice(VoiceCommand::Sounds(on));
                 self.tell(Event::Sounds { on });
             }
+            Request::TryOut => self.voice(VoiceCommand::TryOut),
             Request::Record(directory) => self.record(directory),
             Request::StopRecording => self.stop_recording(),
             Request::Codec(codec) => {

@@ -141,6 +141,8 @@ pub enum VoiceCommand {
     Sound(Sound),
     /// Such sounds are played, or none.
     Sounds(bool),
+    /// Let us hear ourselves, or end that.
+    TryOut,
     /// Record into this directory; we are called so.
     Record(PathBuf, UserName),
     /// End the recording.
@@ -174,6 +176,7 @@ impl PartialEq for VoiceCommand {
             (Self::Levelling(a), Self::Levelling(b)) => a == b,
             (Self::Sound(a), Self::Sound(b)) => a == b,
             (Self::Sounds(a), Self::Sounds(b)) => a == b,
+            (Self::TryOut, Self::TryOut) => true,
             (Self::Bitrate(a), Self::Bitrate(b)) => a == b,
             (Self::RoomCodecs(a), Self::RoomCodecs(b)) => a == b,
             _ => false,

@@ -78,6 +78,8 @@ pub enum Request {
     Levelling(bool),
     /// Play our own sounds, or none.
     Sounds(bool),
+    /// Let us hear ourselves, or end that.
+    TryOut,
     /// Record the room into this directory.
     Record(PathBuf),
     /// End the recording.
@@ -150,6 +152,7 @@ impl Request {
                 | Self::Volume { .. }
                 | Self::Levelling(_)
                 | Self::Sounds(_)
+                | Self::TryOut
                 | Self::Record(_)
                 | Self::StopRecording
                 | Self::Codec(_)
@@ -187,6 +190,7 @@ impl Request {
             Self::Volume { name, .. } => format!("/volume {name}"),
             Self::Levelling(_) => "/levelling".to_owned(),
             Self::Sounds(_) => "/sounds".to_owned(),
+            Self::TryOut => "/test".to_owned(),
             Self::Record(_) => "/record".to_owned(),
             Self::StopRecording => "/record stop".to_owned(),
             Self::Codec(_) => "/codec".to_owned(),

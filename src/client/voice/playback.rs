@@ -4,10 +4,13 @@
 
 use super::limiter::Limiter;
 use super::loudness::{Loudness, Volumes};
+use super::opus::OpusError;
 use super::recording::Tape;
+use super::replay::Replay;
 use super::sounds::{Sound, Sounds};
 use super::speaker::{Arrived, Speaker};
 use super::tap::Tap;
+use super::trial::Take;
 use super::{SpeakerStats, VoiceEvent};
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::limits::SPEAKERS_MAX;
@@ -50,6 +53,7 @@ pub struct Playback {
     loudness: Loudness,
     /// None where the mix goes to no sound device.
     sounds: Option<Sounds>,
+    replay: Option<Replay>,
     level: f32,
 }
 
@@ -76,6 +80,7 @@ impl Playback {
             tape: None,
             loudness: Loudness::default(),
             sounds: None,
+            replay: None,
             level: 0.0,
         }
     }
@@ -113,6 +118,28 @@ impl Playback {
         }
     }
 
+    /// Plays what a trial has heard, deafened or not.
+    ///
+    /// # Errors
+    /// No decoder can be had.
+    pub fn replay(&mut self, take: Take, now: Instant) -> Result<(), OpusError> {
+        self.replay = Some(Replay::new(take, now)?);
+        Ok(())
+    }
+
+    /// Plays it no longer.
+    pub fn stop_replay(&mut self) {
+        if let Some(replay) = &mut self.replay {
+            replay.stop();
+        }
+    }
+
+    /// Whether a trial is being played.
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        self.replay.is_some()
+    }
+
     /// What is played is recorded on this from now on, or not any more.
     pub fn set_tape(&mut self, tape: Option<Tape>) {
         self.tape = tape;
@@ -148,6 +175,11 @@ impl Playback {
             tape.advance();
         }
         self.apply_gain();
+        if let Some(replay) = &mut self.replay
+            && !replay.mix(now, &mut self.sum)
+        {
+            self.replay = None;
+        }
         if let Some(sounds) = &mut self.sounds {
             sounds.mix(&mut self.sum);
         }

@@ -11,6 +11,7 @@ use super::recording::Recorder;
 use super::redundancy::Conditions;
 use super::sending::Sending;
 use super::sounds::SoundBoard;
+use super::trial::TrialDesk;
 use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::ids::MemberId;
 use crate::net::limits::{CLIENT_MAILBOX, STREAM_VOICE_PACKETS_MAX, VOICE_COMMANDS_MAX};
@@ -103,6 +104,8 @@ pub struct Shared {
     pub recorder: Recorder,
     /// Our own sounds.
     pub sounds: SoundBoard,
+    /// Hearing ourselves.
+    pub trial: TrialDesk,
 }
 
 impl Shared {

@@ -304,6 +304,7 @@ impl ControlCore {
                 let back = before && path == VoicePath::Udp;
                 self.tell(Event::Path { path: path.into(), back });
             }
+            VoiceEvent::Trial(news) => self.tell(Event::Test(news)),
             VoiceEvent::RecordingEnded(end) => self.recording_ended(end),
             // Voice never comes this way: the shell hands it to the connection itself.
             VoiceEvent::ToServer { .. } => {}
