@@ -138,11 +138,20 @@ pub fn words(event: &Event) -> Vec<String> {
         Event::Deafened { on: true } => {
             "* You hear nobody now. /undeafen lets you hear again.".to_owned()
         }
-        Event::Volume { name, volume: Volume { ignored: true, .. } } => format!(
+        Event::Volume { name, volume, here: false } if volume.ignored => format!(
+            "* You will not hear {} whenever this name comes; nobody here is called so. /unignore {0} changes that.",
+            shown(name)
+        ),
+        Event::Volume { name, volume, here: false } => format!(
+            "* {} will be played at {} % whenever this name comes; nobody here is called so.",
+            shown(name),
+            volume.percent
+        ),
+        Event::Volume { name, volume: Volume { ignored: true, .. }, .. } => format!(
             "* You do not hear {} any more, now and whenever this name comes. /unignore {0} changes that.",
             shown(name)
         ),
-        Event::Volume { name, volume } => {
+        Event::Volume { name, volume, .. } => {
             format!(
                 "* {} is played at {} %, now and whenever this name comes.",
                 shown(name),
@@ -541,6 +550,9 @@ pub fn error(code: ErrorKind, args: &Args) -> String {
 
 fn local_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
     match code {
+        LocalError::VolumeOfSelf => {
+            "You do not hear yourself here, so you have no volume. /test lets you hear how you sound.".to_owned()
+        }
         LocalError::UnknownCommand if arg("nearest").is_empty() => {
             format!(
                 "There is no command {}. /help lists them; //text says a text that begins with /.",

@@ -301,6 +301,8 @@ pub struct SpeakerStats {
     pub late: u64,
     /// Share of the last seconds of speech that was concealed, 0 to 1.
     pub concealed: f32,
+    /// What levelling adds to him now, in dB.
+    pub levelling_db: f32,
     /// Frames played from a copy in a later packet (RED).
     pub repaired_red: u64,
     /// Frames made good by in-band FEC (LBRR).
@@ -327,6 +329,7 @@ impl SpeakerStats {
             lost: 0,
             late: 0,
             concealed: 0.0,
+            levelling_db: 0.0,
             repaired_red: 0,
             repaired_fec: 0,
             repaired_dred: 0,

@@ -242,6 +242,10 @@ impl ControlCore {
         self.last_refusal = None;
         self.resume = Some(welcome.resume);
         self.wants_out &= welcome.resumed;
+        if !welcome.resumed {
+            self.roster.renumbered();
+            self.factors.clear();
+        }
         self.roster.me = Some(welcome.id);
         let port = self.settings.udp_port.unwrap_or(welcome.udp_port);
         self.voice(VoiceCommand::Connect(Box::new(VoiceSession {

@@ -9,7 +9,7 @@ use super::jitter::Packet;
 use super::packetizer::{Around, Outgoing, Packetizer};
 use super::redundancy::{Copies, Plan};
 use super::sending::Sending;
-use crate::net::codec::{Codec, OPUS_RATE};
+use crate::net::codec::Codec;
 use crate::net::frames::frames;
 use crate::net::ids::Ssrc;
 use crate::net::rtp::RtpPacket;
@@ -328,6 +328,7 @@ impl TrialDesk {
 mod tests {
     use super::*;
     use crate::client::voice::redundancy::Redundancy;
+    use crate::net::codec::OPUS_RATE;
 
     /// The verdict on a tone of this amplitude that is, or is not, a voice.
     fn judged(amplitude: f32, voice: bool) -> TrialFigures {

@@ -326,7 +326,8 @@ impl ControlCore {
 
     pub(super) fn stats(&mut self, stats: VoiceStats) {
         self.stats_asked = self.stats_asked.saturating_sub(1);
-        let stats = Stats::new(stats, |id| self.roster.name_of(id));
+        let member = |id| Some((self.roster.name_of(id)?, self.roster.volume_of(id)));
+        let stats = Stats::new(stats, member);
         self.tell(Event::Stats(Box::new(stats)));
     }
 }
