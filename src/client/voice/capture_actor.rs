@@ -13,7 +13,7 @@ use super::packetizer::Outgoing;
 use super::sending::SendingStats;
 use super::shared::{Outbox, Shared};
 use super::source::Source;
-use super::trial::{TRIAL_MS, TrialNews};
+use super::trial::{TRIAL_MS, TrialNews, Verdict};
 use super::{Direction, VoiceEvent};
 use crate::net::clock;
 use crate::net::limits::{CLIENT_MAILBOX, DATAGRAM_BYTES_MAX};
@@ -258,6 +258,9 @@ impl CaptureActor {
             }
         } else if let Some(take) = self.core.take_trial() {
             self.sender.outbox.push(VoiceEvent::Trial(TrialNews::Heard(take.figures)));
+            if take.figures.verdict == Verdict::Silent {
+                return self.end_trial(TrialNews::Over);
+            }
             self.shared.trial.hand_over(take);
             self.trial = Some(Running { since: now, plays: true });
         } else if silent > TRIAL_WAIT {

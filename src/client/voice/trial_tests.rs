@@ -24,7 +24,7 @@ fn capture(sending: Sending) -> Capture {
 /// 10 ms of a tone.
 fn tone(frame: u32) -> Vec<f32> {
     (480 * frame..480 * (frame + 1))
-        .map(|k| (k as f32 * 440.0 / 48e3 * 6.2832).sin() * 0.3)
+        .map(|k| (k as f32 * 440.0 / 48e3 * std::f32::consts::TAU).sin() * 0.3)
         .collect()
 }
 
@@ -77,7 +77,7 @@ fn five_seconds_are_heard_as_others_would_hear_them_with_either_codec_and_length
         // Nothing is missing between, and nothing clicks where it begins and ends.
         assert!(middle.chunks(480).all(|part| level(part) > 0.15));
         let step = mix.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
-        assert!(step < 0.3 * 440.0 / 48e3 * 6.2832 * 1.5, "{step}");
+        assert!(step < 0.3 * 440.0 / 48e3 * std::f32::consts::TAU * 1.5, "{step}");
         assert!(playback.figures().is_empty() && playback.take_events().is_empty());
     }
 }
