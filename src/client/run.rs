@@ -60,6 +60,7 @@ pub async fn run(options: Options) -> u8 {
     };
     let config = VoiceConfig {
         levelling: !options.no_levelling,
+        sounds: !options.no_sounds,
         ..VoiceConfig::new(input, output).sending(options.sending()).chain(options.chain())
     };
     let (voice_events_in, voice_events) = mpsc::channel(CLIENT_MAILBOX);

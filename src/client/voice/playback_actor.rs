@@ -238,7 +238,21 @@ impl PlaybackActor {
                 let _ = self.intake.emptied.push(payload);
             }
         }
-        self.core.set_deafened(self.shared.deafened());
+        let deafened = self.shared.deafened();
+        self.core.set_deafened(deafened);
+        for sound in self.shared.sounds.take(deafened).into_iter().flatten() {
+            self.core.play_sound(sound);
+        }
+        if self.shared.trial.is_stopped() {
+            self.core.stop_replay();
+        }
+        if let Some(take) = self.shared.trial.take()
+            && let Err(error) = self.core.replay(take, now)
+        {
+            tracing::error!(%error, "a trial cannot be played");
+            self.shared.trial.set_played();
+        }
+        let replaying = self.core.is_replaying();
         if let Some((volumes, levelling)) = self.shared.wishes.take() {
             self.core.set_loudness(volumes, levelling);
         }
@@ -278,6 +292,9 @@ impl PlaybackActor {
                     due = due.saturating_sub(BLOCK);
                 }
             }
+        }
+        if replaying && !self.core.is_replaying() {
+            self.shared.trial.set_played();
         }
         if let Some(change) = change {
             self.tell(change);
