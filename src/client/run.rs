@@ -105,7 +105,7 @@ pub async fn run(options: Options) -> u8 {
     // The connection's mailbox exists before the console, and the connection starts after it.
     let console = Arbiter::new();
     // Without a place for it nothing is remembered beyond this run.
-    let state = ClientState::open(options.state_dir.clone()).ok();
+    let state = ClientState::open_later(options.state_dir.clone()).ok();
     let control = ControlActor::create(|ctx| {
         let asker = Asker::new(ctx.address().recipient(), voice.clone());
         start_console(&options, keys, &console, Wires { asker, events, done: done_in });
