@@ -41,6 +41,9 @@ pub struct LossMeter {
     /// Since the last look: packets decided upon, and lost ones among them.
     decided: u32,
     lost: u32,
+    /// The same since the last fraction was told.
+    decided_untold: u64,
+    lost_untold: u64,
     share: f32,
     /// Bursts and the packets lost in them; both fade.
     bursts: f32,
@@ -106,6 +109,14 @@ impl LossMeter {
         Some(self.losses())
     }
 
+    /// Share of the packets decided upon since the last call that was lost, in 1/256, as a report block's
+    /// fraction (RFC 3550, 6.4.1): packets that overtake each other are not taken for lost.
+    pub fn fraction(&mut self) -> u8 {
+        let decided = std::mem::take(&mut self.decided_untold);
+        let lost = std::mem::take(&mut self.lost_untold);
+        u8::try_from((lost * 256).checked_div(decided).unwrap_or(0)).unwrap_or(u8::MAX)
+    }
+
     /// What was known at the last look.
     #[must_use]
     pub fn losses(&self) -> Losses {
@@ -130,6 +141,7 @@ impl LossMeter {
         if index < self.undecided {
             // It was given up too soon.
             self.lost = self.lost.saturating_sub(1);
+            self.lost_untold = self.lost_untold.saturating_sub(1);
             self.run = self.run.saturating_sub(1);
         }
         self.reach = self.reach.max(behind as f32);
@@ -143,8 +155,10 @@ impl LossMeter {
 
     fn decide(&mut self, came: bool) {
         self.decided += 1;
+        self.decided_untold += 1;
         if !came {
             self.lost += 1;
+            self.lost_untold += 1;
             self.run += 1;
         } else if self.run > 0 {
             self.bursts += 1.0;
