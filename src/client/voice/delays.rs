@@ -15,9 +15,6 @@ const MOVE: usize = 128;
 const MEMORY_MS: f64 = 8000.0;
 /// Share of the frames that must be in time.
 const IN_TIME: f64 = 0.99;
-/// Delay that is worth a further hundredth of the frames in time, in ms: a long tail is waited for
-/// as far as it is thick enough.
-const WORTH_MS: f64 = 20.0;
 /// What is believed before anything is known, as ms of speech without any lateness.
 const PRIOR_MS: f64 = 1000.0;
 /// What the puller's own unevenness takes.
@@ -206,22 +203,12 @@ impl Delays {
     /// The delay that all but a few of the frames are in time for.
     fn wanted(&self) -> f64 {
         let few = self.total * (1.0 - IN_TIME);
-        let worth = 100.0 * WORTH_MS / (BIN_MS * self.total.max(f64::MIN_POSITIVE));
-        // From the latest down: with the end of each bin as the delay, these would be late, and so
-        // much would that cost, in bins.
-        let (mut above, mut best, mut cheapest) = (0.0, None, f64::INFINITY);
-        for (k, bin) in self.bins.iter().enumerate().rev() {
-            let end = k + 1;
-            let cost = end as f64 + above * worth;
-            if cost < cheapest {
-                (best, cheapest) = (Some(end), cost);
-            }
+        let mut above = 0.0;
+        let late = self.bins.iter().rposition(|bin| {
             above += f64::from(*bin);
-            if above > few {
-                break;
-            }
-        }
-        let offset = best.map_or(self.base, |end| self.edge + end as f64 * BIN_MS);
+            above > few
+        });
+        let offset = late.map_or(self.base, |bin| self.edge + (bin + 1) as f64 * BIN_MS);
         (offset - self.base + SLACK_MS).clamp(TARGET_MIN_MS, TARGET_MAX_MS)
     }
 
