@@ -197,11 +197,12 @@ impl Default for Link {
 
 impl Link {
     /// What is to be done since the last call.
+    #[cfg(test)]
     pub fn take_actions(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.actions)
     }
 
-    /// The same, in exchange for an empty list of which the room is used again.
+    /// What is to be done since the last call, in exchange for a list of which the room is used again.
     pub fn swap_actions(&mut self, actions: &mut Vec<Action>) {
         actions.clear();
         std::mem::swap(&mut self.actions, actions);
