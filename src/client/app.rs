@@ -113,6 +113,8 @@ pub struct App {
     /// Somebody can be asked for a password without others seeing it.
     asks: bool,
     microphone_there: bool,
+    /// We hear ourselves, and nobody else does.
+    testing: bool,
     /// What the connection was last asked for.
     transmit: Transmit,
     /// Where recordings go, and one that is to begin as soon as we are in a room.
@@ -139,6 +141,7 @@ impl App {
             asking: Asking::default(),
             asks: false,
             microphone_there: true,
+            testing: false,
             transmit: Transmit::Shut,
             recordings: PathBuf::from("parlor-recordings"),
             record: None,
@@ -229,6 +232,12 @@ impl App {
         (self.ptt.mode(), self.transmit.is_on(), self.microphone_there)
     }
 
+    /// Whether we hear ourselves, and nobody else does.
+    #[must_use]
+    pub fn testing(&self) -> bool {
+        self.testing
+    }
+
     /// Who else speaks now.
     pub fn speakers(&self) -> impl Iterator<Item = &Person> {
         self.members.values().filter(|member| member.speaking && !member.you)
@@ -271,6 +280,8 @@ impl App {
             Command::Stats => self.ask(Request::Stats),
             Command::Volume { name, wish } => self.ask(Request::Volume { name, wish }),
             Command::Levelling(on) => self.ask(Request::Levelling(on)),
+            Command::Sounds(on) => self.ask(Request::Sounds(on)),
+            Command::Test => self.ask(Request::TryOut),
             Command::Record(directory) => {
                 let directory = directory.map_or_else(|| self.recordings.clone(), PathBuf::from);
                 self.ask(Request::Record(directory));
@@ -401,7 +412,9 @@ impl App {
             KeyAction::Repeat => ptt::Input::Down { key, repeat: true, typing },
         };
         self.ptt(input, now);
-        if self.ptt.transmit().is_on() && !was_on && self.up && self.room.is_none() {
+        if self.ptt.transmit().is_on() && !was_on && self.testing {
+            self.show(Event::Notice { code: NoticeCode::TestRuns });
+        } else if self.ptt.transmit().is_on() && !was_on && self.up && self.room.is_none() {
             self.show(Event::Notice { code: NoticeCode::NobodyToTalkTo });
         }
     }
@@ -471,6 +484,7 @@ impl App {
                 self.microphone_there = false;
                 self.ptt(ptt::Input::DeviceLost, now);
             }
+            Event::Test(news) => self.testing = news.goes_on(),
             Event::DeviceUp { direction: DeviceKind::Input, .. } => self.microphone_there = true,
             _ => {}
         }

@@ -63,6 +63,10 @@ pub enum Command {
     },
     /// Bring speakers near to one loudness, or not.
     Levelling(bool),
+    /// Play our own sounds, or none.
+    Sounds(bool),
+    /// Hear ourselves.
+    Test,
     /// Record the room: into this directory, or where recordings usually go.
     Record(Option<String>),
     /// End the recording.
@@ -119,6 +123,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/deafen", "/deafen"),
     ("/undeafen", "/undeafen"),
     ("/stats", "/stats"),
+    ("/test", "/test"),
     ("/codec", "/codec opus|pcm"),
     ("/bitrate", "/bitrate 6-256"),
     ("/echo", "/echo on|off"),
@@ -129,6 +134,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/ignore", "/ignore NAME"),
     ("/unignore", "/unignore NAME"),
     ("/levelling", "/levelling on|off"),
+    ("/sounds", "/sounds on|off"),
     ("/record", "/record [DIR], /record stop"),
     ("/register", "/register"),
     ("/unregister", "/unregister"),
@@ -264,6 +270,7 @@ pub fn parse(line: &str, here: Option<&RoomName>) -> Result<Command, Mistake> {
         "/deafen" => Command::Deafen,
         "/undeafen" => Command::Undeafen,
         "/stats" => Command::Stats,
+        "/test" => Command::Test,
         "/volume" => {
             let (name, percent) = match rest.rsplit_once(char::is_whitespace) {
                 Some((name, percent)) => (line.whole(name.trim())?, percent),
@@ -280,6 +287,7 @@ pub fn parse(line: &str, here: Option<&RoomName>) -> Result<Command, Mistake> {
         "/ignore" => Command::Volume { name: line.one()?, wish: VolumeWish::Ignore(true) },
         "/unignore" => Command::Volume { name: line.one()?, wish: VolumeWish::Ignore(false) },
         "/levelling" => Command::Levelling(line.on_or_off()?),
+        "/sounds" => Command::Sounds(line.on_or_off()?),
         "/record" if rest.is_empty() => Command::Record(None),
         "/record" if rest.eq_ignore_ascii_case("stop") => Command::StopRecording,
         "/record" => Command::Record(Some(line.one()?)),
@@ -436,6 +444,8 @@ mod tests {
         assert_eq!(error("/volume Bob 201").0, LocalError::BadNumber);
         assert_eq!(error("/volume Bob loud").0, LocalError::BadNumber);
         assert_eq!(parse("/levelling OFF"), Ok(Command::Levelling(false)));
+        assert_eq!(parse("/test"), Ok(Command::Test));
+        assert_eq!(parse("/sounds off"), Ok(Command::Sounds(false)));
         assert_eq!(error("/levelling maybe").0, LocalError::NotOnOrOff);
     }
 

@@ -6,7 +6,7 @@
 use super::control::dial::Trust;
 use super::diagnosis::{Diagnosis, diagnose};
 use super::voice::{
-    ByWay, ChainFigures, Direction, SendingStats, StageName, VoicePath, VoiceStats,
+    ByWay, ChainFigures, Direction, SendingStats, StageName, TrialNews, VoicePath, VoiceStats,
 };
 use super::volumes::Volume;
 use crate::net::codec::Codec;
@@ -239,12 +239,21 @@ pub enum Event {
         /// How loud.
         #[serde(flatten)]
         volume: Volume,
+        /// One of that name is in our room.
+        here: bool,
     },
     /// Speakers are brought near to one loudness from now on, or are not.
     Levelling {
         /// They are.
         on: bool,
     },
+    /// Who comes and goes, and our microphone and ears, are told by sounds, or are not.
+    Sounds {
+        /// They are.
+        on: bool,
+    },
+    /// Hearing ourselves (`/test`) goes on, or has ended.
+    Test(TrialNews),
     /// Everyone in the room knows that we record; the recording has begun.
     Recording {
         /// Where the files are.
@@ -536,6 +545,8 @@ pub enum LocalError {
     NoPassword,
     /// More volumes are remembered than may be; args: `name`.
     TooManyVolumes,
+    /// We do not play ourselves.
+    VolumeOfSelf,
     /// A recording is asked for while one runs already; args: `directory`.
     RecordsAlready,
     /// There is no recording to be ended.
@@ -626,6 +637,8 @@ pub enum NoticeCode {
     NobodyToTalkTo,
     /// The key was held for too long; the microphone was closed.
     HeldTooLong,
+    /// The key was pressed while we hear ourselves: nothing is sent.
+    TestRuns,
     /// We are back after a lost connection; the microphone is off.
     Back,
     /// There is no connection; what was asked for takes effect when it is back.
@@ -771,6 +784,11 @@ pub struct Speaker {
     pub lost: u64,
     /// Packets too late to be played.
     pub late: u64,
+    /// How loud we play him, where it is not as he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Volume>,
+    /// What levelling adds to him now, in dB.
+    pub levelling_db: f32,
     /// Share lost lately, 0 to 1.
     pub loss: f32,
     /// Share of the last seconds of speech that was concealed, 0 to 1.
@@ -801,9 +819,12 @@ pub struct Total {
 }
 
 impl Stats {
-    /// Figures with the names that `name_of` knows.
+    /// Figures with what `member` knows of speakers: their names, and volumes where they are not as usual.
     #[must_use]
-    pub fn new(stats: VoiceStats, name_of: impl Fn(MemberId) -> Option<UserName>) -> Self {
+    pub fn new(
+        stats: VoiceStats,
+        member: impl Fn(MemberId) -> Option<(UserName, Option<Volume>)>,
+    ) -> Self {
         // Half a round trip on our side and, as nothing is known of it, the same on his.
         let way_ms = stats.round_trip_ms.unwrap_or(0.0);
         let sending = &stats.sending;
@@ -811,9 +832,12 @@ impl Stats {
         let around_ms = mouth_ms + way_ms + stats.output_latency_ms;
         let speakers = stats.speakers.iter().map(|s| {
             let repaired = s.repaired_red + s.repaired_fec + s.repaired_dred;
+            let (name, volume) = member(s.id).unzip();
             Speaker {
                 id: s.id,
-                name: name_of(s.id),
+                name,
+                volume: volume.flatten(),
+                levelling_db: s.levelling_db,
                 received: s.received,
                 lost: s.lost,
                 late: s.late,
@@ -898,6 +922,7 @@ impl Event {
                 | Self::Goodbye { .. }
                 | Self::DeviceDown { .. }
                 | Self::NewServer { .. }
+                | Self::Test(_)
                 | Self::Help { .. }
         );
         let line = if worded {

@@ -139,6 +139,9 @@ pub struct Options {
     /// Play everyone as loud as he comes, without bringing speakers near to one loudness
     #[arg(long)]
     pub no_levelling: bool,
+    /// Play no sounds when somebody comes or goes, or when you mute or deafen
+    #[arg(long)]
+    pub no_sounds: bool,
     /// Start with an open microphone, as --talk open
     #[arg(long)]
     pub unmute: bool,

@@ -60,6 +60,7 @@ pub async fn run(options: Options) -> u8 {
     };
     let config = VoiceConfig {
         levelling: !options.no_levelling,
+        sounds: !options.no_sounds,
         ..VoiceConfig::new(input, output).sending(options.sending()).chain(options.chain())
     };
     let (voice_events_in, voice_events) = mpsc::channel(CLIENT_MAILBOX);
@@ -104,7 +105,7 @@ pub async fn run(options: Options) -> u8 {
     // The connection's mailbox exists before the console, and the connection starts after it.
     let console = Arbiter::new();
     // Without a place for it nothing is remembered beyond this run.
-    let state = ClientState::open(options.state_dir.clone()).ok();
+    let state = ClientState::open_later(options.state_dir.clone()).ok();
     let control = ControlActor::create(|ctx| {
         let asker = Asker::new(ctx.address().recipient(), voice.clone());
         start_console(&options, keys, &console, Wires { asker, events, done: done_in });

@@ -59,6 +59,18 @@ impl ClientState {
         Ok(Self { directory })
     }
 
+    /// The same, but a directory that is not there is made only when something is to be remembered in it.
+    ///
+    /// # Errors
+    /// The system names no place for it, or others may change what is in it.
+    pub fn open_later(directory: Option<PathBuf>) -> Result<Self, StateError> {
+        let directory = directory.or_else(default_directory).ok_or(StateError::NoHome)?;
+        if directory.exists() {
+            private::make_directory(&directory)?;
+        }
+        Ok(Self { directory })
+    }
+
     /// Where the known servers are written down.
     #[must_use]
     pub fn known_servers(&self) -> PathBuf {
@@ -99,6 +111,7 @@ impl ClientState {
     /// # Errors
     /// The file cannot be read or written.
     pub fn set_volume(&self, name: &UserName, volume: Volume) -> Result<(), StateError> {
+        private::make_directory(&self.directory)?;
         let path = self.directory.join(VOLUMES);
         let _lock = private::lock(&path)?;
         let mut book = self.volumes()?;
@@ -195,6 +208,19 @@ mod tests {
         let book = state.volumes().unwrap();
         assert_eq!((book.get(&name("bob")), book.get(&name("Eve"))), (half, ignored));
         assert_eq!(book.get(&name("Ann")), Volume::default());
+    }
+
+    #[test]
+    fn nothing_is_made_before_there_is_something_to_remember() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("state");
+        let state = ClientState::open_later(Some(directory.clone())).unwrap();
+        assert_eq!(state.volumes().unwrap(), VolumeBook::default());
+        assert!(!directory.exists());
+        let half = Volume { percent: 50, ignored: false };
+        state.set_volume(&UserName::parse("Bob").unwrap(), half).unwrap();
+        let again = ClientState::open_later(Some(directory)).unwrap().volumes().unwrap();
+        assert_eq!(again.get(&UserName::parse("Bob").unwrap()), half);
     }
 
     #[cfg(unix)]

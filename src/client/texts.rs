@@ -9,7 +9,7 @@ use super::event::{
     Room,
 };
 use super::ptt::{Mode, Release};
-use super::voice::StageName;
+use super::voice::{StageName, TrialFigures, TrialNews, Verdict};
 use super::volumes::Volume;
 use crate::net::codec::Codec;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason};
@@ -138,11 +138,20 @@ pub fn words(event: &Event) -> Vec<String> {
         Event::Deafened { on: true } => {
             "* You hear nobody now. /undeafen lets you hear again.".to_owned()
         }
-        Event::Volume { name, volume: Volume { ignored: true, .. } } => format!(
+        Event::Volume { name, volume, here: false } if volume.ignored => format!(
+            "* You will not hear {} whenever this name comes; nobody here is called so. /unignore {0} changes that.",
+            shown(name)
+        ),
+        Event::Volume { name, volume, here: false } => format!(
+            "* {} will be played at {} % whenever this name comes; nobody here is called so.",
+            shown(name),
+            volume.percent
+        ),
+        Event::Volume { name, volume: Volume { ignored: true, .. }, .. } => format!(
             "* You do not hear {} any more, now and whenever this name comes. /unignore {0} changes that.",
             shown(name)
         ),
-        Event::Volume { name, volume } => {
+        Event::Volume { name, volume, .. } => {
             format!(
                 "* {} is played at {} %, now and whenever this name comes.",
                 shown(name),
@@ -153,6 +162,11 @@ pub fn words(event: &Event) -> Vec<String> {
             "* Soft and loud speakers are brought near to one loudness.".to_owned()
         }
         Event::Levelling { on: false } => "* Everyone is played as loud as he comes.".to_owned(),
+        Event::Sounds { on: true } => {
+            "* Sounds tell who comes and goes, and what you do with microphone and ears.".to_owned()
+        }
+        Event::Sounds { on: false } => "* No sounds are played but voices.".to_owned(),
+        Event::Test(news) => test(*news),
         Event::Recording { directory } => format!(
             "* RECORDING: everyone in the room knows. The files are in {}. /record stop ends it.",
             shown(directory.display())
@@ -241,6 +255,9 @@ pub fn status_microphone(mode: Mode, talking: bool, device: bool) -> &'static st
         (true, Mode::PushToTalk, false) => "mic off",
     }
 }
+
+/// What the prompt says of the microphone while we hear ourselves.
+pub const STATUS_TESTING: &str = "mic test";
 
 /// What the prompt says when we hear nobody.
 pub const STATUS_DEAFENED: &str = "deafened";
@@ -403,6 +420,50 @@ fn microphone(open: bool, waiting: bool, voice: bool) -> &'static str {
     }
 }
 
+fn test(news: TrialNews) -> String {
+    match news {
+        TrialNews::Speak { ms } => format!(
+            "* Speak for {} seconds: nobody else hears it. Then you hear how you sound. /test again ends it.",
+            ms / 1000
+        ),
+        TrialNews::Heard(figures) => heard(figures),
+        TrialNews::Over => "* The test is over: the microphone is as before.".to_owned(),
+        TrialNews::Stopped => {
+            "* The test has been ended: the microphone is as before.".to_owned()
+        }
+        TrialNews::NoMicrophone => {
+            "! The test has ended: no microphone gives any sound. Plug one in, or choose one (--list-devices shows them).".to_owned()
+        }
+        TrialNews::Failed => {
+            "! There can be no test: your voice cannot be encoded. The log (--log) tells why.".to_owned()
+        }
+    }
+}
+
+/// What a test has heard.
+fn heard(figures: TrialFigures) -> String {
+    let TrialFigures { verdict, level_db, sent_db, .. } = figures;
+    match verdict {
+        Verdict::Good => format!(
+            "* This is how you sound. Your voice comes in at {level_db:.0} dBFS, which is fine, and is sent at {sent_db:.0} dBFS."
+        ),
+        Verdict::Quiet => format!(
+            "! Your microphone is very quiet ({level_db:.0} dBFS): turn it up in the system's sound settings, or come \
+             closer. This is how you sound, at {sent_db:.0} dBFS:"
+        ),
+        Verdict::Clipped => "! Your microphone is too loud, so your voice is cut off and sounds harsh: turn it down in the \
+             system's sound settings. This is how you sound:"
+            .to_owned(),
+        Verdict::NoVoice => format!(
+            "! No voice was heard; the loudest sound had {level_db:.0} dBFS. If you did speak, turn the microphone up in \
+             the system's sound settings. This is what others would have heard:"
+        ),
+        Verdict::Silent => "! The microphone gives nothing but silence: is it muted in the system, or by a switch of its own? \
+             --list-devices shows whether there is another."
+            .to_owned(),
+    }
+}
+
 fn device(kind: DeviceKind) -> &'static str {
     match kind {
         DeviceKind::Input => "Microphone",
@@ -461,6 +522,9 @@ fn notice(code: NoticeCode) -> &'static str {
         NoticeCode::HeldTooLong => {
             "The talk key was held for so long that the microphone was closed. Let go and press it again."
         }
+        NoticeCode::TestRuns => {
+            "The test runs, so nobody hears you. Press the key again when it is over, or /test ends it."
+        }
         NoticeCode::Back => "Back again. The microphone is off.",
         NoticeCode::WhenBack => "There is no connection now; that takes effect when it is back.",
         NoticeCode::GoingBack => "Going back to the server before.",
@@ -486,6 +550,9 @@ pub fn error(code: ErrorKind, args: &Args) -> String {
 
 fn local_error(code: LocalError, arg: &dyn Fn(&str) -> String) -> String {
     match code {
+        LocalError::VolumeOfSelf => {
+            "You do not hear yourself here, so you have no volume. /test lets you hear how you sound.".to_owned()
+        }
         LocalError::UnknownCommand if arg("nearest").is_empty() => {
             format!(
                 "There is no command {}. /help lists them; //text says a text that begins with /.",
@@ -916,9 +983,11 @@ fn help(keys: Option<Release>) -> Vec<String> {
     parlor://...          an invite that you paste takes you to its server
     /codec, /bitrate      send as opus or pcm; with how many kbit/s (Opus; 6 to 256)
     /echo, /noise, /gain, /highpass on|off   what is done to your microphone's sound
+    /test                 hear yourself: five seconds of you, as others would hear them; nobody else does
     /stats                levels, packets, loss, round trip, each speaker
     /volume NAME 0-200    how loud you hear someone, also when he comes back; /ignore, /unignore NAME
     /levelling on|off     bring soft and loud speakers near to one loudness (on at the start)
+    /sounds on|off        a sound when somebody comes or goes, and when you mute or deafen (on at the start)
     /record [DIR]         record the room into WAV files, and everyone is told; /record stop ends it
     /help moderation      the commands of operators and moderators
     /exit                 leave

@@ -35,17 +35,22 @@ mod playback_actor;
 mod playback_tests;
 pub mod recording;
 mod redundancy;
+mod replay;
 mod reports;
 mod resample;
 mod sending;
 mod shared;
 #[cfg(test)]
 mod simulation;
+mod sounds;
 mod source;
 pub(crate) mod speaker;
 mod stretch;
 mod system;
 mod tap;
+mod trial;
+#[cfg(test)]
+mod trial_tests;
 mod upsample;
 mod wav;
 pub mod workload;
@@ -54,7 +59,9 @@ pub use chain::gate::Transmit;
 pub use chain::{ChainFigures, ChainSettings, StageName, StageState};
 pub use recording::RecordingEnd;
 pub use sending::{BITRATE, BITRATES, FrameLength, Sending, SendingStats};
+pub use sounds::Sound;
 pub use tap::Tap;
+pub use trial::{TrialFigures, TrialNews, Verdict};
 
 use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, Ssrc};
@@ -121,6 +128,9 @@ pub struct VoiceConfig {
     pub chain: ChainSettings,
     /// Speakers are brought near to one loudness.
     pub levelling: bool,
+    /// Who comes and goes, and what we do with microphone and ears, is told by sounds. Only sound devices play
+    /// them: files, the null output and echoes hold voice alone.
+    pub sounds: bool,
 }
 
 impl VoiceConfig {
@@ -133,6 +143,7 @@ impl VoiceConfig {
             sending: Sending::default(),
             chain: ChainSettings::default(),
             levelling: true,
+            sounds: true,
         }
     }
 
@@ -225,6 +236,8 @@ pub enum VoiceEvent {
     },
     /// A recording has ended, as it should or by itself.
     RecordingEnded(RecordingEnd),
+    /// Hearing ourselves goes on, or has ended.
+    Trial(TrialNews),
     /// The way of voice has changed.
     Path(VoicePath),
     /// A sealed datagram that must go through the control connection (`VoicePath::Stream`).
@@ -304,6 +317,8 @@ pub struct SpeakerStats {
     pub late: u64,
     /// Share of the last seconds of speech that was concealed, 0 to 1.
     pub concealed: f32,
+    /// What levelling adds to him now, in dB.
+    pub levelling_db: f32,
     /// Frames played from a copy in a later packet (RED).
     pub repaired_red: u64,
     /// Frames made good by in-band FEC (LBRR).
@@ -330,6 +345,7 @@ impl SpeakerStats {
             lost: 0,
             late: 0,
             concealed: 0.0,
+            levelling_db: 0.0,
             repaired_red: 0,
             repaired_fec: 0,
             repaired_dred: 0,
@@ -482,6 +498,25 @@ impl VoiceHandle {
     /// Ends the recording; [`VoiceEvent::RecordingEnded`] tells what came of it.
     pub fn stop_recording(&self) {
         self.system.shared.recorder.stop();
+    }
+
+    /// Listens to our microphone for some seconds and plays what others would have heard; nothing of it is sent.
+    /// While a trial runs, this ends it. [`VoiceEvent::Trial`] tells how it goes.
+    ///
+    /// The microphone is shut to the room meanwhile, whatever it is meant to do; a talk key that is held beyond
+    /// the end must be let go first.
+    pub fn try_out(&self) {
+        self.system.shared.trial.ask();
+    }
+
+    /// Plays a sound of our own, where a sound device plays.
+    pub fn play_sound(&self, sound: Sound) {
+        self.system.shared.sounds.ask(sound);
+    }
+
+    /// Plays such sounds from now on, or none.
+    pub fn set_sounds(&self, on: bool) {
+        self.system.shared.sounds.switch(on);
     }
 
     /// Plays nobody, or everybody again.

@@ -37,7 +37,7 @@ impl Volume {
 /// All that is wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VolumeBook {
-    /// By name, in lower case: names differ by more than that.
+    /// By name, folded as the server compares names.
     names: BTreeMap<String, (UserName, Volume)>,
 }
 
@@ -63,12 +63,18 @@ impl VolumeBook {
     /// What is wanted for this name.
     #[must_use]
     pub fn get(&self, name: &UserName) -> Volume {
-        self.names.get(&key(name)).map(|(_, volume)| *volume).unwrap_or_default()
+        self.names.get(&name.folded()).map(|(_, volume)| *volume).unwrap_or_default()
+    }
+
+    /// Everybody is played as he is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
     }
 
     /// This is wanted for this name from now on. False if there is no more room.
     pub fn set(&mut self, name: UserName, volume: Volume) -> bool {
-        let key = key(&name);
+        let key = name.folded();
         if volume == Volume::default() {
             self.names.remove(&key);
             return true;
@@ -89,10 +95,6 @@ impl fmt::Display for VolumeBook {
         }
         Ok(())
     }
-}
-
-fn key(name: &UserName) -> String {
-    name.as_str().to_lowercase()
 }
 
 #[cfg(test)]

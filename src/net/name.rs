@@ -103,8 +103,12 @@ fn parse(text: &str, max: usize) -> Result<String, NameError> {
     Ok(name)
 }
 
+fn folded(name: &str) -> String {
+    name.to_lowercase().nfc().collect()
+}
+
 fn keys(name: &str) -> NameKeys {
-    let folded: String = name.to_lowercase().nfc().collect();
+    let folded = folded(name);
     NameKeys {
         skeleton: skeleton(name).collect(),
         folded_skeleton: skeleton(&folded).collect(),
@@ -138,6 +142,12 @@ macro_rules! name_type {
             #[must_use]
             pub fn keys(&self) -> NameKeys {
                 keys(&self.0)
+            }
+
+            /// The name without case.
+            #[must_use]
+            pub fn folded(&self) -> String {
+                folded(&self.0)
             }
         }
 

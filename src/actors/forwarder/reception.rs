@@ -11,17 +11,10 @@ pub struct Reception {
     base: Option<PacketIndex>,
     highest: PacketIndex,
     received: u64,
-    reported: Option<Reported>,
     jitter: f64,
     last: Option<(Instant, u32)>,
     sender_report: Option<(u32, Instant)>,
     losses: LossMeter,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Reported {
-    expected: u64,
-    received: u64,
 }
 
 impl Reception {
@@ -60,12 +53,6 @@ impl Reception {
     pub fn report(&mut self, ssrc: Ssrc, now: Instant) -> Option<ReportBlock> {
         let base = self.base?;
         let expected = self.highest.0 - base.0 + 1;
-        let before = self.reported.unwrap_or(Reported { expected: 0, received: 0 });
-        self.reported = Some(Reported { expected, received: self.received });
-        let expected_now = expected.saturating_sub(before.expected);
-        let received_now = self.received.saturating_sub(before.received);
-        let lost_now = expected_now.saturating_sub(received_now);
-        let fraction = (lost_now * 256).checked_div(expected_now).unwrap_or(0);
         let lost = expected as i64 - self.received as i64;
         let (last_sender_report, delay) = match self.sender_report {
             Some((ntp, at)) => {
@@ -76,7 +63,7 @@ impl Reception {
         };
         Some(ReportBlock {
             ssrc,
-            fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
+            fraction_lost: self.losses.fraction(),
             cumulative_lost: i32::try_from(lost).unwrap_or(i32::MAX),
             highest_seq: (self.highest.0 & 0xffff_ffff) as u32,
             jitter: self.jitter as u32,

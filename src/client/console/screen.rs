@@ -97,8 +97,17 @@ fn status(app: &App, room: usize, spans: &mut Vec<(Look, String)>) {
     };
     spans.push((Look::Plain, format!("[{place}] ")));
     let (mode, on, there) = app.microphone();
-    let microphone = texts::status_microphone(mode, on, there);
-    let look = if there && (on || mode != Mode::PushToTalk) { Look::Alert } else { Look::Dim };
+    let microphone = match app.testing() {
+        true => texts::STATUS_TESTING,
+        false => texts::status_microphone(mode, on, there),
+    };
+    let look = if app.testing() {
+        Look::Voice
+    } else if there && (on || mode != Mode::PushToTalk) {
+        Look::Alert
+    } else {
+        Look::Dim
+    };
     spans.push((look, format!("{microphone} ")));
     if app.standing().silenced {
         spans.push((Look::Alert, format!("{} ", texts::STATUS_SILENCED)));
@@ -272,6 +281,23 @@ mod tests {
         let prompt = Prompt::new(&app, 80);
         assert_eq!(prompt.text(), "[general] mic off ▏hi");
         assert_eq!(prompt.cursor, 21);
+    }
+
+    #[test]
+    fn while_we_hear_ourselves_the_microphone_is_no_open_one() {
+        use crate::client::event::NoticeCode;
+        use crate::client::voice::TrialNews;
+        let mut app = app(&[]);
+        let test = |news| Input::Event(Event::Test(news));
+        app.handle(test(TrialNews::Speak { ms: 5000 }), clock::now());
+        let (code, action) = (KeyCode::Char('`'), KeyAction::Press);
+        let press = Input::Key(Key { code, ctrl: false, alt: false, action });
+        let told = format!("{:?}", app.handle(press, clock::now()));
+        assert!(told.contains(&format!("{:?}", NoticeCode::TestRuns)), "{told}");
+        assert_eq!(Prompt::new(&app, 80).text(), "[general] mic test ▏");
+        key(&mut app, '`', KeyAction::Release);
+        app.handle(test(TrialNews::Over), clock::now());
+        assert_eq!(Prompt::new(&app, 80).text(), "[general] mic off ▏");
     }
 
     #[test]

@@ -212,6 +212,9 @@ impl<D: Dialer> ControlActor<D> {
             VoiceCommand::Deafened(on) => self.voice.set_deafened(on),
             VoiceCommand::Volumes(volumes) => self.voice.set_volumes(volumes),
             VoiceCommand::Levelling(on) => self.voice.set_levelling(on),
+            VoiceCommand::Sound(sound) => self.voice.play_sound(sound),
+            VoiceCommand::Sounds(on) => self.voice.set_sounds(on),
+            VoiceCommand::TryOut => self.voice.try_out(),
             VoiceCommand::Record(directory, own) => {
                 let began = texts::file_time(clock::unix_ms());
                 self.voice.record(directory, own.to_string(), began);

@@ -12,7 +12,7 @@ use super::request::{Asked, Pace, Pending, Request};
 use super::roster::Roster;
 use crate::client::event::{ErrorKind, Event, LocalError, LossCause, NoticeCode, SessionNumber};
 use crate::client::texts;
-use crate::client::voice::{Transmit, VoiceSession};
+use crate::client::voice::{Sound, Transmit, VoiceSession};
 use crate::net::device::{ChannelBinding, DeviceProof};
 use crate::net::ids::MemberId;
 use crate::net::limits::{
@@ -242,6 +242,10 @@ impl ControlCore {
         self.last_refusal = None;
         self.resume = Some(welcome.resume);
         self.wants_out &= welcome.resumed;
+        if !welcome.resumed {
+            self.roster.renumbered();
+            self.factors.clear();
+        }
         self.roster.me = Some(welcome.id);
         let port = self.settings.udp_port.unwrap_or(welcome.udp_port);
         self.voice(VoiceCommand::Connect(Box::new(VoiceSession {
@@ -409,19 +413,32 @@ impl ControlCore {
             Request::Finish if self.finishing.is_none() => self.finishing = Some(Finish::Draining),
             Request::Finish => {}
             Request::Microphone { open } => {
-                self.state_untold |= self.state.muted == open;
+                if self.state.muted == open {
+                    let sound = if open { Sound::Unmuted } else { Sound::Muted };
+                    self.voice(VoiceCommand::Sound(sound));
+                    self.state_untold = true;
+                }
                 self.state.muted = !open;
             }
             Request::Deafen(on) => {
-                self.state_untold |= self.state.deafened != on;
-                self.state.deafened = on;
                 self.voice(VoiceCommand::Deafened(on));
+                if self.state.deafened != on {
+                    let sound = if on { Sound::Deafened } else { Sound::Undeafened };
+                    self.voice(VoiceCommand::Sound(sound));
+                    self.state_untold = true;
+                }
+                self.state.deafened = on;
             }
             Request::Volume { name, wish } => self.want_volume(&name, wish),
             Request::Levelling(on) => {
                 self.voice(VoiceCommand::Levelling(on));
                 self.tell(Event::Levelling { on });
             }
+            Request::Sounds(on) => {
+                self.voice(VoiceCommand::Sounds(on));
+                self.tell(Event::Sounds { on });
+            }
+            Request::TryOut => self.voice(VoiceCommand::TryOut),
             Request::Record(directory) => self.record(directory),
             Request::StopRecording => self.stop_recording(),
             Request::Codec(codec) => {

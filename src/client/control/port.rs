@@ -3,7 +3,7 @@
 use super::dial::{DialError, Target, Trust};
 use super::request::Request;
 use crate::client::event::{Event, LossCause};
-use crate::client::voice::{StageName, Transmit, VoiceEvent, VoiceSession, VoiceStats};
+use crate::client::voice::{Sound, StageName, Transmit, VoiceEvent, VoiceSession, VoiceStats};
 use crate::client::volumes::Volume;
 use crate::net::codec::Codec;
 use crate::net::device::{ChannelBinding, DeviceKey};
@@ -137,6 +137,12 @@ pub enum VoiceCommand {
     Volumes(BTreeMap<MemberId, f32>),
     /// Bring speakers near to one loudness, or not.
     Levelling(bool),
+    /// A sound of our own.
+    Sound(Sound),
+    /// Such sounds are played, or none.
+    Sounds(bool),
+    /// Let us hear ourselves, or end that.
+    TryOut,
     /// Record into this directory; we are called so.
     Record(PathBuf, UserName),
     /// End the recording.
@@ -168,6 +174,9 @@ impl PartialEq for VoiceCommand {
             (Self::StopRecording, Self::StopRecording) => true,
             (Self::Volumes(a), Self::Volumes(b)) => a == b,
             (Self::Levelling(a), Self::Levelling(b)) => a == b,
+            (Self::Sound(a), Self::Sound(b)) => a == b,
+            (Self::Sounds(a), Self::Sounds(b)) => a == b,
+            (Self::TryOut, Self::TryOut) => true,
             (Self::Bitrate(a), Self::Bitrate(b)) => a == b,
             (Self::RoomCodecs(a), Self::RoomCodecs(b)) => a == b,
             _ => false,

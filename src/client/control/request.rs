@@ -76,6 +76,10 @@ pub enum Request {
     },
     /// Bring speakers near to one loudness, or not.
     Levelling(bool),
+    /// Play our own sounds, or none.
+    Sounds(bool),
+    /// Let us hear ourselves, or end that.
+    TryOut,
     /// Record the room into this directory.
     Record(PathBuf),
     /// End the recording.
@@ -147,6 +151,8 @@ impl Request {
                 | Self::Deafen(_)
                 | Self::Volume { .. }
                 | Self::Levelling(_)
+                | Self::Sounds(_)
+                | Self::TryOut
                 | Self::Record(_)
                 | Self::StopRecording
                 | Self::Codec(_)
@@ -183,6 +189,8 @@ impl Request {
             Self::Deafen(false) => "/undeafen".to_owned(),
             Self::Volume { name, .. } => format!("/volume {name}"),
             Self::Levelling(_) => "/levelling".to_owned(),
+            Self::Sounds(_) => "/sounds".to_owned(),
+            Self::TryOut => "/test".to_owned(),
             Self::Record(_) => "/record".to_owned(),
             Self::StopRecording => "/record stop".to_owned(),
             Self::Codec(_) => "/codec".to_owned(),

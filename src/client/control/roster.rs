@@ -7,6 +7,7 @@ use crate::client::event::{Change, Event, Person};
 use crate::client::volumes::{Volume, VolumeBook};
 use crate::net::ids::MemberId;
 use crate::net::limits::ROOM_MEMBERS_MAX;
+use crate::net::limits::VOLUMES_MAX;
 use crate::net::message::{LeaveReason, MemberInfo};
 use crate::net::name::{RoomName, UserName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,8 @@ pub struct Roster {
     members: BTreeMap<MemberId, MemberInfo>,
     /// How loud the user wants whom.
     pub volumes: VolumeBook,
+    /// What was wanted of members who have taken another name since: that holds as long as they are here.
+    renamed: BTreeMap<MemberId, Volume>,
     /// Whose voice is played.
     heard: BTreeSet<MemberId>,
     /// Who was told to speak.
@@ -39,6 +42,13 @@ impl Roster {
         self.members.get(&id).map(|member| member.name.clone())
     }
 
+    /// How loud a member is wanted, where it is not as he is.
+    #[must_use]
+    pub fn volume_of(&self, id: MemberId) -> Option<Volume> {
+        let volume = self.wanted(self.members.get(&id)?);
+        (volume != Volume::default()).then_some(volume)
+    }
+
     /// The members but ourselves.
     #[must_use]
     pub fn others(&self) -> Vec<MemberInfo> {
@@ -48,7 +58,10 @@ impl Roster {
     /// What the samples of members are multiplied with, where it is not 1.
     #[must_use]
     pub fn factors(&self) -> BTreeMap<MemberId, f32> {
-        let factor = |member: &MemberInfo| self.volumes.get(&member.name).factor();
+        if self.volumes.is_empty() && self.renamed.is_empty() {
+            return BTreeMap::new();
+        }
+        let factor = |member: &MemberInfo| self.wanted(member).factor();
         let all = self.members.values().map(|member| (member.id, factor(member)));
         all.filter(|(_, factor)| *factor != 1.0).collect()
     }
@@ -56,10 +69,42 @@ impl Roster {
     /// The name as a member of the room bears it, if one does.
     #[must_use]
     pub fn spelled(&self, name: &UserName) -> UserName {
-        let lower = name.as_str().to_lowercase();
-        let same = |member: &&MemberInfo| member.name.as_str().to_lowercase() == lower;
-        let member = self.members.values().find(same);
-        member.map_or_else(|| name.clone(), |member| member.name.clone())
+        self.named(name).map_or_else(|| name.clone(), |member| member.name.clone())
+    }
+
+    /// The member of the room who bears this name.
+    #[must_use]
+    pub fn named(&self, name: &UserName) -> Option<&MemberInfo> {
+        let folded = name.folded();
+        self.members.values().find(|member| member.name.folded() == folded)
+    }
+
+    /// Whether this one is in the room.
+    #[must_use]
+    pub fn is_here(&self, id: MemberId) -> bool {
+        self.members.contains_key(&id)
+    }
+
+    /// How loud the user wants a member: by the name that he bears, or bore when it was said.
+    #[must_use]
+    pub fn wanted(&self, member: &MemberInfo) -> Volume {
+        match self.volumes.get(&member.name) {
+            volume if volume != Volume::default() => volume,
+            volume => self.renamed.get(&member.id).copied().unwrap_or(volume),
+        }
+    }
+
+    /// The user wants this name so loud, whether its bearer is here or not. False if there is no more room.
+    pub fn want(&mut self, name: &UserName, volume: Volume) -> bool {
+        if let Some(id) = self.named(name).map(|member| member.id) {
+            self.renamed.remove(&id);
+        }
+        self.volumes.set(name.clone(), volume)
+    }
+
+    /// Members have other numbers from now on: another session has begun.
+    pub fn renumbered(&mut self) {
+        self.renamed.clear();
     }
 
     /// A member as shown.
@@ -67,7 +112,7 @@ impl Roster {
     pub fn person(&self, info: &MemberInfo) -> Person {
         let mut person = Person::new(info, self.me);
         person.speaking |= self.heard.contains(&info.id);
-        let volume = self.volumes.get(&info.name);
+        let volume = self.wanted(info);
         person.volume = (volume != Volume::default() && !person.you).then_some(volume);
         person
     }
@@ -141,6 +186,12 @@ impl Roster {
         renamed_from: Option<UserName>,
     ) -> (Vec<Event>, bool) {
         let id = member.id;
+        // Another name is no way around being ignored.
+        let known = self.members.get(&id).filter(|before| before.name != member.name);
+        let wanted = known.map(|before| self.wanted(before)).unwrap_or_default();
+        if wanted != Volume::default() && self.renamed.len() < VOLUMES_MAX {
+            self.renamed.insert(id, wanted);
+        }
         let Some(before) = self.members.insert(id, member.clone()) else {
             self.members.remove(&id);
             return (self.joined(member), true);

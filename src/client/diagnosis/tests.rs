@@ -24,7 +24,7 @@ fn well() -> Stats {
         ..VoiceStats::default()
     };
     let names = [name("Eve"), name("Bob")];
-    let mut stats = Stats::new(voice, |id| names.get(id.0 as usize - 1).cloned());
+    let mut stats = Stats::new(voice, |id| Some((names.get(id.0 as usize - 1).cloned()?, None)));
     for speaker in &mut stats.speakers {
         (speaker.received, speaker.jitter_ms, speaker.buffer_ms) = (1000, 3.0, 25.0);
     }

@@ -216,8 +216,18 @@ fn device_line(what: &str, level_db: f32, name: &str, latency_ms: f32, gaps: u64
 
 fn speaker_line(speaker: &Speaker) -> String {
     let name = speaker.name.as_ref().map_or_else(|| "(gone)".to_owned(), shown);
+    let mut loud = String::new();
+    match speaker.volume {
+        Some(volume) if volume.ignored => loud.push_str(" ignored,"),
+        Some(volume) => loud.push_str(&format!(" volume {} %,", volume.percent)),
+        None => {}
+    }
+    // What nobody can hear is not worth a word.
+    if speaker.levelling_db.abs() >= 0.5 {
+        loud.push_str(&format!(" levelled by {:+.0} dB,", speaker.levelling_db));
+    }
     format!(
-        "    {name}: packets {}, lost {} ({} lately), late {}, concealed {}, repaired {}, jitter {:.0} ms, \
+        "    {name}:{loud} packets {}, lost {} ({} lately), late {}, concealed {}, repaired {}, jitter {:.0} ms, \
          delay {:.0} ms (aims for {:.0}), mouth to ear about {:.0} ms (an estimate)",
         speaker.received,
         speaker.lost,

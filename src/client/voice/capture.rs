@@ -15,6 +15,7 @@ use super::recording::Tape;
 use super::redundancy::{Conditions, Plan, Redundancy};
 use super::resample::{ResampleError, Resampler};
 use super::sending::Sending;
+use super::trial::{Raw, Take, Trial};
 use crate::net::codec::{Codec, L16_RATE, OPUS_RATE};
 use crate::net::message::StreamGrant;
 use std::time::{Duration, Instant};
@@ -28,6 +29,8 @@ const DTX_BYTES_MAX: usize = 2;
 const DTX_EVERY: u32 = 20;
 /// Media time of a frame, in units of 48 kHz.
 const FRAME_MEDIA: u64 = OPUS_RATE as u64 / 100;
+/// Frames after a trial that are not kept for a later word: what was said during it has passed by then.
+const TRIAL_TAIL: u32 = 10;
 
 /// What becomes of the samples of one microphone.
 #[derive(Debug)]
@@ -53,6 +56,9 @@ pub struct Capture {
     pre_roll_frames: usize,
     spurt: Option<Spurt>,
     tape: Option<Tape>,
+    trial: Option<Box<Trial>>,
+    /// Frames in which nothing is sent or kept, on account of a trial.
+    hushed: u32,
     resampled: Vec<f32>,
     frame: Vec<f32>,
     payload: Vec<u8>,
@@ -104,6 +110,8 @@ impl Capture {
             pre_roll_frames: PRE_ROLL,
             spurt: None,
             tape: None,
+            trial: None,
+            hushed: 0,
             resampled: Vec::with_capacity(8 * FRAME),
             frame: Vec::with_capacity(FRAME),
             payload: Vec::with_capacity(2 * FRAME),
@@ -200,6 +208,32 @@ impl Capture {
         self.tape = tape;
     }
 
+    /// A trial listens from now on. Nothing is sent until it is dismissed, and nothing of that time later.
+    ///
+    /// # Errors
+    /// Our voice cannot be encoded.
+    pub fn begin_trial(&mut self) -> Result<(), EncoderError> {
+        let codec = self.codec();
+        self.prepare(codec)?;
+        let plan = self.redundancy.plan(codec);
+        self.trial = Some(Box::new(Trial::new(codec, self.frame_rate, self.sending, plan)?));
+        self.hushed = u32::MAX;
+        Ok(())
+    }
+
+    /// What the trial has heard, once it is enough.
+    pub fn take_trial(&mut self) -> Option<Take> {
+        let full = self.trial.as_ref().is_some_and(|trial| trial.is_full());
+        let trial = if full { self.trial.take() } else { None };
+        trial.map(|trial| trial.finish())
+    }
+
+    /// The trial is over.
+    pub fn end_trial(&mut self) {
+        self.trial = None;
+        self.hushed = TRIAL_TAIL;
+    }
+
     /// News of what the network does to our voice.
     pub fn heard_of(&mut self, conditions: Conditions, now: Instant) {
         self.redundancy.report(conditions, now);
@@ -252,7 +286,8 @@ impl Capture {
     /// heard and is whole is sent.
     pub fn hear(&mut self, samples: &[f32], transmit: Transmit, emit: &mut Emit<'_>) {
         let codec = self.codec();
-        let mut transmit = if self.stream(codec).is_some() { transmit } else { Transmit::Shut };
+        let ready = self.hushed == 0 && self.stream(codec).is_some();
+        let mut transmit = if ready { transmit } else { Transmit::Shut };
         if transmit == Transmit::Shut {
             self.end(emit);
         } else if let Err(error) = self.prepare(codec) {
@@ -376,7 +411,11 @@ impl Capture {
 
     /// A frame of 10 ms is whole, heard or not, that began at this media time.
     fn whole_frame(&mut self, transmit: Transmit, media: u64, emit: &mut Emit<'_>) {
+        let raw = self.trial.is_some().then(|| Raw::of(&self.frame));
         let voice = self.improve_frame();
+        if self.hushed > 0 {
+            return self.hush(raw, voice);
+        }
         let codec = self.codec();
         let verdict = self.gate.pass(transmit, voice);
         if !verdict.sends() {
@@ -394,6 +433,19 @@ impl Capture {
         }
         self.pre_roll.clear();
         self.encode(emit);
+    }
+
+    /// A frame of a trial, or from right behind one: others never hear it.
+    fn hush(&mut self, raw: Option<Raw>, voice: bool) {
+        if let (Some(trial), Some(raw)) = (&mut self.trial, raw)
+            && let Err(error) = trial.push(&self.frame, raw, voice)
+        {
+            tracing::debug!(%error, "a frame of a trial was not encoded");
+        }
+        self.pre_roll.clear();
+        if self.hushed < u32::MAX {
+            self.hushed -= 1;
+        }
     }
 
     /// Does to the frame what makes a voice sound better; whether there is one.
@@ -499,7 +551,9 @@ fn in_clock(media: u64, codec: Codec) -> u64 {
     media / u64::from(OPUS_RATE / codec.clock_hz())
 }
 
-fn mean_square(samples: &[f32]) -> f32 {
+/// Mean square of samples.
+#[must_use]
+pub fn mean_square(samples: &[f32]) -> f32 {
     samples.iter().map(|s| s * s).sum::<f32>() / samples.len().max(1) as f32
 }
 

@@ -13,6 +13,7 @@ use super::packetizer::Outgoing;
 use super::sending::SendingStats;
 use super::shared::{Outbox, Shared};
 use super::source::Source;
+use super::trial::{TRIAL_MS, TrialNews, Verdict};
 use super::{ByWay, Direction, VoiceEvent};
 use crate::net::clock;
 use crate::net::limits::{CLIENT_MAILBOX, DATAGRAM_BYTES_MAX};
@@ -28,6 +29,10 @@ const TICK_OPEN: Duration = Duration::from_millis(1);
 const TICK_CLOSED: Duration = Duration::from_millis(4);
 /// A source that gives nothing for this long is away: the talkspurt ends, time goes on without it.
 const AWAY: Duration = Duration::from_millis(200);
+/// A trial for which a microphone gives nothing for this long is given up, ...
+const TRIAL_WAIT: Duration = Duration::from_secs(2);
+/// ... and so is one that is not played to its end after this.
+const TRIAL_MAX: Duration = Duration::from_secs(20);
 /// What voice takes on the wire is taken over this time, ...
 const WIRE_OVER: Duration = Duration::from_secs(1);
 /// ... in which there is no longer pause.
@@ -43,11 +48,23 @@ pub struct CaptureActor {
     samples: Vec<f32>,
     generation: u64,
     openings: u64,
+    /// The microphone is tried out.
+    trial: Option<Running>,
+    /// The talk key was down at this opening when a trial ended: it must be let go first.
+    stale_key: Option<u64>,
     last_samples: Option<Instant>,
     overruns_before: u64,
     overruns: u64,
     overruns_lately: PerMinute,
     timer: Option<SpawnHandle>,
+}
+
+/// A trial that runs.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    since: Instant,
+    /// It is being played.
+    plays: bool,
 }
 
 /// Where packets go.
@@ -130,6 +147,8 @@ impl CaptureActor {
             samples: Vec::new(),
             generation: 0,
             openings: 0,
+            trial: None,
+            stale_key: None,
             last_samples: None,
             overruns_before: 0,
             overruns: 0,
@@ -190,6 +209,7 @@ impl CaptureActor {
         }
         self.note_gap(now);
 
+        self.switch_trial(now);
         let (transmit, openings) = self.shared.transmit();
         let connected = self.sender.sealer.is_some();
         if connected && self.openings != openings {
@@ -197,9 +217,65 @@ impl CaptureActor {
             self.source.opened(now);
             tracing::debug!(?transmit, "microphone opened");
         }
-        let transmit = if connected && !pulled.mute { transmit } else { Transmit::Shut };
+        if self.stale_key != Some(openings) || transmit != Transmit::Held {
+            self.stale_key = None;
+        }
+        let free = self.trial.is_none() && self.stale_key.is_none();
+        let transmit = match connected && !pulled.mute && free {
+            true => transmit,
+            false => Transmit::Shut,
+        };
         self.core.set_latency(self.source.latency());
         self.core.hear(&self.samples, transmit, &mut |packet| self.sender.send(packet, now));
+        self.follow_trial(now);
+    }
+
+    /// Begins a trial if one is asked for, or ends the one that runs.
+    fn switch_trial(&mut self, now: Instant) {
+        if !self.shared.trial.is_asked() {
+            return;
+        }
+        if self.trial.is_some() {
+            return self.end_trial(TrialNews::Stopped);
+        }
+        if let Err(error) = self.core.begin_trial() {
+            tracing::error!(%error, "voice cannot be encoded for a trial");
+            return self.end_trial(TrialNews::Failed);
+        }
+        self.trial = Some(Running { since: now, plays: false });
+        self.source.opened(now);
+        let news = TrialNews::Speak { ms: TRIAL_MS };
+        self.sender.outbox.push(VoiceEvent::Trial(news));
+    }
+
+    fn follow_trial(&mut self, now: Instant) {
+        let Some(Running { since, plays }) = self.trial else { return };
+        let silent = now.saturating_duration_since(self.last_samples.unwrap_or(now).max(since));
+        if plays {
+            let long = now.saturating_duration_since(since) > TRIAL_MAX;
+            if self.shared.trial.is_played() || long {
+                self.end_trial(TrialNews::Over);
+            }
+        } else if let Some(take) = self.core.take_trial() {
+            self.sender.outbox.push(VoiceEvent::Trial(TrialNews::Heard(take.figures)));
+            if take.figures.verdict == Verdict::Silent {
+                return self.end_trial(TrialNews::Over);
+            }
+            self.shared.trial.hand_over(take);
+            self.trial = Some(Running { since: now, plays: true });
+        } else if silent > TRIAL_WAIT {
+            self.end_trial(TrialNews::NoMicrophone);
+        }
+    }
+
+    fn end_trial(&mut self, news: TrialNews) {
+        if self.trial.take().is_some_and(|running| running.plays) {
+            self.shared.trial.stop();
+        }
+        self.core.end_trial();
+        let (transmit, openings) = self.shared.transmit();
+        self.stale_key = (transmit == Transmit::Held).then_some(openings);
+        self.sender.outbox.push(VoiceEvent::Trial(news));
     }
 
     /// Takes over a new session, or the end of one.

@@ -12,18 +12,21 @@ const BINS: usize = 1024;
 const BELOW: usize = 16;
 const MOVE: usize = 128;
 /// How long it takes until a frame counts for a third, in ms of speech.
-const MEMORY_MS: f64 = 4000.0;
+const MEMORY_MS: f64 = 8000.0;
 /// Share of the frames that must be in time.
 const IN_TIME: f64 = 0.99;
+/// Delay that is worth a further hundredth of the frames in time, in ms: a long tail is waited for
+/// as far as it is thick enough.
+const WORTH_MS: f64 = 20.0;
 /// What is believed before anything is known, as ms of speech without any lateness.
 const PRIOR_MS: f64 = 1000.0;
 /// What the puller's own unevenness takes.
 const SLACK_MS: f64 = 1.5;
 /// Least and most delay aimed for.
-const TARGET_MIN_MS: f64 = 2.0;
+const TARGET_MIN_MS: f64 = 7.0;
 const TARGET_MAX_MS: f64 = 400.0;
 /// Delay aimed for at the start, ...
-const TARGET_START_MS: f64 = 10.0;
+const TARGET_START_MS: f64 = 14.0;
 /// ... and for how much speech at least.
 const START_MS: f64 = 1500.0;
 /// The target stays while what is wanted is less than this below it, ...
@@ -203,12 +206,22 @@ impl Delays {
     /// The delay that all but a few of the frames are in time for.
     fn wanted(&self) -> f64 {
         let few = self.total * (1.0 - IN_TIME);
-        let mut above = 0.0;
-        let late = self.bins.iter().rposition(|bin| {
+        let worth = 100.0 * WORTH_MS / (BIN_MS * self.total.max(f64::MIN_POSITIVE));
+        // From the latest down: with the end of each bin as the delay, these would be late, and so
+        // much would that cost, in bins.
+        let (mut above, mut best, mut cheapest) = (0.0, None, f64::INFINITY);
+        for (k, bin) in self.bins.iter().enumerate().rev() {
+            let end = k + 1;
+            let cost = end as f64 + above * worth;
+            if cost < cheapest {
+                (best, cheapest) = (Some(end), cost);
+            }
             above += f64::from(*bin);
-            above > few
-        });
-        let offset = late.map_or(self.base, |bin| self.edge + (bin + 1) as f64 * BIN_MS);
+            if above > few {
+                break;
+            }
+        }
+        let offset = best.map_or(self.base, |end| self.edge + end as f64 * BIN_MS);
         (offset - self.base + SLACK_MS).clamp(TARGET_MIN_MS, TARGET_MAX_MS)
     }
 
@@ -294,7 +307,7 @@ mod tests {
         stream.hear(500, |_| 1.0);
         assert!(stream.hear(20, |k| 80.0 - 4.0 * k as f64) > 60.0);
         let after = stream.hear(1200, |_| 1.0);
-        assert!(after < 6.0, "{after}");
+        assert!(after <= TARGET_MIN_MS + HOLD_MS, "{after}");
     }
 
     #[test]
@@ -303,8 +316,8 @@ mod tests {
         let mut stream = Stream::new();
         let target = stream.hear(800, |k| if k % 20 == 7 { 10.0 } else { 0.0 });
         assert!((10.0..13.0).contains(&target), "{target}");
-        let target = stream.hear(1500, |k| if k % 300 == 7 { 10.0 } else { 0.0 });
-        assert!(target < 6.0, "{target}");
+        let target = stream.hear(4000, |k| if k % 300 == 7 { 10.0 } else { 0.0 });
+        assert!(target <= TARGET_MIN_MS + HOLD_MS, "{target}");
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct DeviceState {
     pub glitches: AtomicU64,
     /// Times that the device itself ran dry or over, whatever its ring held.
     pub xruns: AtomicU64,
+    /// Output only: the fewest samples that a callback left in the ring, since the worker looked.
+    pub spare: AtomicU32,
     /// Output only: whether the worker means to keep the ring filled.
     pub wanted: AtomicBool,
     /// Errors since the last callback.
@@ -546,6 +548,8 @@ fn on_output<T>(
     state.latency_us.store(ahead, Ordering::Relaxed);
     state.note(samples.len() / channels);
     let whole = pour_out(ring, channels, samples);
+    let spare = u32::try_from(ring.slots()).unwrap_or(u32::MAX);
+    state.spare.fetch_min(spare, Ordering::Relaxed);
     if !whole && state.wanted.load(Ordering::Relaxed) {
         state.glitches.fetch_add(1, Ordering::Relaxed);
     }

@@ -363,3 +363,33 @@ fn a_bad_file_is_told_at_the_start() {
     let error = VoiceHandle::start(config, sender).unwrap_err().to_string();
     assert!(error.starts_with("/nowhere/x.wav: "), "{error}");
 }
+
+#[tokio::test]
+async fn who_hears_himself_is_heard_by_nobody_else_and_a_key_held_beyond_it_must_be_let_go() {
+    let (server, seen) = serve();
+    let (speaker, mut events) = side(InputChoice::Tone(440.0), OutputChoice::Null);
+    speaker.connect(session(1, server));
+    wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
+    let trial = |e: &VoiceEvent| matches!(e, VoiceEvent::Trial(_));
+    speaker.try_out();
+    let speak = wait_for(&mut events, trial).await;
+    assert!(matches!(speak, VoiceEvent::Trial(TrialNews::Speak { ms: 5000 })), "{speak:?}");
+    speaker.set_transmit(Transmit::Held);
+    let heard = wait_for(&mut events, trial).await;
+    let VoiceEvent::Trial(TrialNews::Heard(figures)) = heard else { panic!("{heard:?}") };
+    assert!(figures.verdict != Verdict::Silent, "{figures:?}");
+    let over = wait_for(&mut events, trial).await;
+    assert_eq!(over, VoiceEvent::Trial(TrialNews::Over));
+    // The next one is ended by hand, and all the while nothing has been sent.
+    speaker.try_out();
+    wait_for(&mut events, trial).await;
+    speaker.try_out();
+    let stopped = wait_for(&mut events, trial).await;
+    assert_eq!(stopped, VoiceEvent::Trial(TrialNews::Stopped));
+    assert!(seen.try_recv().is_err(), "the key has not been let go");
+    speaker.set_transmit(Transmit::Released);
+    speaker.set_transmit(Transmit::Held);
+    let packet = seen.recv_timeout(PATIENCE).unwrap();
+    assert!(RtpPacket::parse(&packet).unwrap().header.marker);
+    speaker.stop().await;
+}

@@ -71,6 +71,13 @@ impl Loudness {
         self.members.remove(&id);
     }
 
+    /// What levelling adds to a member now, in dB.
+    #[must_use]
+    pub fn levelling_db(&self, id: MemberId) -> f32 {
+        let voice = self.members.get(&id).filter(|_| !self.plain);
+        voice.map_or(0.0, |voice| voice.levelling_db)
+    }
+
     /// A block of one who fades out: as loud as he was, whatever is wished meanwhile.
     pub fn fade(&mut self, id: MemberId, block: &mut [f32]) {
         if let Some(voice) = self.members.get_mut(&id) {
@@ -78,7 +85,7 @@ impl Loudness {
         }
     }
 
-    /// A block of one member's voice.
+    /// A block of one member's voice: all of his streams together, since his gain moves once in a block.
     pub fn process(&mut self, id: MemberId, block: &mut [f32]) {
         let volume = self.volumes.get(&id).copied().unwrap_or(1.0);
         let power = block.iter().map(|s| s * s).sum::<f32>() / block.len().max(1) as f32;
@@ -86,7 +93,8 @@ impl Loudness {
             return;
         }
         if self.members.len() >= 2 * SPEAKERS_MAX && !self.members.contains_key(&id) {
-            return;
+            // Not to be levelled, but as loud as he is wanted.
+            return block.iter_mut().for_each(|sample| *sample *= volume);
         }
         // Who is heard for the first time is as loud as he is wanted at once.
         let voice = self.members.entry(id).or_insert(Voice { gain: volume, ..Voice::default() });

@@ -1,22 +1,27 @@
 //! How much lies in the ring to a loudspeaker beyond what it takes at a time: as little as does without gaps.
 //!
-//! Pure. It grows when the device found too little, and comes down when it has not for long; each
-//! time that this was a mistake, the next attempt waits twice as long.
+//! Pure. What is left in the ring when the device has taken its share tells how near a gap was: the
+//! margin grows before there is one, and comes down by what was never needed.
 
 use std::time::{Duration, Instant};
 
-/// Least margin, in ms; ...
-const MIN_MS: f32 = 2.0;
-/// ... it grows by this when the device found too little, ...
-const UP_MS: f32 = 2.0;
-/// ... up to this, ...
+/// Least margin, in ms, ...
+const MIN_MS: f32 = 4.0;
+/// ... and what a device begins with, which the first seconds bring down.
+const START_MS: f32 = 8.0;
+/// Most, in ms.
 const MAX_MS: f32 = 40.0;
-/// ... comes down by this ...
-const DOWN_MS: f32 = 1.0;
-/// ... after this long without, ...
-const CALM: Duration = Duration::from_secs(20);
-/// ... or up to this long, where it was too little so often before.
-const CALM_MAX: Duration = Duration::from_secs(640);
+/// It grows by this when the device found too little, in ms.
+const GAP_MS: f32 = 2.0;
+/// So much must always be left, in ms: what is less is added.
+const SPARE_MS: f32 = 1.5;
+/// It comes down by a share of what was left beyond that, if it is more than this.
+const TOO_MUCH_MS: f32 = 1.0;
+const DOWN: f32 = 0.5;
+/// After this long at the start, ...
+const CALM_START: Duration = Duration::from_secs(1);
+/// ... and twice as long after each time, up to this.
+const CALM_MAX: Duration = Duration::from_secs(64);
 /// A device that has just begun may find too little without that meaning anything.
 const BEGIN: Duration = Duration::from_millis(500);
 
@@ -25,16 +30,15 @@ const BEGIN: Duration = Duration::from_millis(500);
 pub struct Margin {
     ms: f32,
     calm: Duration,
-    /// When it last changed.
+    /// When it last changed, and the least that was left since then.
     since: Option<Instant>,
-    /// The last change was downwards.
-    fell: bool,
+    spare_ms: f32,
     began: Option<Instant>,
 }
 
 impl Default for Margin {
     fn default() -> Self {
-        Self { ms: MIN_MS, calm: CALM, since: None, fell: false, began: None }
+        Self { ms: START_MS, calm: CALM_START, since: None, spare_ms: f32::INFINITY, began: None }
     }
 }
 
@@ -45,25 +49,31 @@ impl Margin {
         self.ms
     }
 
-    /// Since the last call the device found too little so often.
-    pub fn note(&mut self, glitches: u64, now: Instant) {
+    /// Since the last call the device found too little so often, and left so much at least, in ms;
+    /// infinite if it took nothing.
+    pub fn note(&mut self, gaps: u64, spare_ms: f32, now: Instant) {
         let began = *self.began.get_or_insert(now);
-        let since = *self.since.get_or_insert(now);
-        let calm = now.saturating_duration_since(since);
-        if glitches > 0 {
-            if now.saturating_duration_since(began) < BEGIN {
-                return;
-            }
-            if std::mem::take(&mut self.fell) {
-                self.calm = (self.calm * 2).min(CALM_MAX);
-            }
-            self.ms = (self.ms + UP_MS).min(MAX_MS);
-            self.since = Some(now);
-        } else if self.ms > MIN_MS && calm > self.calm {
-            self.ms = (self.ms - DOWN_MS).max(MIN_MS);
-            self.since = Some(now);
-            self.fell = true;
+        if now.saturating_duration_since(began) < BEGIN {
+            return;
         }
+        let since = *self.since.get_or_insert(now);
+        self.spare_ms = self.spare_ms.min(spare_ms);
+        if gaps > 0 {
+            self.change(GAP_MS, now);
+        } else if self.spare_ms < SPARE_MS {
+            self.change(SPARE_MS - self.spare_ms, now);
+        } else if now.saturating_duration_since(since) >= self.calm {
+            let unused = self.spare_ms - SPARE_MS;
+            self.calm = (self.calm * 2).min(CALM_MAX);
+            let down = if unused.is_finite() && unused > TOO_MUCH_MS { unused * DOWN } else { 0.0 };
+            self.change(-down, now);
+        }
+    }
+
+    fn change(&mut self, by_ms: f32, now: Instant) {
+        self.ms = (self.ms + by_ms).clamp(MIN_MS, MAX_MS);
+        self.since = Some(now);
+        self.spare_ms = f32::INFINITY;
     }
 }
 
@@ -96,37 +106,54 @@ mod tests {
     use super::*;
     use crate::net::clock;
 
-    #[test]
-    fn it_grows_with_each_gap_and_comes_down_when_there_are_none() {
-        let start = clock::now();
-        let mut margin = Margin::default();
-        let at = |seconds: u64| start + Duration::from_secs(seconds);
-        margin.note(3, at(0));
-        assert_eq!(margin.ms(), MIN_MS, "a beginning means nothing");
-        margin.note(1, at(1));
-        margin.note(1, at(2));
-        assert_eq!(margin.ms(), MIN_MS + 2.0 * UP_MS);
-        for second in 3..60 {
-            margin.note(0, at(second));
+    /// A device whose worker comes late by up to `late_ms`, looked at every 10 ms: the gaps it had.
+    fn run(margin: &mut Margin, seconds: u64, late_ms: impl Fn(u64) -> f32) -> usize {
+        let start = margin.since.unwrap_or_else(clock::now);
+        let mut gaps = 0;
+        for k in 0..seconds * 100 {
+            let left = margin.ms() - late_ms(k);
+            let gap = left < 0.0;
+            gaps += usize::from(gap);
+            margin.note(u64::from(gap), left.max(0.0), start + Duration::from_millis(10 * k));
         }
-        assert_eq!(margin.ms(), MIN_MS + 2.0 * UP_MS - 2.0 * DOWN_MS);
+        gaps
     }
 
     #[test]
-    fn what_was_too_little_before_is_tried_more_and_more_seldom() {
+    fn it_comes_down_to_what_is_needed_without_a_gap() {
+        let mut margin = Margin::default();
+        let gaps = run(&mut margin, 60, |k| if k % 70 == 0 { 3.0 } else { 0.5 });
+        assert_eq!(gaps, 0);
+        assert!((4.4..6.0).contains(&margin.ms()), "{}", margin.ms());
+    }
+
+    #[test]
+    fn where_nothing_is_late_it_is_small_within_seconds() {
+        let mut margin = Margin::default();
+        assert_eq!(run(&mut margin, 12, |_| 0.3), 0);
+        assert!(margin.ms() <= MIN_MS + 0.5, "{}", margin.ms());
+    }
+
+    #[test]
+    fn it_grows_before_there_is_a_gap_and_with_each_that_comes_all_the_same() {
+        let mut margin = Margin::default();
+        // What is late comes to 12 ms, slowly.
+        assert_eq!(run(&mut margin, 30, |k| (k as f32 / 200.0).min(12.0)), 0);
+        assert!(margin.ms() >= 13.0, "{}", margin.ms());
+        let gaps = run(&mut margin, 30, |_| 25.0);
+        assert!((1..9).contains(&gaps), "{gaps}");
+        assert!((25.0..29.0).contains(&margin.ms()), "{}", margin.ms());
+    }
+
+    #[test]
+    fn a_beginning_means_nothing_and_nothing_is_too_much() {
         let start = clock::now();
         let mut margin = Margin::default();
-        let (mut gaps, mut last) = (0, 0);
-        // A device that has gaps below 5 ms, for an hour.
-        for second in 0..3600u64 {
-            let short = second > 0 && margin.ms() < 5.0;
-            margin.note(u64::from(short), start + Duration::from_secs(second));
-            if short {
-                (gaps, last) = (gaps + 1, second);
-            }
-        }
-        assert!(gaps < 12, "{gaps}, the last after {last} s");
-        assert!(margin.ms() <= 9.0);
+        margin.note(3, 0.0, start);
+        margin.note(3, 0.0, start + BEGIN / 2);
+        assert_eq!(margin.ms(), START_MS);
+        run(&mut margin, 60, |_| 1e9);
+        assert_eq!(margin.ms(), MAX_MS);
     }
 
     #[test]

@@ -4,9 +4,13 @@
 
 use super::limiter::Limiter;
 use super::loudness::{Loudness, Volumes};
+use super::opus::OpusError;
 use super::recording::Tape;
+use super::replay::Replay;
+use super::sounds::{Sound, Sounds};
 use super::speaker::{Arrived, Speaker};
 use super::tap::Tap;
+use super::trial::Take;
 use super::{SpeakerStats, VoiceEvent};
 use crate::net::ids::{MemberId, Ssrc};
 use crate::net::limits::SPEAKERS_MAX;
@@ -47,6 +51,9 @@ pub struct Playback {
     tap: Option<Tap>,
     tape: Option<Tape>,
     loudness: Loudness,
+    /// None where the mix goes to no sound device.
+    sounds: Option<Sounds>,
+    replay: Option<Replay>,
     level: f32,
 }
 
@@ -72,8 +79,16 @@ impl Playback {
             tap,
             tape: None,
             loudness: Loudness::default(),
+            sounds: None,
+            replay: None,
             level: 0.0,
         }
+    }
+
+    /// The same for a sound device, which plays our own sounds as well.
+    #[must_use]
+    pub fn with_sounds(self) -> Self {
+        Self { sounds: Some(Sounds::default()), ..self }
     }
 
     /// Takes what came from the link. The buffer of a payload that was read comes back, to be used again.
@@ -100,6 +115,35 @@ impl Playback {
         self.loudness.set_levelling(levelling);
     }
 
+    /// Plays a sound of our own, deafened or not; nothing where no sound device plays.
+    pub fn play_sound(&mut self, sound: Sound) {
+        if let Some(sounds) = &mut self.sounds {
+            sounds.play(sound);
+        }
+    }
+
+    /// Plays what a trial has heard, deafened or not.
+    ///
+    /// # Errors
+    /// No decoder can be had.
+    pub fn replay(&mut self, take: Take, now: Instant) -> Result<(), OpusError> {
+        self.replay = Some(Replay::new(take, now)?);
+        Ok(())
+    }
+
+    /// Plays it no longer.
+    pub fn stop_replay(&mut self) {
+        if let Some(replay) = &mut self.replay {
+            replay.stop();
+        }
+    }
+
+    /// Whether a trial is being played.
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        self.replay.is_some()
+    }
+
     /// What is played is recorded on this from now on, or not any more.
     pub fn set_tape(&mut self, tape: Option<Tape>) {
         self.tape = tape;
@@ -108,37 +152,71 @@ impl Playback {
     /// The next [`BLOCK`] of the mix.
     pub fn render(&mut self, now: Instant) -> &[f32] {
         self.sum.fill(0.0);
-        for ((id, _), speaker) in &mut self.speakers {
-            speaker.pull(now, &mut self.block, self.tap.as_mut());
-            if let Some(tape) = &mut self.tape
-                && self.block.iter().any(|sample| *sample != 0.0)
-            {
-                tape.push(*id, &self.block);
-            }
-            match speaker.is_leaving() {
-                true => self.loudness.fade(*id, &mut self.block),
-                false => self.loudness.process(*id, &mut self.block),
-            }
-            for (sum, sample) in self.sum.iter_mut().zip(&self.block) {
-                *sum += sample;
-            }
-        }
+        self.mix_speakers(now);
         self.tell_turns();
-        let loudness = &mut self.loudness;
-        self.speakers.retain(|(id, _), speaker| {
-            if speaker.is_gone() {
-                loudness.forget(*id);
-            }
-            !speaker.is_gone()
-        });
+        self.forget_gone();
         if let Some(tape) = &self.tape {
             tape.advance();
         }
         self.apply_gain();
+        if let Some(replay) = &mut self.replay
+            && !replay.mix(now, &mut self.sum)
+        {
+            self.replay = None;
+        }
+        if let Some(sounds) = &mut self.sounds {
+            sounds.mix(&mut self.sum);
+        }
         self.limiter.process(&mut self.sum);
         let power = self.sum.iter().map(|s| s * s).sum::<f32>() / BLOCK as f32;
         self.level += (power - self.level) * 0.025;
         &self.sum
+    }
+
+    /// Adds all speakers to the mix, each as loud as he is wanted.
+    fn mix_speakers(&mut self, now: Instant) {
+        let mut streams = self.speakers.iter_mut().peekable();
+        while let Some((&(id, _), speaker)) = streams.next() {
+            let mut all = [0.0; BLOCK];
+            let mut leaves = true;
+            let mut one = Some(speaker);
+            while let Some(speaker) = one {
+                speaker.pull(now, &mut self.block, self.tap.as_mut());
+                if let Some(tape) = &mut self.tape
+                    && self.block.iter().any(|sample| *sample != 0.0)
+                {
+                    tape.push(id, &self.block);
+                }
+                for (all, sample) in all.iter_mut().zip(&self.block) {
+                    *all += sample;
+                }
+                leaves &= speaker.is_leaving();
+                one = streams.next_if(|((other, _), _)| *other == id).map(|(_, speaker)| speaker);
+            }
+            match leaves {
+                true => self.loudness.fade(id, &mut all),
+                false => self.loudness.process(id, &mut all),
+            }
+            for (sum, sample) in self.sum.iter_mut().zip(&all) {
+                *sum += sample;
+            }
+        }
+    }
+
+    /// Forgets who has faded out.
+    fn forget_gone(&mut self) {
+        while let Some(key) = self.speakers.iter().find(|(_, s)| s.is_gone()).map(|(key, _)| *key) {
+            self.remove(key);
+        }
+    }
+
+    /// Removes a stream, and what was learned of its member if it was his last.
+    fn remove(&mut self, key: (MemberId, Ssrc)) {
+        self.speakers.remove(&key);
+        let (first, last) = ((key.0, Ssrc(0)), (key.0, Ssrc(u32::MAX)));
+        if self.speakers.range(first..=last).next().is_none() {
+            self.loudness.forget(key.0);
+        }
     }
 
     /// Events since the last call.
@@ -161,6 +239,7 @@ impl Playback {
             let figures = speaker.figures();
             let entry =
                 all.entry(speaker.member()).or_insert_with(|| SpeakerStats::new(speaker.member()));
+            entry.levelling_db = self.loudness.levelling_db(speaker.member());
             entry.received += figures.received;
             entry.lost += figures.lost;
             entry.late += figures.late;
@@ -224,7 +303,8 @@ impl Playback {
             if self.sounding.remove(&key.0) {
                 self.events.push(VoiceEvent::Speaking { id: key.0, on: false });
             }
-            self.speakers.remove(&key).is_some()
+            self.remove(key);
+            true
         })
     }
 

@@ -62,6 +62,7 @@ pub struct DeviceSink {
     /// What lies between the mix and the device's own buffer at most.
     latency_ms: f32,
     glitches_seen: u64,
+    xruns_seen: u64,
     xruns: Xruns,
     /// How many of the device's buffer sizes, smallest first, have turned out too small.
     too_small: Arc<AtomicUsize>,
@@ -129,6 +130,7 @@ impl DeviceSink {
             margin: Margin::default(),
             latency_ms: 0.0,
             glitches_seen: 0,
+            xruns_seen: 0,
             xruns: Xruns::default(),
             too_small,
         }
@@ -160,12 +162,21 @@ impl DeviceSink {
         if self.resampler.as_ref().is_none_or(|_| !device.state.wanted.load(Ordering::Relaxed)) {
             self.resampler = Resampler::new(MIX_RATE, rate).ok();
             self.glitches_seen = device.state.glitches.load(Ordering::Relaxed);
+            self.xruns_seen = device.state.xruns.load(Ordering::Relaxed);
         }
         let resampler = self.resampler.as_mut()?;
         let glitches = device.state.glitches.load(Ordering::Relaxed);
         let new = glitches.saturating_sub(self.glitches_seen);
         self.glitches_seen = glitches;
-        self.margin.note(new, now);
+        // What the device itself had too little of, no ring mends.
+        let xruns = device.state.xruns.load(Ordering::Relaxed);
+        let gaps = new.saturating_sub(xruns.saturating_sub(self.xruns_seen));
+        self.xruns_seen = xruns;
+        let spare_ms = match device.state.spare.swap(u32::MAX, Ordering::Relaxed) {
+            u32::MAX => f32::INFINITY,
+            spare => spare as f32 * 1e3 / rate as f32,
+        };
+        self.margin.note(gaps, spare_ms, now);
         let period = match device.state.period.load(Ordering::Relaxed) {
             0 => PERIOD_GUESS,
             period => period,
@@ -227,7 +238,21 @@ impl PlaybackActor {
                 let _ = self.intake.emptied.push(payload);
             }
         }
-        self.core.set_deafened(self.shared.deafened());
+        let deafened = self.shared.deafened();
+        self.core.set_deafened(deafened);
+        for sound in self.shared.sounds.take(deafened).into_iter().flatten() {
+            self.core.play_sound(sound);
+        }
+        if self.shared.trial.is_stopped() {
+            self.core.stop_replay();
+        }
+        if let Some(take) = self.shared.trial.take()
+            && let Err(error) = self.core.replay(take, now)
+        {
+            tracing::error!(%error, "a trial cannot be played");
+            self.shared.trial.set_played();
+        }
+        let replaying = self.core.is_replaying();
         if let Some((volumes, levelling)) = self.shared.wishes.take() {
             self.core.set_loudness(volumes, levelling);
         }
@@ -267,6 +292,9 @@ impl PlaybackActor {
                     due = due.saturating_sub(BLOCK);
                 }
             }
+        }
+        if replaying && !self.core.is_replaying() {
+            self.shared.trial.set_played();
         }
         if let Some(change) = change {
             self.tell(change);

@@ -4,6 +4,7 @@ use super::VoiceEvent;
 use super::jitter::Packet;
 use super::opus::{Application, Encoder, Settings};
 use super::playback::{Playback, ToPlayback};
+use super::sounds::Sound;
 use super::speaker::Arrived;
 use crate::net::clock;
 use crate::net::codec::{L16_RATE, OPUS_RATE, PT_L16, PT_OPUS, PT_RED, l16_encode};
@@ -263,4 +264,157 @@ fn decoding_and_mixing_ten_speakers_allocates_nothing() {
     let figures = rig.playback.figures();
     assert_eq!(figures.len(), 10);
     assert!(figures.iter().all(|f| f.repaired_red > 20 && f.concealed > 0.0), "{figures:?}");
+}
+
+#[test]
+fn who_is_deafened_hears_his_own_sounds_and_a_file_holds_none() {
+    for device in [true, false] {
+        let mut rig = Rig::new();
+        if device {
+            rig.playback = Playback::new(None).with_sounds();
+        }
+        rig.playback.set_deafened(true);
+        rig.render(20);
+        rig.playback.play_sound(Sound::Deafened);
+        let mix = rig.render(200);
+        assert_eq!(peak(&mix) > 0.02, device);
+        assert!(peak(&mix) < 0.15, "{}", peak(&mix));
+        assert_eq!(peak(&rig.render(50)), 0.0);
+    }
+}
+
+#[test]
+fn a_sound_allocates_nothing() {
+    let mut playback = Playback::new(None).with_sounds();
+    let now = clock::now();
+    playback.render(now);
+    let counted = allocation_counter::measure(|| {
+        for k in 0..200 {
+            if k % 30 == 0 {
+                playback.play_sound(Sound::Muted);
+                playback.play_sound(Sound::Unmuted);
+            }
+            playback.render(now);
+        }
+    });
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+}
+
+/// The largest step between two samples.
+fn steepest(samples: &[f32]) -> f32 {
+    samples.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max)
+}
+
+impl Rig {
+    /// 10 ms of a loud tone in L16 from this member, which makes a talkspurt from frame `first` on, and what is
+    /// played meanwhile.
+    fn tone(&mut self, frame: u32, first: u32) {
+        let sample =
+            |k: u32| ((k as f32 * 300.0 / 16e3 * std::f32::consts::TAU).sin() * 20_000.0) as i16;
+        let samples: Vec<i16> = (frame * 160..(frame + 1) * 160).map(sample).collect();
+        let mut payload = Vec::new();
+        l16_encode(&samples, &mut payload);
+        let packet = Packet {
+            index: u64::from(frame),
+            timestamp: 160 * frame,
+            marker: frame == first,
+            duration: 160,
+            payload_type: PT_L16,
+            payload,
+        };
+        self.take(4, L16_RATE, packet);
+        self.render(10);
+    }
+
+    /// The talkspurt ends before this frame.
+    fn end(&mut self, frame: u32) {
+        for k in 0..3 {
+            let packet = Packet {
+                index: u64::from(frame + k),
+                timestamp: 160 * frame,
+                marker: false,
+                duration: 0,
+                payload_type: PT_L16,
+                payload: Vec::new(),
+            };
+            self.take(4, L16_RATE, packet);
+        }
+    }
+}
+
+/// What a tone of 300 Hz at this amplitude rises by from sample to sample at most, and a little more for the
+/// fades of 5 ms upon it.
+const TONE_STEP: f32 = 20_000.0 / 32_768.0 * (300.0 * std::f32::consts::TAU / 48e3 + 1.0 / 120.0);
+
+#[test]
+fn a_loud_tone_clicks_neither_where_a_talkspurt_begins_nor_where_it_ends() {
+    let mut rig = Rig::new();
+    // Cut in and out at its crest: the tone has 160 / 3 samples to a wave.
+    for first in [0, 41, 83] {
+        for frame in first..first + 30 {
+            rig.tone(frame, first);
+        }
+        rig.end(first + 30);
+        rig.render(120);
+    }
+    assert!(peak(&rig.mix) > 0.5);
+    assert!(steepest(&rig.mix) < TONE_STEP, "{}", steepest(&rig.mix));
+}
+
+#[test]
+fn a_loud_tone_clicks_neither_where_he_leaves_nor_where_we_are_deafened() {
+    for cut in 30..34 {
+        let mut rig = Rig::new();
+        for frame in 0..60 {
+            match frame {
+                f if f == cut => rig.playback.set_deafened(true),
+                f if f == cut + 8 => rig.playback.set_deafened(false),
+                55 => drop(rig.playback.handle(ToPlayback::Gone(MemberId(1)))),
+                _ => {}
+            }
+            match frame {
+                ..55 => rig.tone(frame, 0),
+                _ => drop(rig.render(10)),
+            }
+        }
+        assert!(peak(&rig.mix) > 0.5);
+        assert!(steepest(&rig.mix) < TONE_STEP, "{cut}: {}", steepest(&rig.mix));
+        assert_eq!(peak(&rig.mix[rig.mix.len() - 480..]), 0.0);
+    }
+}
+
+#[test]
+fn a_volume_that_changes_does_not_click_for_one_with_two_streams() {
+    let mut rig = Rig::new();
+    // His other stream is silent by now.
+    let silent = opus_tone(300.0, 1).remove(0);
+    rig.take(5, OPUS_RATE, silent);
+    rig.render(500);
+    for frame in 0..60 {
+        let volume = if (20..40).contains(&frame) { 0.0 } else { 1.0 };
+        rig.playback.set_loudness([(MemberId(1), volume)].into(), false);
+        rig.tone(frame, 0);
+    }
+    let mix = &rig.mix[24_000..];
+    assert!(peak(mix) > 0.5);
+    assert!(steepest(mix) < TONE_STEP, "{}", steepest(mix));
+}
+
+#[test]
+fn who_is_ignored_is_not_heard_however_many_have_spoken_before() {
+    let mut rig = Rig::new();
+    rig.playback.set_loudness([(MemberId(900), 0.0)].into(), true);
+    for id in 0..4 * SPEAKERS_MAX as u64 {
+        for frame in 0..3 {
+            rig.hear(id, frame, 3000);
+            rig.render(20);
+        }
+    }
+    rig.render(2000);
+    let before = rig.mix.len();
+    for frame in 0..20 {
+        rig.hear(900, frame, 20_000);
+        rig.render(20);
+    }
+    assert_eq!(peak(&rig.mix[before..]), 0.0);
 }

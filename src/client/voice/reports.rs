@@ -14,8 +14,6 @@ pub struct Reception {
     /// Lowest and highest index so far, and how many packets came.
     span: Option<(PacketIndex, PacketIndex)>,
     received: u64,
-    expected_before: u64,
-    received_before: u64,
     /// Arrival and media time of the last voice packet.
     last: Option<(Instant, u32)>,
     jitter: f64,
@@ -31,8 +29,6 @@ impl Reception {
             clock_hz: clock_hz.max(1),
             span: None,
             received: 0,
-            expected_before: 0,
-            received_before: 0,
             last: None,
             jitter: 0.0,
             heard: false,
@@ -98,16 +94,10 @@ impl Reception {
         }
         let (lowest, highest) = self.span?;
         let expected = highest.0 - lowest.0 + 1;
-        let expected_now = expected.saturating_sub(self.expected_before);
-        let received_now = self.received - self.received_before;
-        self.expected_before = expected;
-        self.received_before = self.received;
-        let lost_now = expected_now.saturating_sub(received_now);
-        let fraction = (lost_now * 256).checked_div(expected_now).unwrap_or(0);
         let cumulative = expected as i64 - self.received as i64;
         Some(ReportBlock {
             ssrc,
-            fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
+            fraction_lost: self.losses.fraction(),
             cumulative_lost: cumulative.clamp(-0x80_0000, 0x7f_ffff) as i32,
             highest_seq: (highest.0 & 0xffff_ffff) as u32,
             jitter: self.jitter as u32,
@@ -163,13 +153,14 @@ mod tests {
         let block = reception.block(Ssrc(1), None).unwrap();
         assert_eq!((block.fraction_lost, block.cumulative_lost, block.jitter), (0, 0, 0));
         assert_eq!(reception.block(Ssrc(1), None), None);
-        // Of the next four, two come.
-        reception.count(PacketIndex(121), None, at(start, 11_000));
-        reception.count(PacketIndex(123), None, at(start, 11_000));
+        // Of the next eight, six come; of the last three before the end it is not known yet.
+        for k in [121, 123, 124, 125, 126, 127] {
+            reception.count(PacketIndex(k), None, at(start, 11_000));
+        }
         let block = reception.block(Ssrc(1), Some((7, Duration::from_millis(500)))).unwrap();
-        assert_eq!((block.fraction_lost, block.cumulative_lost), (128, 2));
+        assert_eq!((block.fraction_lost, block.cumulative_lost), (64, 2));
         assert_eq!((block.last_sender_report, block.delay_since_last), (7, 32_768));
-        assert_eq!(block.highest_seq, 123);
+        assert_eq!(block.highest_seq, 127);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use super::loudness::Volumes;
 use super::recording::Recorder;
 use super::redundancy::Conditions;
 use super::sending::Sending;
+use super::sounds::SoundBoard;
+use super::trial::TrialDesk;
 use super::{VoiceEvent, VoicePath, VoiceSession};
 use crate::net::ids::MemberId;
 use crate::net::limits::{CLIENT_MAILBOX, STREAM_VOICE_PACKETS_MAX, VOICE_COMMANDS_MAX};
@@ -100,6 +102,10 @@ pub struct Shared {
     pub wishes: Wishes,
     /// Recordings.
     pub recorder: Recorder,
+    /// Our own sounds.
+    pub sounds: SoundBoard,
+    /// Hearing ourselves.
+    pub trial: TrialDesk,
 }
 
 impl Shared {

@@ -61,6 +61,7 @@ impl VoiceSystem {
         *shared.sending() = config.sending;
         *shared.chain() = config.chain;
         shared.wishes.set_levelling(config.levelling);
+        shared.sounds.switch(config.sounds);
         let (echo_in, echo_out) = match config.input {
             InputChoice::Echo => {
                 let (producer, consumer) = RingBuffer::new(ECHO_RING);
@@ -80,7 +81,12 @@ impl VoiceSystem {
         };
         let (source, source_name) = source(&config.input, echo_out)?;
         let sink = sink(&config.output)?;
-        let playback_core = Playback::new(tap);
+        // What is played to an echo goes back to the others.
+        let alone = matches!(sink, Sink::Device(_)) && config.input != InputChoice::Echo;
+        let playback_core = match alone {
+            true => Playback::new(tap).with_sounds(),
+            false => Playback::new(tap),
+        };
         let outbox = || Outbox::new(events.clone());
         let capture =
             CaptureActor::new(shared.clone(), source, source_name, capture_core, outbox());

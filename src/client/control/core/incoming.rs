@@ -4,7 +4,7 @@ use super::{ControlCore, Link, door};
 use crate::client::control::port::VoiceCommand;
 use crate::client::control::request::{Asked, Pending, Request};
 use crate::client::event::{ErrorKind, Event, LocalError, Room, Stats};
-use crate::client::voice::{Transmit, VoiceEvent, VoicePath, VoiceStats};
+use crate::client::voice::{Sound, Transmit, VoiceEvent, VoicePath, VoiceStats};
 use crate::net::codec::Codec;
 use crate::net::limits::{ROOM_MEMBERS_MAX, ROOMS_MAX};
 use crate::net::message::{
@@ -55,12 +55,18 @@ impl ControlCore {
             ServerMessage::MemberJoined { member, codecs } => {
                 self.room_codecs(codecs);
                 self.voice_member(&member);
+                if self.roster.me != Some(member.id) {
+                    self.voice(VoiceCommand::Sound(Sound::Joined));
+                }
                 let events = self.roster.joined(member);
                 self.tell_all(events);
             }
             ServerMessage::MemberLeft { id, name, reason, codecs } => {
                 self.room_codecs(codecs);
                 self.voice(VoiceCommand::MemberLeft(id));
+                if self.roster.me != Some(id) {
+                    self.voice(VoiceCommand::Sound(Sound::Left));
+                }
                 let events = self.roster.left(id, name, reason);
                 self.tell_all(events);
             }
@@ -298,6 +304,7 @@ impl ControlCore {
                 let back = before && path == VoicePath::Udp;
                 self.tell(Event::Path { path: path.into(), back });
             }
+            VoiceEvent::Trial(news) => self.tell(Event::Test(news)),
             VoiceEvent::RecordingEnded(end) => self.recording_ended(end),
             // Voice never comes this way: the shell hands it to the connection itself.
             VoiceEvent::ToServer { .. } => {}
@@ -319,7 +326,8 @@ impl ControlCore {
 
     pub(super) fn stats(&mut self, stats: VoiceStats) {
         self.stats_asked = self.stats_asked.saturating_sub(1);
-        let stats = Stats::new(stats, |id| self.roster.name_of(id));
+        let member = |id| Some((self.roster.name_of(id)?, self.roster.volume_of(id)));
+        let stats = Stats::new(stats, member);
         self.tell(Event::Stats(Box::new(stats)));
     }
 }

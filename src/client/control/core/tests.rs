@@ -19,6 +19,7 @@ use crate::net::secret::Secret;
 mod door;
 mod hostile_text;
 mod recording;
+mod sounds;
 mod volumes;
 
 fn settings() -> Settings {

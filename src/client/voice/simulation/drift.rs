@@ -194,7 +194,7 @@ fn an_hour_on_a_slow_or_a_fast_card_never_drops_out() {
     for ppm in [-200.0, 200.0] {
         let heard = listen(Stream::pcm(), ppm, 1.0, 2.5);
         check(&format!("PCM, 1 h, {ppm} ppm"), &heard, ppm, &reference);
-        assert!(heard.range_ms.0 > 2.5 && heard.range_ms.1 < 14.0, "{:?}", heard.range_ms);
+        assert!(heard.range_ms.0 > 2.5 && heard.range_ms.1 < 18.0, "{:?}", heard.range_ms);
     }
 }
 
