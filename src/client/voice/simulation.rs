@@ -1,5 +1,7 @@
 //! Speakers in virtual time: packets over a seeded bad network, played by a card whose clock is off.
 
+mod distance;
+mod drift;
 mod ladder;
 mod openings;
 mod pcm;

@@ -86,6 +86,8 @@ pub struct Speaker {
     /// much earlier or later when playout moves by next to nothing.
     pulled: Option<Instant>,
     step_ms: f64,
+    /// By how much what was played was lengthened (or shortened) so far, in ms.
+    stretched_ms: f64,
     figures: SpeakerFigures,
     last_used: Instant,
 }
@@ -137,6 +139,7 @@ impl Speaker {
             deviation_ms: 0.0,
             pulled: None,
             step_ms: 0.0,
+            stretched_ms: 0.0,
             figures: SpeakerFigures::default(),
             last_used: now,
         })
@@ -198,6 +201,13 @@ impl Speaker {
     #[must_use]
     pub fn member(&self) -> MemberId {
         self.member
+    }
+
+    /// By how much what was played was lengthened (positive) or shortened so far, in ms, to keep to the
+    /// target delay.
+    #[must_use]
+    pub fn stretched_ms(&self) -> f64 {
+        self.stretched_ms
     }
 
     /// What was played, and how.
@@ -420,6 +430,7 @@ impl Speaker {
         };
         if changed != 0.0 {
             self.jitter.stretched(changed);
+            self.stretched_ms += changed;
             self.since_change = 0;
             self.wanting = 0;
         }
