@@ -238,7 +238,7 @@ pub enum ServerMessage {
         /// Codecs that everyone can decode now.
         codecs: Vec<Codec>,
     },
-    /// Someone has left your room; nothing of his voice follows.
+    /// Someone has left your room. What of his voice is on the way may still come; it is not played.
     MemberLeft {
         /// Who.
         id: MemberId,
