@@ -5,8 +5,8 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use parlor::client::voice::ChainSettings;
 use parlor::client::voice::workload::{Listener, Scene, Workload};
+use parlor::net::clock;
 use std::hint::black_box;
-use std::time::Instant;
 
 /// Speakers who are heard at once.
 const SPEAKERS: u32 = 10;
@@ -48,7 +48,7 @@ fn listen(criterion: &mut Criterion) {
 /// Prints shares of one core.
 fn shares(_: &mut Criterion) {
     let share = |mut frame: Box<dyn FnMut()>| {
-        let start = Instant::now();
+        let start = clock::now();
         (0..FRAMES).for_each(|_| frame());
         start.elapsed().as_secs_f64() / f64::from(FRAMES) / 0.010 * 100.0
     };

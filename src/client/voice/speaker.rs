@@ -86,8 +86,6 @@ pub struct Speaker {
     /// much earlier or later when playout moves by next to nothing.
     pulled: Option<Instant>,
     step_ms: f64,
-    /// By how much what was played was lengthened (or shortened) so far, in ms.
-    stretched_ms: f64,
     figures: SpeakerFigures,
     last_used: Instant,
 }
@@ -113,6 +111,8 @@ pub struct SpeakerFigures {
     pub target_ms: f32,
     /// Playout delay now, in ms.
     pub buffer_ms: f32,
+    /// By how much what was played was lengthened so far to keep to the target, less what was cut out, in ms.
+    pub stretched_ms: f64,
 }
 
 impl Speaker {
@@ -139,7 +139,6 @@ impl Speaker {
             deviation_ms: 0.0,
             pulled: None,
             step_ms: 0.0,
-            stretched_ms: 0.0,
             figures: SpeakerFigures::default(),
             last_used: now,
         })
@@ -201,13 +200,6 @@ impl Speaker {
     #[must_use]
     pub fn member(&self) -> MemberId {
         self.member
-    }
-
-    /// By how much what was played was lengthened (positive) or shortened so far, in ms, to keep to the
-    /// target delay.
-    #[must_use]
-    pub fn stretched_ms(&self) -> f64 {
-        self.stretched_ms
     }
 
     /// What was played, and how.
@@ -430,7 +422,7 @@ impl Speaker {
         };
         if changed != 0.0 {
             self.jitter.stretched(changed);
-            self.stretched_ms += changed;
+            self.figures.stretched_ms += changed;
             self.since_change = 0;
             self.wanting = 0;
         }

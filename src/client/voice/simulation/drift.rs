@@ -138,7 +138,7 @@ fn listen(mut stream: Stream, ppm: f64, hours: f64, period_ms: f64) -> Heard {
         assert_eq!(figures.concealed, 0.0, "{ppm} ppm at {ms} ms");
         if ms > CLOSELY_MS {
             heard.range_ms = (heard.range_ms.0.min(delay), heard.range_ms.1.max(delay));
-            let stretched = listener.speaker.stretched_ms();
+            let stretched = figures.stretched_ms;
             let step = (stretched - before.unwrap_or(stretched)).abs();
             heard.step_ms = heard.step_ms.max(step);
             heard.steps += f64::from(u8::from(step > 0.0));
@@ -185,14 +185,14 @@ fn over_eight_hours_of_two_cards_that_differ_the_delay_stays_and_nobody_hears_it
     let reference = clean(Stream::pcm(), 5.0);
     let heard = listen(Stream::pcm(), 100.0, 8.0, 5.0);
     check("PCM, 8 h, 100 ppm", &heard, 100.0, &reference);
-    assert!(heard.range_ms.0 > 2.5 && heard.range_ms.1 < 18.0, "{:?}", heard.range_ms);
+    assert!(heard.range_ms.0 > 2.5 && heard.range_ms.1 < 20.0, "{:?}", heard.range_ms);
 }
 
 #[test]
 fn an_hour_on_a_slow_or_a_fast_card_never_drops_out() {
-    let reference = clean(Stream::pcm(), 2.5);
+    let reference = clean(Stream::pcm(), 5.0);
     for ppm in [-200.0, 200.0] {
-        let heard = listen(Stream::pcm(), ppm, 1.0, 2.5);
+        let heard = listen(Stream::pcm(), ppm, 1.0, 5.0);
         check(&format!("PCM, 1 h, {ppm} ppm"), &heard, ppm, &reference);
         assert!(heard.range_ms.0 > 2.5 && heard.range_ms.1 < 18.0, "{:?}", heard.range_ms);
     }
