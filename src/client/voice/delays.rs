@@ -14,9 +14,9 @@ const MOVE: usize = 128;
 /// How long it takes until a frame counts for a third, in ms of speech.
 const MEMORY_MS: f64 = 8000.0;
 /// Share of the frames that must be in time.
-const IN_TIME: f64 = 0.99;
+const IN_TIME: f64 = 0.993;
 /// What is believed before anything is known, as ms of speech without any lateness.
-const PRIOR_MS: f64 = 1000.0;
+const PRIOR_MS: f64 = 1500.0;
 /// What the puller's own unevenness takes.
 const SLACK_MS: f64 = 1.5;
 /// Least and most delay aimed for.
