@@ -5,6 +5,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use parlor::actors::forwarder::core::{ForwarderCore, Origin, Outputs};
 use parlor::actors::outbox::Outbox;
 use parlor::actors::routes::{RoomRoutes, Route, SessionRoute, SessionVoice, VoicePath};
+use parlor::actors::stage::Stage;
 use parlor::net::codec::PT_L16;
 use parlor::net::ids::{PacketIndex, RoomId, SessionId, Ssrc};
 use parlor::net::message::{ClientMessage, Envelope, Protection};
@@ -53,7 +54,8 @@ fn room(members: u32, protection: Protection) -> ForwarderCore {
         let path = VoicePath::Udp(SocketAddr::from(([127, 0, 0, 1], 9)));
         routes.push(Route { session, path: Some(path), sealer, voice });
     }
-    core.set_room(RoomId(1), Some(Arc::new(RoomRoutes { id: RoomId(1), members: routes })));
+    let stage = Stage::boundless(now);
+    core.set_room(RoomId(1), Some(Arc::new(RoomRoutes { id: RoomId(1), members: routes, stage })));
     core
 }
 
@@ -127,6 +129,7 @@ fn forward(criterion: &mut Criterion) {
                         |mut datagram| {
                             now += Duration::from_millis(20);
                             core.handle_datagram(Origin::Udp(from), &mut datagram, now, &mut out);
+                            core.forward(now, &mut out, |_| {});
                             black_box(out.queue.len());
                             out.queue.clear();
                             out.notices.clear();

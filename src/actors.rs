@@ -18,3 +18,4 @@ pub mod room;
 pub mod routes;
 pub mod server;
 pub mod session;
+pub mod stage;

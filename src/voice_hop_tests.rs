@@ -4,6 +4,7 @@
 use crate::actors::forwarder::core::{ForwarderCore, Origin, Outputs};
 use crate::actors::outbox::Outbox;
 use crate::actors::routes::{RoomRoutes, Route, SessionRoute, SessionVoice, VoicePath};
+use crate::actors::stage::Stage;
 use crate::client::voice::link::{Action, Link, Way};
 use crate::client::voice::playback::ToPlayback;
 use crate::client::voice::{VoicePath as ClientPath, VoiceSession};
@@ -123,7 +124,8 @@ impl World {
             sealer: member.sealer.clone(),
             voice: Arc::clone(&member.voice),
         });
-        let routes = RoomRoutes { id: RoomId(1), members: members.collect() };
+        let stage = Stage::boundless(self.now);
+        let routes = RoomRoutes { id: RoomId(1), members: members.collect(), stage };
         self.core.set_room(RoomId(1), Some(Arc::new(routes)));
     }
 
@@ -153,6 +155,7 @@ impl World {
         self.now += FRAME;
         let origin = Origin::Udp(address(1));
         self.core.handle_datagram(origin, &mut datagram, self.now, &mut self.out);
+        self.core.forward(self.now, &mut self.out, |_| {});
         let copies = self.out.queue.iter().filter_map(|(to, bytes)| {
             let member = self.members.iter().position(|member| address(member.k) == to)?;
             // The speaker's own copies are the server's challenges.

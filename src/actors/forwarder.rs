@@ -1,75 +1,40 @@
 //! The forwarder actor: owns one socket and the streams steered to it.
 //!
 //! Its loop receives a batch, lets the core decide, sends a batch, and takes new routes in between.
-//! Its mailbox sees only `Stop`. It must not look inside a payload, wait for anyone, or log per packet.
+//! Its mailbox sees only `Stop`. It must not look inside a payload, wait for anyone, or log per packet; once everybody
+//! was heard it allocates nothing for a packet either.
 
+mod backlog;
 pub mod core;
+mod meter;
+mod owned;
+pub mod pace;
 mod reception;
 #[cfg(test)]
 mod tests;
 
-use self::core::{Counters, ForwarderCore, Origin, Outputs, ProbeSource};
+use self::core::{ForwarderCore, Origin, Outputs, ProbeSource};
+pub use self::meter::{ForwarderMeter, Traffic};
+use self::pace::{Hold, Pace};
 use super::routes::{RouteFeed, StreamDatagram, VoiceNotice, VoicePath};
 use crate::net::clock;
 use crate::net::ids::{SessionId, Ssrc};
-use crate::net::limits::{FORWARDER_MAILBOX, RECEIVE_BATCH, RECEIVE_LOOP_MAX, SEND_BATCH};
-use crate::net::udp::{Receiver, Transmitter};
+use crate::net::limits::{ARRIVAL_AGE_MAX, FORWARDER_MAILBOX, RECEIVE_BATCH, RECEIVE_LOOP_MAX};
+use crate::net::udp::{Receiver, Transmitter, VoiceSocket, Watch};
 use actix::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
-use tokio::net::UdpSocket;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::MissedTickBehavior;
 
+/// While datagrams come, what is due is looked for so often, beside them: they wake the thread anyway.
 const TICK: Duration = Duration::from_millis(100);
-const TICKS_PER_SWEEP: u32 = 10;
-
-/// Counters that a forwarder publishes from time to time.
-#[derive(Debug, Default)]
-pub struct ForwarderMeter {
-    received: AtomicU64,
-    accepted: AtomicU64,
-    forwarded: AtomicU64,
-    dropped: AtomicU64,
-    refused: AtomicU64,
-    sessions: AtomicUsize,
-    rooms: AtomicUsize,
-}
-
-impl ForwarderMeter {
-    /// Sessions and rooms held up to about now.
-    #[must_use]
-    pub fn held(&self) -> (usize, usize) {
-        (self.sessions.load(Ordering::Relaxed), self.rooms.load(Ordering::Relaxed))
-    }
-
-    /// What was counted up to about now, and how many copies the kernel refused.
-    #[must_use]
-    pub fn read(&self) -> (Counters, u64) {
-        let counters = Counters {
-            received: self.received.load(Ordering::Relaxed),
-            accepted: self.accepted.load(Ordering::Relaxed),
-            forwarded: self.forwarded.load(Ordering::Relaxed),
-            dropped: self.dropped.load(Ordering::Relaxed),
-        };
-        (counters, self.refused.load(Ordering::Relaxed))
-    }
-
-    fn write(&self, core: &ForwarderCore, refused: u64) {
-        let counters = core.counters();
-        let (sessions, rooms) = core.sizes();
-        self.sessions.store(sessions, Ordering::Relaxed);
-        self.rooms.store(rooms, Ordering::Relaxed);
-        self.received.store(counters.received, Ordering::Relaxed);
-        self.accepted.store(counters.accepted, Ordering::Relaxed);
-        self.forwarded.store(counters.forwarded, Ordering::Relaxed);
-        self.dropped.store(counters.dropped, Ordering::Relaxed);
-        self.refused.store(refused, Ordering::Relaxed);
-    }
-}
+/// While none come, so often. To wake a thread for nothing costs more than to forward a packet.
+const IDLE_TICK: Duration = Duration::from_millis(500);
+/// Addresses that show no life are looked for so often.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// What a forwarder is made of. It moves to the forwarder's own thread.
 pub struct Parts {
@@ -83,6 +48,8 @@ pub struct Parts {
     pub probes: ProbeSource,
     /// Where its counters go.
     pub meter: Arc<ForwarderMeter>,
+    /// Whether it waits so that packets go together.
+    pub hold: Hold,
     /// Ended loudly if the forwarder ever ends by itself.
     pub on_death: Box<dyn FnOnce() + Send>,
 }
@@ -146,32 +113,19 @@ impl Drop for Deathbed {
 }
 
 async fn run(parts: Parts, stop: Arc<Notify>) {
-    let Parts { socket, feed, mut streams, probes, meter, on_death } = parts;
+    let Parts { socket, feed, mut streams, probes, meter, hold, on_death } = parts;
     let _deathbed =
         Deathbed { feed: Arc::clone(&feed), on_death: Some(on_death), stop: Arc::clone(&stop) };
-    let socket = match UdpSocket::from_std(socket) {
-        Ok(socket) => socket,
+    let mut shell = match Shell::new(socket, feed, probes, meter, hold) {
+        Ok(shell) => shell,
         Err(error) => {
             tracing::error!(%error, "a voice socket cannot be used");
             return;
         }
     };
-    let mut shell = Shell {
-        core: ForwarderCore::new(probes),
-        sessions: HashMap::new(),
-        bases: HashMap::new(),
-        out: Outputs::default(),
-        undelivered: BTreeMap::new(),
-        transmitter: Transmitter::default(),
-        socket,
-        feed,
-        taken: 0,
-        refused: 0,
-    };
-    let mut receiver = Receiver::default();
-    let mut tick = tokio::time::interval(TICK);
+    let mut tick = tokio::time::interval(IDLE_TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ticks = 0u32;
+    let mut more = false;
     loop {
         tokio::select! {
             biased;
@@ -181,25 +135,38 @@ async fn run(parts: Parts, stop: Arc<Notify>) {
                 return;
             }
             () = shell.feed.changed() => shell.take_routes(),
-            _ = tick.tick() => {
-                ticks = ticks.wrapping_add(1);
-                shell.tick(ticks.is_multiple_of(TICKS_PER_SWEEP));
-                meter.write(&shell.core, shell.refused);
-            }
+            _ = tick.tick() => shell.tick(clock::now()),
             Some(datagram) = streams.recv() => {
                 shell.handle_stream(datagram);
                 // Both ways have their turn: nobody's stream keeps the socket waiting.
-                shell.handle_readable(&mut receiver);
+                more = shell.work();
             }
-            ready = shell.socket.readable() => {
+            ready = shell.ready(more) => {
                 if let Err(error) = ready {
                     tracing::error!(%error, "the voice socket has failed");
                     return;
                 }
-                shell.handle_readable(&mut receiver);
+                more = shell.work();
             }
         }
+        if more {
+            // Timers, routes and the end have their turn even if there is always something to do.
+            tokio::task::yield_now().await;
+        }
     }
+}
+
+/// A receiver that is told when datagrams came and how many were dropped, or as much of that as can be had.
+fn receiver(socket: &std::net::UdpSocket) -> Receiver {
+    let watch = Watch { times: true, drops: true, destinations: false };
+    Receiver::watching(socket, watch).unwrap_or_else(|error| {
+        if cfg!(target_os = "linux") {
+            tracing::warn!(
+                "what waits in the voice socket, and what it drops, is not known: {error}"
+            );
+        }
+        Receiver::default()
+    })
 }
 
 struct Shell {
@@ -209,8 +176,13 @@ struct Shell {
     out: Outputs,
     undelivered: BTreeMap<SessionId, News>,
     transmitter: Transmitter,
-    socket: UdpSocket,
+    receiver: Receiver,
+    socket: VoiceSocket,
     feed: Arc<RouteFeed>,
+    pace: Pace,
+    ticked: Instant,
+    swept: Instant,
+    meter: Arc<ForwarderMeter>,
     taken: u64,
     refused: u64,
 }
@@ -220,9 +192,61 @@ struct Shell {
 struct News {
     path: Option<Option<VoicePath>>,
     speaking: Option<bool>,
+    withheld: Option<bool>,
 }
 
 impl Shell {
+    fn new(
+        socket: std::net::UdpSocket,
+        feed: Arc<RouteFeed>,
+        probes: ProbeSource,
+        meter: Arc<ForwarderMeter>,
+        hold: Hold,
+    ) -> io::Result<Self> {
+        let receiver = receiver(&socket);
+        let transmitter = Transmitter::segmenting(&socket);
+        tracing::info!(
+            receive_buffer = crate::net::udp::receive_buffer_bytes(&socket),
+            segments = transmitter.segments_max(),
+            "a forwarder has its socket"
+        );
+        let (mut out, now) = (Outputs::default(), clock::now());
+        out.queue.set_segments_max(transmitter.segments_max());
+        let mut shell = Self {
+            core: ForwarderCore::new(probes),
+            sessions: HashMap::new(),
+            bases: HashMap::new(),
+            out,
+            undelivered: BTreeMap::new(),
+            transmitter,
+            receiver,
+            socket: VoiceSocket::new(socket)?,
+            feed,
+            pace: Pace::new(hold, now),
+            ticked: now,
+            swept: now,
+            meter,
+            taken: 0,
+            refused: 0,
+        };
+        shell.heed_refusal();
+        Ok(shell)
+    }
+
+    /// Waits until there is something to do, and then for the end of the hold.
+    async fn ready(&self, more: bool) -> io::Result<()> {
+        if more {
+            return Ok(());
+        }
+        self.socket.readable().await?;
+        let wait = self.pace.wait(clock::now());
+        if !wait.is_zero() {
+            // The thread is this forwarder's alone, and the runtime's timers are too coarse.
+            std::thread::sleep(wait);
+        }
+        Ok(())
+    }
+
     fn take_routes(&mut self) {
         let now = clock::now();
         let update = self.feed.take();
@@ -248,30 +272,75 @@ impl Shell {
         self.feed.confirm(update.version);
     }
 
-    fn handle_readable(&mut self, receiver: &mut Receiver) {
-        for _ in 0..RECEIVE_LOOP_MAX / RECEIVE_BATCH {
+    /// Receives what waits, up to a bound, and sends what it leads to, up to a bound. Whether there is more to do.
+    fn work(&mut self) -> bool {
+        let began = clock::now();
+        let (full, now) = self.receive(began);
+        self.flush();
+        let waiting = self.forward(now);
+        let ended = clock::now();
+        self.pace.worked(began, ended);
+        if ended >= self.ticked + TICK {
+            self.tick(ended);
+        }
+        full || waiting
+    }
+
+    /// Whether more may wait in the socket, and the time.
+    fn receive(&mut self, mut now: Instant) -> (bool, Instant) {
+        for round in 0..RECEIVE_LOOP_MAX / RECEIVE_BATCH {
             if self.feed.published() != self.taken {
                 self.take_routes();
             }
-            let count = match receiver.receive(&self.socket) {
+            let count = match self.receiver.receive(&self.socket) {
                 Ok(count) => count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (false, now),
                 // An ICMP error of an earlier send, reported here by some systems.
                 Err(_) => continue,
             };
-            let now = clock::now();
-            receiver.for_each(count, |from, datagram| {
-                self.core.handle_datagram(Origin::Udp(from), datagram, now, &mut self.out);
-                // A large room fills a system call with one packet's copies: out with them at once,
-                // so that what waits stays small.
-                if self.out.queue.len() >= SEND_BATCH {
-                    self.flush();
-                }
-            });
-            self.flush();
-            if count < RECEIVE_BATCH {
-                return;
+            if round > 0 {
+                now = clock::now();
             }
+            let unix_ns = clock::unix_ns();
+            let Self { receiver, core, out, .. } = self;
+            receiver.for_each(count, |arrival, datagram| {
+                let waited = Duration::from_nanos(unix_ns.saturating_sub(arrival.at_ns));
+                // No time of arrival, or one by another wall clock than ours.
+                let known = arrival.at_ns > 0 && waited <= ARRIVAL_AGE_MAX;
+                let waited = if known { waited } else { Duration::ZERO };
+                let arrived = now.checked_sub(waited).unwrap_or(now);
+                core.handle_arrived(Origin::Udp(arrival.from), datagram, (arrived, now), out);
+            });
+            if count < RECEIVE_BATCH {
+                return (false, now);
+            }
+        }
+        (true, now)
+    }
+
+    /// Sends copies of the voice that waits. Whether more of it does.
+    fn forward(&mut self, now: Instant) -> bool {
+        if !self.core.is_waiting() {
+            return false;
+        }
+        // A moment old at most: what has changed meanwhile counts.
+        if self.feed.published() != self.taken {
+            self.take_routes();
+        }
+        let Self { core, out, transmitter, socket, refused, .. } = self;
+        let more = core.forward(now, out, |queue| {
+            let sent = transmitter.send(socket.socket(), queue);
+            *refused += u64::try_from(sent.refused).unwrap_or(0);
+        });
+        self.flush();
+        more
+    }
+
+    /// Goes on without segments where the kernel or a device refuses them, and says so once.
+    fn heed_refusal(&mut self) {
+        if let Some(error) = self.transmitter.take_refusal() {
+            tracing::warn!("voice is sent datagram by datagram: no UDP_SEGMENT here: {error}");
+            self.out.queue.set_segments_max(self.transmitter.segments_max());
         }
     }
 
@@ -288,23 +357,28 @@ impl Shell {
         {
             let origin = Origin::Stream(datagram.session);
             self.core.handle_datagram(origin, &mut datagram.bytes, clock::now(), &mut self.out);
-            self.flush();
         }
     }
 
-    fn tick(&mut self, sweep: bool) {
-        let now = clock::now();
+    /// What time brings by itself.
+    fn tick(&mut self, now: Instant) {
+        self.ticked = now;
         self.core.handle_timeout(now, &mut self.out);
-        if sweep {
+        if now >= self.swept + SWEEP {
+            self.swept = now;
             self.core.sweep(now, &mut self.out);
         }
         self.flush();
+        self.meter.write(&self.core, self.refused, self.receiver.drops());
         for (session, news) in std::mem::take(&mut self.undelivered) {
             if let Some(path) = news.path {
                 self.tell(session, VoiceNotice::Path(path));
             }
             if let Some(speaking) = news.speaking {
                 self.tell(session, VoiceNotice::Speaking(speaking));
+            }
+            if let Some(withheld) = news.withheld {
+                self.tell(session, VoiceNotice::Withheld(withheld));
             }
         }
     }
@@ -320,9 +394,10 @@ impl Shell {
             self.out.notices = notices;
         }
         if !self.out.queue.is_empty() {
-            let sent = self.transmitter.send(&self.socket, &mut self.out.queue);
+            let sent = self.transmitter.send(self.socket.socket(), &mut self.out.queue);
             self.refused += u64::try_from(sent.refused).unwrap_or(0);
         }
+        self.heed_refusal();
     }
 
     /// Tells a session; when its mailbox is full, the latest of each kind is tried again at the next tick.
@@ -333,6 +408,7 @@ impl Shell {
             match notice {
                 VoiceNotice::Path(path) => news.path = Some(path),
                 VoiceNotice::Speaking(speaking) => news.speaking = Some(speaking),
+                VoiceNotice::Withheld(withheld) => news.withheld = Some(withheld),
             }
         }
     }

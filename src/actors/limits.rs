@@ -4,11 +4,11 @@
 use super::bucket::Rate;
 use crate::net::limits::{
     CHATS_BURST, CHATS_PER_SECOND, CONNECTIONS_PER_ADDRESS, CONTROL_BYTES_PER_SECOND,
-    HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS, HANDSHAKE_BURST, HANDSHAKES_PER_SECOND,
-    IDENTITIES_PER_HOUR, IDENTITY_BURST, JOINS_BURST, JOINS_PER_MINUTE, OUTBOX_BYTES_MAX,
-    RENAMES_BURST, RENAMES_PER_MINUTE, REQUEST_BURST, REQUESTS_PER_SECOND, ROOM_MEMBERS_MAX,
-    ROOM_TEXT_BYTES_BURST, ROOM_TEXT_BYTES_PER_SECOND, ROOMS_MAX, SESSIONS_MAX, TEXT_BYTES_BESIDE,
-    TEXT_BYTES_BURST, TEXT_BYTES_MAX, TEXT_BYTES_PER_SECOND, TOLD_BYTES_BURST,
+    HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS, HANDSHAKE_BURST, HANDSHAKES_PER_SECOND, HEARD_AT_ONCE,
+    HEARD_AT_ONCE_MAX, IDENTITIES_PER_HOUR, IDENTITY_BURST, JOINS_BURST, JOINS_PER_MINUTE,
+    OUTBOX_BYTES_MAX, RENAMES_BURST, RENAMES_PER_MINUTE, REQUEST_BURST, REQUESTS_PER_SECOND,
+    ROOM_MEMBERS_MAX, ROOM_TEXT_BYTES_BURST, ROOM_TEXT_BYTES_PER_SECOND, ROOMS_MAX, SESSIONS_MAX,
+    TEXT_BYTES_BESIDE, TEXT_BYTES_BURST, TEXT_BYTES_MAX, TEXT_BYTES_PER_SECOND, TOLD_BYTES_BURST,
     TOLD_BYTES_PER_SECOND, VOICE_BYTES_PER_SECOND, VOICE_FRAME_BYTES, VOICE_PACKETS_PER_SECOND,
 };
 use serde::Deserialize;
@@ -67,6 +67,8 @@ pub struct Limits {
     pub renames_per_minute: u32,
     /// ... and at once.
     pub rename_burst: u32,
+    /// Open microphones of one room that are heard at once: the loudest are; 0 for all.
+    pub heard_at_once: usize,
     /// Voice packets that a session may send in a second, on average; half as many more at once.
     pub voice_packets_per_second: u32,
     /// Bytes of voice that a session may send in a second, on average; twice as many at once.
@@ -102,6 +104,7 @@ impl Default for Limits {
             join_burst: JOINS_BURST,
             renames_per_minute: RENAMES_PER_MINUTE,
             rename_burst: RENAMES_BURST,
+            heard_at_once: HEARD_AT_ONCE,
             voice_packets_per_second: VOICE_PACKETS_PER_SECOND,
             voice_bytes_per_second: VOICE_BYTES_PER_SECOND,
             queued_bytes: OUTBOX_BYTES_MAX,
@@ -286,6 +289,7 @@ impl Limits {
             ("join-burst", rate(self.join_burst), 1, RATE_MAX),
             ("renames-per-minute", rate(self.renames_per_minute), 1, RATE_MAX),
             ("rename-burst", rate(self.rename_burst), 1, RATE_MAX),
+            ("heard-at-once", self.heard_at_once, 0, HEARD_AT_ONCE_MAX),
             ("voice-packets-per-second", rate(self.voice_packets_per_second), 20, 2000),
             ("voice-bytes-per-second", rate(self.voice_bytes_per_second), 4096, 4 << 20),
             ("queued-bytes", self.queued_bytes, 128 * 1024, 64 << 20),

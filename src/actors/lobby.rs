@@ -341,8 +341,9 @@ impl Lobby {
     /// The room of a place, which is made if nobody was in it.
     fn open_room(&mut self, Place { room, name, created }: Place) -> RoomId {
         if created {
-            let text = self.limits.room_text_bytes();
-            self.rooms.insert(room, Room::new(room, name, self.routes.clone(), text).start());
+            let (text, heard) = (self.limits.room_text_bytes(), self.limits.heard_at_once);
+            let actor = Room::new(room, name, self.routes.clone(), text, heard);
+            self.rooms.insert(room, actor.start());
         }
         room
     }

@@ -8,6 +8,7 @@ use self::core::{Change, Effects, Full, Member, RoomCore};
 use super::bucket::{Bucket, Rate};
 use super::outbox::Outbox;
 use super::routes::{Receipt, Routes};
+use super::stage::Stage;
 use crate::net::clock;
 use crate::net::frame;
 use crate::net::ids::{MemberId, RoomId, SessionId};
@@ -111,10 +112,11 @@ pub struct Rename {
 pub struct Close;
 
 impl Room {
-    /// An empty room, in which texts come at this rate in bytes.
+    /// An empty room, in which texts come at this rate in bytes and so many are heard at once (0 for all).
     #[must_use]
-    pub fn new(id: RoomId, name: RoomName, routes: Routes, text: Rate) -> Self {
-        let core = RoomCore::new(id, name, Bucket::full(text, clock::now()));
+    pub fn new(id: RoomId, name: RoomName, routes: Routes, text: Rate, heard: usize) -> Self {
+        let now = clock::now();
+        let core = RoomCore::new(id, name, Bucket::full(text, now), Stage::new(heard, now));
         Self { id, core, outboxes: BTreeMap::new(), routes }
     }
 
@@ -310,7 +312,7 @@ mod tests {
     async fn a_leave_is_confirmed_only_when_every_forwarder_has_it_in_force() {
         let routes = Routes::new(2);
         let (name, text) = (RoomName::parse("hall").unwrap(), Limits::default().room_text_bytes());
-        let room = Room::new(RoomId(1), name, routes.clone(), text).start();
+        let room = Room::new(RoomId(1), name, routes.clone(), text, 0).start();
         for k in 1..=2 {
             let enter = Enter { member: member(k), outbox: Outbox::default(), re: None };
             room.send(enter).await.unwrap().unwrap();
@@ -335,7 +337,7 @@ mod tests {
         let routes = Routes::new(1);
         routes.feeds()[0].retire();
         let (name, text) = (RoomName::parse("hall").unwrap(), Limits::default().room_text_bytes());
-        let room = Room::new(RoomId(1), name, routes.clone(), text).start();
+        let room = Room::new(RoomId(1), name, routes.clone(), text, 0).start();
         let outboxes = [Outbox::default(), Outbox::default(), Outbox::default()];
         for (k, outbox) in (1..).zip(&outboxes) {
             let enter = Enter { member: member(k), outbox: outbox.clone(), re: None };

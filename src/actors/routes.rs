@@ -6,6 +6,7 @@
 
 use super::limits::{Limits, VoiceRates};
 use super::outbox::Outbox;
+use super::stage::Stage;
 use crate::net::codec::{CLOCKS, PayloadType};
 use crate::net::ids::{PacketIndex, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::message::StreamInfo;
@@ -34,6 +35,8 @@ pub enum VoiceNotice {
     Path(Option<VoicePath>),
     /// The member has started or stopped to speak.
     Speaking(bool),
+    /// The member speaks and is not heard because too many others are, or that is over.
+    Withheld(bool),
 }
 
 /// A voice datagram that came through a control connection.
@@ -65,6 +68,8 @@ pub struct RoomRoutes {
     pub id: RoomId,
     /// Its members.
     pub members: Vec<Route>,
+    /// Who of those who speak is heard.
+    pub stage: Stage,
 }
 
 /// What the forwarder that owns a session's streams needs to know of it.
@@ -458,7 +463,8 @@ mod tests {
     fn only_the_latest_snapshot_of_a_room_is_kept() {
         let routes = Routes::new(1);
         for _ in 0..10_000 {
-            let snapshot = RoomRoutes { id: RoomId(7), members: Vec::new() };
+            let stage = Stage::boundless(crate::net::clock::now());
+            let snapshot = RoomRoutes { id: RoomId(7), members: Vec::new(), stage };
             let _unused = routes.publish_room(RoomId(7), Some(snapshot));
         }
         let update = routes.feeds()[0].take();

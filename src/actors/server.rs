@@ -4,8 +4,9 @@ use super::access::gate::{FirstInvites, Gate, GateError};
 use super::connection::door::{self, Security};
 use super::connection::{Caller, Reception, serve};
 use super::control_socket::{ControlSocket, refused};
-use super::forwarder::core::{Counters, ProbeSource};
-use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop};
+use super::forwarder::core::ProbeSource;
+use super::forwarder::pace::Hold;
+use super::forwarder::{Forwarder, ForwarderMeter, Parts, Stop, Traffic};
 use super::limits::Limits;
 use super::lobby::moderation::{Command, Roll, RollCall};
 use super::lobby::{Census, CloseAll, Lobby};
@@ -17,7 +18,7 @@ use crate::net::fingerprint::Fingerprint;
 use crate::net::invite::Issuer;
 use crate::net::limits::{FORWARDERS_MAX, GOODBYE_TIMEOUT, STREAM_DATAGRAMS_MAX};
 use crate::net::message::{ErrorCode, Protection, ServerMessage};
-use crate::net::moderation::{AdminReply, AdminRequest};
+use crate::net::moderation::{AdminReply, AdminRequest, VoiceCounts};
 use crate::net::protect::{KeyError, Opener};
 use crate::net::secret::{NoRandomness, Password, Secret};
 use crate::net::stream_voice;
@@ -56,6 +57,8 @@ pub struct ServerConfig {
     pub limits: Arc<Limits>,
     /// How voice is protected: SRTP, unless someone wants it otherwise.
     pub protection: Protection,
+    /// Whether forwarders wait a little, so that packets go together.
+    pub hold: Hold,
 }
 
 /// What a server knows of people, and where that is kept.
@@ -83,6 +86,7 @@ impl ServerConfig {
             keeping: Keeping::default(),
             limits: Arc::default(),
             protection: Protection::AeadAes128Gcm,
+            hold: Hold::default(),
         }
     }
 }
@@ -154,6 +158,21 @@ fn bind_error(transport: &'static str, address: SocketAddr, error: &io::Error) -
     StartError::Bind { transport, address, why }
 }
 
+fn total(meters: &[Arc<ForwarderMeter>]) -> Traffic {
+    meters.iter().map(|meter| meter.read()).fold(Traffic::default(), |sum, more| sum + more)
+}
+
+fn voice_counts(Traffic { counters, refused, overflowed }: Traffic) -> VoiceCounts {
+    VoiceCounts {
+        accepted: counters.accepted,
+        forwarded: counters.forwarded,
+        stale: counters.stale,
+        withheld: counters.withheld,
+        refused,
+        overflowed,
+    }
+}
+
 fn probe_source() -> ProbeSource {
     Box::new(|| {
         // Without randomness no challenge can be answered by chance either: all-zero is never sent
@@ -205,6 +224,7 @@ impl Server {
                 streams: receiver,
                 probes: probe_source(),
                 meter: Arc::clone(&meter),
+                hold: config.hold,
                 on_death,
             };
             let arbiter = Arbiter::new();
@@ -288,7 +308,8 @@ impl Server {
                     AdminRequest::Status => match lobby.send(Roll).await {
                         Ok(RollCall { rooms, elsewhere, users }) => AdminReply::Status {
                             users: u64::try_from(users).unwrap_or(u64::MAX),
-                            datagrams: meters.iter().map(|meter| meter.read().0.received).sum(),
+                            datagrams: total(&meters).counters.received,
+                            voice: Some(voice_counts(total(&meters))),
                             agent: concat!("parlor-server/", env!("CARGO_PKG_VERSION")).to_owned(),
                             tcp,
                             udp,
@@ -319,27 +340,16 @@ impl Server {
         (sessions, rooms, self.reception.open())
     }
 
-    /// Sessions and rooms that each forwarder holds; a tenth of a second old at most.
+    /// Sessions and rooms that each forwarder holds; half a second old at most.
     #[must_use]
     pub fn held(&self) -> Vec<(usize, usize)> {
         self.meters.iter().map(|meter| meter.held()).collect()
     }
 
-    /// Sums of the forwarders' counters, and copies that the kernel refused; a tenth of a second old at most.
+    /// What all forwarders have counted; half a second old at most.
     #[must_use]
-    pub fn counters(&self) -> (Counters, u64) {
-        self.meters.iter().map(|meter| meter.read()).fold(
-            (Counters::default(), 0),
-            |(sum, refused), (counters, more)| {
-                let sum = Counters {
-                    received: sum.received + counters.received,
-                    accepted: sum.accepted + counters.accepted,
-                    forwarded: sum.forwarded + counters.forwarded,
-                    dropped: sum.dropped + counters.dropped,
-                };
-                (sum, refused + more)
-            },
-        )
+    pub fn traffic(&self) -> Traffic {
+        total(&self.meters)
     }
 
     /// Returns when a forwarder has ended by itself, which is a fault: the server cannot go on.

@@ -251,6 +251,11 @@ impl Handler<VoiceNotice> for Session {
                 self.speaking = speaking;
                 Change::Speaking(speaking)
             }
+            // The others see that he does not speak; why is for him to know.
+            VoiceNotice::Withheld(withheld) => {
+                self.parts.outbox.answer(None, ServerMessage::Withheld { withheld });
+                return;
+            }
         };
         let told = self.alter(change);
         ctx.wait(told.into_actor(self));

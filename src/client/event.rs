@@ -190,6 +190,11 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         room: Option<RoomName>,
     },
+    /// Too many speak in the room at once and others are louder: nobody hears us; or that is over.
+    Withheld {
+        /// Not heard.
+        withheld: bool,
+    },
     /// Order was kept: what came of it.
     Report(Report),
     /// A password is asked for; it is typed hidden, and stands in no event.

@@ -65,6 +65,11 @@ pub fn words(event: &Event) -> Vec<String> {
         Event::Standing { standing, before, room } => {
             return moderation::standing(*standing, *before, room.as_ref());
         }
+        Event::Withheld { withheld: true } => {
+            "! Nobody hears you now: too many speak at once, and others are louder. Wait a moment, or speak up."
+                .to_owned()
+        }
+        Event::Withheld { withheld: false } => "* You can be heard again.".to_owned(),
         Event::Report(report) => return moderation::report(report),
         Event::PasswordWanted { lock, of, turn } => moderation::password_wanted(*lock, of, *turn),
         Event::MemberJoined(member) if member.recording => format!(

@@ -303,10 +303,38 @@ pub const DATAGRAM_BYTES_MAX: usize = 1280;
 pub const RTP_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - 24;
 /// Datagrams received in one system call.
 pub const RECEIVE_BATCH: usize = 64;
-/// Datagrams sent in one system call.
+/// Messages sent in one system call; a message is one datagram, or several segments to one receiver.
 pub const SEND_BATCH: usize = 256;
-/// Datagrams handled before a forwarder looks at routes and timers again.
+/// Bytes of copies that wait for that system call: what stays in a core's cache.
+pub const SEND_BATCH_BYTES: usize = 256 * 1024;
+/// Segments of one message to the kernel (its UDP_MAX_SEGMENTS).
+pub const SEGMENTS_MAX: usize = 64;
+/// Bytes of one message of segments: below what a length of 16 bits holds with its headers.
+pub const SEGMENT_BYTES_MAX: usize = 60_000;
+/// Datagrams received before a forwarder sends what they led to.
 pub const RECEIVE_LOOP_MAX: usize = 512;
+/// Voice that has waited this long in the server's queues, the socket's among them, helps nobody: it is dropped.
+pub const VOICE_AGE_MAX: Duration = Duration::from_millis(100);
+/// A datagram that seems to have waited longer than this has not: the clocks disagree.
+pub const ARRIVAL_AGE_MAX: Duration = Duration::from_secs(5);
+/// Packets of one room that wait to be forwarded; the oldest go first.
+pub const ROOM_BACKLOG_PACKETS_MAX: usize = 512;
+/// Packets of all rooms that wait in one forwarder.
+pub const BACKLOG_PACKETS_MAX: usize = 4096;
+/// Copies that a forwarder makes for one room before the next room has its turn.
+pub const ROOM_TURN_COPIES: usize = 2048;
+/// Copies that a forwarder makes before it looks at its socket, routes and timers again.
+pub const FORWARD_LOOP_COPIES: usize = 2048;
+/// Longest time that a forwarder waits for more packets, so that several for one receiver go together.
+pub const BATCH_HOLD_MAX: Duration = Duration::from_millis(4);
+/// Open microphones of one room that are heard at once, by default; the loudest are.
+pub const HEARD_AT_ONCE: usize = 12;
+/// The same, at most, where there is such a limit at all.
+pub const HEARD_AT_ONCE_MAX: usize = 64;
+/// Whoever is heard and has said nothing for this long makes room for another.
+pub const HEARD_IDLE: Duration = Duration::from_millis(500);
+/// Who is not heard for want of room is told so, and told the opposite, no more often than this.
+pub const WITHHELD_NEWS_INTERVAL: Duration = Duration::from_millis(500);
 /// Packets that a replay window remembers.
 pub const REPLAY_WINDOW: u64 = 1024;
 /// Voice packets of one second that a session may send, on average; half as many more at once.

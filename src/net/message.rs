@@ -320,6 +320,11 @@ pub enum ServerMessage {
     },
     /// What you may do has changed, or a moderator has silenced you or lets you be heard again.
     Standing(Standing),
+    /// Too many speak in your room at once, and others are louder: nobody is sent your voice; or that is over.
+    Withheld {
+        /// Not heard.
+        withheld: bool,
+    },
     /// Your state is this now.
     Changed(MemberState),
     /// Answer to `Ping`.

@@ -310,6 +310,24 @@ pub enum AdminRequest {
     Unknown,
 }
 
+/// What has become of voice since the server started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VoiceCounts {
+    /// Packets taken from members of a room.
+    pub accepted: u64,
+    /// Copies of them made.
+    pub forwarded: u64,
+    /// Packets dropped because they had waited too long: this machine has more to do than it can.
+    pub stale: u64,
+    /// Packets that nobody was sent because too many spoke at once.
+    pub withheld: u64,
+    /// Copies that the system did not take.
+    pub refused: u64,
+    /// Datagrams that the system dropped because the sockets' receive buffers were full.
+    pub overflowed: u64,
+}
+
 /// From the running server to a sub-command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -350,6 +368,9 @@ pub enum AdminReply {
         /// Datagrams that have reached the server, good ones and bad.
         #[serde(default)]
         datagrams: u64,
+        /// What became of the voice; not told by older servers.
+        #[serde(default)]
+        voice: Option<VoiceCounts>,
     },
     /// One that this version does not know.
     #[serde(other)]

@@ -104,6 +104,13 @@ pub fn header_bytes(bytes: &[u8]) -> Option<usize> {
     (length <= bytes.len()).then_some(length)
 }
 
+/// Says of an RTP packet that no padding follows its header: for one whose payload was cut off.
+pub fn clear_padding(bytes: &mut [u8]) {
+    if let Some(first) = bytes.first_mut() {
+        *first &= !0x20;
+    }
+}
+
 /// The sequence number of an RTP packet without reading the rest.
 #[must_use]
 pub fn peek_seq(bytes: &[u8]) -> Option<u16> {

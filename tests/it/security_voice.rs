@@ -99,7 +99,7 @@ async fn nobody_speaks_in_another_s_name_inside_his_own_connection() {
     eve.send(ClientMessage::Voice { packet: own }).await;
     eve.catch_up().await;
     let wait = || async {
-        let (counters, _) = server.counters();
+        let counters = server.traffic().counters;
         counters.accepted == 1
     };
     until("eve's own voice", wait).await;
@@ -137,7 +137,7 @@ async fn voice_that_is_played_again_is_not_heard_again() {
     anna.catch_up().await;
     let own = anna.seal_voice(b"new");
     anna.send(ClientMessage::Voice { packet: own }).await;
-    let wait = || async { server.counters().0.accepted == 21 };
+    let wait = || async { server.traffic().counters.accepted == 21 };
     until("the new packet", wait).await;
     assert_eq!(payloads(&mut bert), [b"new"]);
     // What came down to Bert is no voice for the server, and none for Eve.
@@ -263,12 +263,12 @@ async fn the_keys_of_an_ended_session_are_good_for_nothing() {
     until("the end of bert's session", forgotten).await;
     let (voice, keepalive) = (bert.seal_voice(b"a ghost"), bert.seal_app(App::Keepalive([1; 8])));
     let elsewhere = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let dropped = server.counters().0.dropped;
+    let dropped = server.traffic().counters.dropped;
     for datagram in [&voice, &keepalive] {
         bert.send_datagram(datagram);
         elsewhere.send_to(datagram, server.udp()).unwrap();
     }
-    until("the drops", || async { server.counters().0.dropped >= dropped + 4 }).await;
+    until("the drops", || async { server.traffic().counters.dropped >= dropped + 4 }).await;
     assert_eq!(payloads(&mut anna), Vec::<Vec<u8>>::new());
     assert_eq!(raw(&bert.socket), Vec::<Vec<u8>>::new());
     assert_eq!(raw(&elsewhere), Vec::<Vec<u8>>::new());

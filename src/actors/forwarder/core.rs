@@ -3,18 +3,16 @@
 //! No socket, clock or randomness: datagrams and times come in, datagrams and notices go out. Nothing
 //! is stored for a datagram before it authenticates.
 
-use super::reception::Reception;
-use crate::actors::allowance::Allowance;
-use crate::actors::routes::{Heard, RoomRoutes, SessionRoute, VoiceNotice, VoicePath};
+use super::backlog::{Backlog, Said, Slot};
+use super::owned::{Owned, Share, group};
+use crate::actors::routes::{RoomRoutes, Route, SessionRoute, VoiceNotice, VoicePath};
 use crate::net::codec::CLOCKS;
-use crate::net::ids::{PacketIndex, RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
+use crate::net::ids::{RoomId, SSRCS_PER_SESSION, SessionId, Ssrc};
 use crate::net::limits::{
-    ADDRESS_LIFETIME, CHALLENGE_INTERVAL, CHALLENGE_LIFETIME, DATAGRAM_BYTES_MAX,
-    PATH_NEWS_INTERVAL, REPORT_INTERVAL, TALKSPURT_NEWS_INTERVAL, TALKSPURT_TIMEOUT,
+    ADDRESS_LIFETIME, DATAGRAM_BYTES_MAX, FORWARD_LOOP_COPIES, REPORT_INTERVAL, ROOM_TURN_COPIES,
+    SEGMENTS_MAX, VOICE_AGE_MAX,
 };
-use crate::net::protect::RTCP_OVERHEAD;
-use crate::net::replay::ReplayWindow;
-use crate::net::rtcp::{self, APP_PROBE_BYTES, App, Probe, RtcpPacket};
+use crate::net::rtcp::{self, App, Probe, RtcpPacket};
 use crate::net::rtp::{self, RtpPacket};
 use crate::net::udp::SendQueue;
 use std::collections::{BTreeSet, HashMap};
@@ -54,51 +52,10 @@ pub struct Counters {
     pub forwarded: u64,
     /// Datagrams of no session, not authentic, replayed, or no packet at all.
     pub dropped: u64,
-}
-
-/// A session whose streams this forwarder owns.
-struct Owned {
-    route: SessionRoute,
-    room: Option<RoomId>,
-    streams: [Stream; CLOCKS.len()],
-    rtcp_seen: ReplayWindow,
-    rtcp_sent: u64,
-    address: Option<SocketAddr>,
-    /// Something authentic has come inside the control connection.
-    by_stream: bool,
-    /// Whether the client wants voice inside the control connection, and the packet that said so last.
-    wish: Option<(PacketIndex, bool)>,
-    /// Last told to the session: the way of its voice, and when.
-    told_way: (Way, Option<Instant>),
-    challenge: Option<Challenge>,
-    last_seen: Instant,
-    last_voice: Option<Instant>,
-    /// Last told to the session: speaking or not, and when.
-    told: (bool, Option<Instant>),
-    last_report: Option<Instant>,
-    last_blocks: Option<Instant>,
-    allowance: Allowance,
-}
-
-/// How voice reaches a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    None,
-    Udp(SocketAddr),
-    Stream,
-}
-
-#[derive(Default)]
-struct Stream {
-    replay: ReplayWindow,
-    reception: Reception,
-}
-
-struct Challenge {
-    to: SocketAddr,
-    probe: Probe,
-    begun: Instant,
-    sent: Instant,
+    /// Voice that had waited too long, or for which there was no room.
+    pub stale: u64,
+    /// Voice that nobody was sent because too many spoke at once.
+    pub withheld: u64,
 }
 
 /// The state of one forwarder.
@@ -111,10 +68,10 @@ pub struct ForwarderCore {
     probes: ProbeSource,
     counters: Counters,
     scratch: Vec<u8>,
-}
-
-fn group(ssrc: Ssrc) -> u32 {
-    ssrc.0 / SSRCS_PER_SESSION
+    backlog: Backlog,
+    /// Room for what one turn takes, and for ordering it.
+    turn: Vec<Slot>,
+    order: Vec<(usize, usize, usize)>,
 }
 
 impl ForwarderCore {
@@ -129,6 +86,9 @@ impl ForwarderCore {
             probes,
             counters: Counters::default(),
             scratch: Vec::with_capacity(DATAGRAM_BYTES_MAX),
+            backlog: Backlog::default(),
+            turn: Vec::with_capacity(SEGMENTS_MAX),
+            order: Vec::with_capacity(SEGMENTS_MAX),
         }
     }
 
@@ -146,10 +106,15 @@ impl ForwarderCore {
 
     /// As if a session's first stream and the server's packets to it had come this far.
     #[cfg(test)]
-    pub(super) fn wind_forward(&mut self, base: Ssrc, rtp: PacketIndex, rtcp_sent: u64) {
+    pub(super) fn wind_forward(
+        &mut self,
+        base: Ssrc,
+        rtp: crate::net::ids::PacketIndex,
+        rtcp_sent: u64,
+    ) {
         if let Some(owned) = self.sessions.get_mut(&group(base)) {
             let [first, ..] = &mut owned.streams;
-            first.replay = ReplayWindow::after(rtp);
+            first.replay = crate::net::replay::ReplayWindow::after(rtp);
             owned.rtcp_sent = rtcp_sent;
         }
     }
@@ -177,7 +142,7 @@ impl ForwarderCore {
                 }
             }
         }
-        let Some(routes) = routes else { return };
+        let Some(routes) = routes else { return self.backlog.remove_room(id) };
         for member in &routes.members {
             if let Some(owned) = self.sessions.get_mut(&group(member.voice.base())) {
                 owned.room = Some(id);
@@ -186,12 +151,23 @@ impl ForwarderCore {
         self.rooms.insert(id, routes);
     }
 
-    /// Takes one datagram. Opens it in place.
+    /// Takes one datagram that has just arrived. Opens it in place. Voice waits until [`Self::forward`].
     pub fn handle_datagram(
         &mut self,
         origin: Origin,
         datagram: &mut [u8],
         now: Instant,
+        out: &mut Outputs,
+    ) {
+        self.handle_arrived(origin, datagram, (now, now), out);
+    }
+
+    /// Takes one datagram that has arrived at the first of these times, now being the second.
+    pub fn handle_arrived(
+        &mut self,
+        origin: Origin,
+        datagram: &mut [u8],
+        (arrived, now): (Instant, Instant),
         out: &mut Outputs,
     ) {
         self.counters.received += 1;
@@ -201,7 +177,12 @@ impl ForwarderCore {
             Some(ssrc) if rtp::is_rtcp(datagram) => {
                 self.handle_rtcp(ssrc, origin, datagram, now, out)
             }
-            Some(ssrc) => self.handle_rtp(ssrc, origin, datagram, now, out),
+            // Not even opened: under overload that is what time is won by.
+            Some(_) if now.saturating_duration_since(arrived) > VOICE_AGE_MAX => {
+                self.counters.stale += 1;
+                Some(())
+            }
+            Some(ssrc) => self.handle_rtp(ssrc, origin, datagram, (arrived, now), out),
         };
         if handled.is_none() {
             self.counters.dropped += 1;
@@ -213,7 +194,7 @@ impl ForwarderCore {
         ssrc: Ssrc,
         origin: Origin,
         datagram: &mut [u8],
-        now: Instant,
+        (arrived, now): (Instant, Instant),
         out: &mut Outputs,
     ) -> Option<()> {
         let length = datagram.len();
@@ -222,12 +203,18 @@ impl ForwarderCore {
         let stream = owned.streams.get_mut(k)?;
         let index = stream.replay.estimate(rtp::peek_seq(datagram)?);
         stream.replay.check(index).ok()?;
-        let packet = owned.route.opener.open_rtp(datagram, index).ok()?;
+        let packet = &*owned.route.opener.open_rtp(datagram, index).ok()?;
         let parsed = RtpPacket::parse(packet).ok()?;
         // Authentic from here on.
         let newest = stream.replay.commit(index);
         let clock_hz = CLOCKS.get(k).copied().unwrap_or(CLOCKS[0]);
-        stream.reception.note(index, parsed.header.timestamp, clock_hz, now);
+        stream.reception.note(index, parsed.header.timestamp, clock_hz, arrived);
+        let allowed = owned.allowance.take(length, now);
+        let stage = owned.room.and_then(|room| self.rooms.get(&room)).map(|room| &room.stage);
+        let share = match allowed {
+            true => owned.share(stage, &parsed, (index, newest), now),
+            false => Share::Nothing,
+        };
         if newest {
             owned.route.voice.advance(k, index, parsed.header.payload_type);
             owned.consider(origin, length, now, &mut self.probes, out);
@@ -235,39 +222,96 @@ impl ForwarderCore {
                 self.turning.insert(group(ssrc));
             }
             // A packet that was overtaken says nothing of now, and one that nobody hears is no speech.
-            let heard = !parsed.payload.is_empty() && !owned.route.voice.silenced();
-            owned.last_voice = heard.then_some(now);
-            if owned.tell_speaking(now, out) {
+            let spoken = !parsed.payload.is_empty() && !owned.route.voice.silenced();
+            owned.last_voice = (spoken && owned.withheld.is_none()).then_some(now);
+            if owned.tell_speaking(now, out) | owned.tell_withheld(now, out) {
                 self.talking.insert(group(ssrc));
             }
         }
-        if !owned.allowance.take(length, now) {
+        if !allowed {
             return None;
         }
         if owned.route.voice.silenced() {
             return Some(());
         }
-        let room = self.rooms.get(&owned.room?)?;
+        let (room, session) = (owned.room?, owned.route.session);
+        let bytes = match share {
+            Share::Whole => packet,
+            Share::Header => packet.get(..rtp::header_bytes(packet)?)?,
+            Share::Nothing => {
+                self.counters.withheld += 1;
+                return Some(());
+            }
+        };
         self.counters.accepted += 1;
-        for member in room.members.iter().filter(|m| m.session != owned.route.session) {
-            let Some(path) = &member.path else { continue };
-            // The window lets an index pass once, so no receiver's key seals it twice.
-            let sent = match path {
-                VoicePath::Udp(to) => out.queue.push(*to, |bytes| {
-                    let _ = member.sealer.seal_rtp(packet, index, bytes);
-                }),
-                VoicePath::Stream(outbox) => {
-                    self.scratch.clear();
-                    let sealed = member.sealer.seal_rtp(packet, index, &mut self.scratch);
-                    if sealed.is_ok() {
-                        outbox.push_voice(&self.scratch, now);
-                    }
-                    sealed.is_ok()
-                }
-            };
-            self.counters.forwarded += u64::from(sent);
-        }
+        let said = Said { session, group: group(ssrc), index, arrived };
+        self.counters.stale += self.backlog.push(room, said, |slot| {
+            slot.extend_from_slice(bytes);
+            if share == Share::Header {
+                rtp::clear_padding(slot);
+            }
+        });
         Some(())
+    }
+
+    /// Whether voice waits to be forwarded.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.backlog.is_waiting()
+    }
+
+    /// Seals what waits for its receivers, room by room, until nothing waits or much was made. Calls `full` whenever the
+    /// queue is, to be sent and emptied. Whether more waits.
+    pub fn forward(
+        &mut self,
+        now: Instant,
+        out: &mut Outputs,
+        mut full: impl FnMut(&mut SendQueue),
+    ) -> bool {
+        let enough = self.counters.forwarded + FORWARD_LOOP_COPIES as u64;
+        while self.counters.forwarded < enough
+            && let Some(room) = self.backlog.begin_turn()
+        {
+            self.forward_room(room, now, &mut out.queue, &mut full);
+        }
+        self.backlog.is_waiting()
+    }
+
+    /// One room's turn: each member's copies of all its packets one after the other, so that they go together.
+    fn forward_room(
+        &mut self,
+        id: RoomId,
+        now: Instant,
+        queue: &mut SendQueue,
+        full: &mut impl FnMut(&mut SendQueue),
+    ) {
+        let Self { sessions, rooms, backlog, turn, order, scratch, counters, .. } = self;
+        let Some(room) = rooms.get(&id) else { return backlog.remove_room(id) };
+        let most = (ROOM_TURN_COPIES / room.members.len().max(1)).clamp(1, SEGMENTS_MAX);
+        // Much can have happened while it waited: who has left or was silenced meanwhile is heard no more.
+        counters.stale += backlog.take(id, most, turn, |said| {
+            now.saturating_duration_since(said.arrived) <= VOICE_AGE_MAX
+                && sessions.get(&said.group).is_some_and(|owned| {
+                    owned.route.session == said.session
+                        && owned.room == Some(id)
+                        && !owned.route.voice.silenced()
+                })
+        });
+        backlog.arrange(turn, order);
+        for member in &room.members {
+            let Some(path) = &member.path else { continue };
+            for packet in turn.iter().filter_map(|slot| backlog.packet(*slot)) {
+                if packet.said.session == member.session {
+                    continue;
+                }
+                let sent = seal(member, path, &packet.said, &packet.bytes, now, queue, scratch);
+                counters.forwarded += u64::from(sent);
+            }
+            if queue.is_full() {
+                full(queue);
+            }
+        }
+        backlog.end_turn(id, turn);
     }
 
     fn handle_rtcp(
@@ -345,10 +389,8 @@ impl ForwarderCore {
         turning.retain(|group| sessions.get_mut(group).is_some_and(|s| s.tell_way(now, out)));
         talking.retain(|group| {
             let Some(owned) = sessions.get_mut(group) else { return false };
-            if owned.last_voice.is_some_and(|last| now >= last + TALKSPURT_TIMEOUT) {
-                owned.last_voice = None;
-            }
-            owned.tell_speaking(now, out)
+            owned.time_out(now);
+            owned.tell_speaking(now, out) | owned.tell_withheld(now, out)
         });
     }
 
@@ -361,6 +403,32 @@ impl ForwarderCore {
                     self.turning.insert(group(owned.route.voice.base()));
                 }
             }
+        }
+    }
+}
+
+/// Seals one copy for one member, into the queue or into his control connection. Whether there is one.
+fn seal(
+    member: &Route,
+    path: &VoicePath,
+    said: &Said,
+    packet: &[u8],
+    now: Instant,
+    queue: &mut SendQueue,
+    scratch: &mut Vec<u8>,
+) -> bool {
+    // The window lets an index pass once, and a packet has one turn, so no receiver's key seals it twice.
+    match path {
+        VoicePath::Udp(to) => queue.push(*to, |bytes| {
+            let _ = member.sealer.seal_rtp(packet, said.index, bytes);
+        }),
+        VoicePath::Stream(outbox) => {
+            scratch.clear();
+            let sealed = member.sealer.seal_rtp(packet, said.index, scratch);
+            if sealed.is_ok() {
+                outbox.push_voice(scratch, now);
+            }
+            sealed.is_ok()
         }
     }
 }
@@ -395,185 +463,4 @@ fn losses(reports: &[u8], stream: Ssrc) -> Option<(u8, u8)> {
         }
         _ => None,
     })
-}
-
-impl Owned {
-    fn new(route: SessionRoute, now: Instant) -> Self {
-        let allowance = Allowance::full(route.voice.rates, now);
-        Self {
-            route,
-            room: None,
-            streams: Default::default(),
-            rtcp_seen: ReplayWindow::default(),
-            rtcp_sent: 0,
-            address: None,
-            by_stream: false,
-            wish: None,
-            told_way: (Way::None, None),
-            challenge: None,
-            last_seen: now,
-            last_voice: None,
-            told: (false, None),
-            last_report: None,
-            last_blocks: None,
-            allowance,
-        }
-    }
-
-    /// Tells the session whether it speaks, if that is news and not too soon after the last; whether
-    /// there is anything to come back to.
-    fn tell_speaking(&mut self, now: Instant, out: &mut Outputs) -> bool {
-        let speaking = self.last_voice.is_some();
-        let (told, at) = self.told;
-        if speaking != told && at.is_none_or(|at| now >= at + TALKSPURT_NEWS_INTERVAL) {
-            self.told = (speaking, Some(now));
-            out.notices.push((self.route.session, VoiceNotice::Speaking(speaking)));
-        }
-        speaking || self.told.0
-    }
-
-    /// Whether this receiver's blocks count now: so often and no more, that no listener outweighs the others.
-    fn heeds_blocks(&mut self, now: Instant) -> bool {
-        let heeds = self.last_blocks.is_none_or(|at| now >= at + REPORT_INTERVAL * 4 / 5);
-        if heeds {
-            self.last_blocks = Some(now);
-        }
-        heeds
-    }
-
-    fn stream_mut(&mut self, ssrc: Ssrc) -> Option<&mut Stream> {
-        let k = usize::try_from(ssrc.0.checked_sub(self.route.voice.base().0)?).ok()?;
-        self.streams.get_mut(k)
-    }
-
-    fn proven(&self, origin: Origin) -> bool {
-        match origin {
-            Origin::Udp(from) => self.address == Some(from),
-            Origin::Stream(session) => session == self.route.session,
-        }
-    }
-
-    /// An authentic packet above all others came from `origin`: the only thing that may start a change of address.
-    fn consider(
-        &mut self,
-        origin: Origin,
-        length: usize,
-        now: Instant,
-        probes: &mut ProbeSource,
-        out: &mut Outputs,
-    ) {
-        let from = match origin {
-            Origin::Udp(from) => from,
-            Origin::Stream(_) => {
-                self.by_stream = true;
-                return;
-            }
-        };
-        if self.address == Some(from) {
-            self.last_seen = now;
-            return;
-        }
-        // No answer is larger than its question.
-        if length < APP_PROBE_BYTES + RTCP_OVERHEAD {
-            return;
-        }
-        let probe = match &self.challenge {
-            Some(open) if open.to == from && now < open.begun + CHALLENGE_LIFETIME => {
-                if now < open.sent + CHALLENGE_INTERVAL {
-                    return;
-                }
-                open.probe
-            }
-            _ => probes(),
-        };
-        let begun = match &self.challenge {
-            Some(open) if open.probe == probe => open.begun,
-            _ => now,
-        };
-        self.challenge = Some(Challenge { to: from, probe, begun, sent: now });
-        let mut packet = Vec::with_capacity(APP_PROBE_BYTES);
-        rtcp::write_app(&mut packet, self.route.voice.control(), App::Challenge(probe));
-        self.send(Origin::Udp(from), &packet, now, out);
-    }
-
-    /// A challenge has come back: the address is believed if it is the one that was asked.
-    fn prove(&mut self, origin: Origin, probe: Probe, now: Instant) -> bool {
-        let Origin::Udp(from) = origin else { return false };
-        let good = matches!(&self.challenge, Some(open) if open.to == from && open.probe == probe
-            && now < open.begun + CHALLENGE_LIFETIME);
-        if good {
-            self.challenge = None;
-            self.address = Some(from);
-            self.last_seen = now;
-        }
-        good
-    }
-
-    /// The way of voice to this session: as the client wishes, as far as it can be had.
-    fn way(&self) -> Way {
-        match (self.wish, self.address) {
-            (Some((_, true)), _) => Way::Stream,
-            (_, Some(address)) => Way::Udp(address),
-            (_, None) if self.by_stream => Way::Stream,
-            (_, None) => Way::None,
-        }
-    }
-
-    /// Tells the session of the way of its voice, if that is news and not too soon after the last;
-    /// whether there is anything to come back to.
-    fn tell_way(&mut self, now: Instant, out: &mut Outputs) -> bool {
-        let way = self.way();
-        let (told, at) = self.told_way;
-        if way == told {
-            return false;
-        }
-        if at.is_some_and(|at| now < at + PATH_NEWS_INTERVAL) {
-            return true;
-        }
-        self.told_way = (way, Some(now));
-        let path = match way {
-            Way::None => None,
-            Way::Udp(address) => Some(VoicePath::Udp(address)),
-            Way::Stream => Some(VoicePath::Stream(self.route.outbox.clone())),
-        };
-        out.notices.push((self.route.session, VoiceNotice::Path(path)));
-        false
-    }
-
-    /// Appends our report on what comes up, and what the room's receivers report of it.
-    fn report(&mut self, answer: &mut Vec<u8>, now: Instant) {
-        let control = self.route.voice.control();
-        let mut blocks = Vec::new();
-        for (k, stream) in self.streams.iter_mut().enumerate() {
-            blocks.extend(stream.reception.report(self.route.voice.stream(k), now));
-        }
-        rtcp::write_receiver_report(answer, control, &blocks);
-        if !blocks.is_empty() {
-            let Heard { loss_p90, reports, burst_ms } = self.route.voice.heard.look();
-            let receivers = u8::try_from(reports).unwrap_or(u8::MAX);
-            let bursts = self.streams.iter_mut().filter_map(|stream| stream.reception.burst_ms());
-            let uplink_burst_ms = bursts.max().unwrap_or(0);
-            let app = App::Downlink { loss_p90, receivers, burst_ms, uplink_burst_ms };
-            rtcp::write_app(answer, control, app);
-        }
-    }
-
-    fn send(&mut self, to: Origin, packet: &[u8], now: Instant, out: &mut Outputs) {
-        let index = PacketIndex(self.rtcp_sent);
-        self.rtcp_sent += 1;
-        match to {
-            Origin::Udp(to) => {
-                // No index left: the server says nothing more under this key. A new session brings another.
-                out.queue.push(to, |bytes| {
-                    let _ = self.route.sealer.seal_rtcp(packet, index, bytes);
-                });
-            }
-            Origin::Stream(_) => {
-                let mut sealed = Vec::with_capacity(packet.len() + RTCP_OVERHEAD);
-                if self.route.sealer.seal_rtcp(packet, index, &mut sealed).is_ok() {
-                    self.route.outbox.push_voice(&sealed, now);
-                }
-            }
-        }
-    }
 }

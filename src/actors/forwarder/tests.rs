@@ -1,13 +1,19 @@
 //! What a forwarder decides, in virtual time and without a socket.
 
 mod forged;
+mod instructions;
+mod many;
 mod nonces;
+mod overload;
+mod shell;
+mod withheld;
 
 use super::core::{ForwarderCore, Origin, Outputs};
 use crate::actors::outbox::{Outbox, Take};
 use crate::actors::routes::{
     RoomRoutes, Route, SessionRoute, SessionVoice, VoiceNotice, VoicePath,
 };
+use crate::actors::stage::Stage;
 use crate::net::clock;
 use crate::net::codec::PT_L16;
 use crate::net::ids::{PacketIndex, RoomId, SessionId, Ssrc};
@@ -50,6 +56,7 @@ struct Bench {
     core: ForwarderCore,
     out: Outputs,
     now: Instant,
+    stage: Stage,
 }
 
 impl Bench {
@@ -59,7 +66,8 @@ impl Bench {
             counter += 1;
             counter.to_be_bytes()
         });
-        Self { core: ForwarderCore::new(probes), out: Outputs::default(), now: clock::now() }
+        let (core, now) = (ForwarderCore::new(probes), clock::now());
+        Self { core, out: Outputs::default(), now, stage: Stage::boundless(now) }
     }
 
     fn client(&mut self, k: u8) -> Client {
@@ -97,7 +105,8 @@ impl Bench {
                 voice: Arc::clone(&client.voice),
             })
             .collect();
-        self.core.set_room(RoomId(1), Some(Arc::new(RoomRoutes { id: RoomId(1), members })));
+        let stage = self.stage.clone();
+        self.core.set_room(RoomId(1), Some(Arc::new(RoomRoutes { id: RoomId(1), members, stage })));
     }
 
     fn from(&mut self, from: SocketAddr, bytes: &[u8]) -> Vec<(SocketAddr, Vec<u8>)> {
@@ -107,6 +116,7 @@ impl Bench {
     }
 
     fn sent(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+        self.core.forward(self.now, &mut self.out, |_| {});
         let sent = self.out.queue.iter().map(|(to, bytes)| (to, bytes.to_vec())).collect();
         self.out.queue.clear();
         sent
@@ -284,7 +294,7 @@ fn talkspurts_begin_with_voice_and_end_with_an_empty_packet_or_silence() {
         let notices = bench.notices();
         let news = notices.iter().filter_map(|(_, n)| match n {
             VoiceNotice::Speaking(on) => Some(*on),
-            VoiceNotice::Path(_) => None,
+            VoiceNotice::Path(_) | VoiceNotice::Withheld(_) => None,
         });
         news.collect()
     };
@@ -435,6 +445,7 @@ async fn where_udp_does_not_get_through_voice_goes_inside_the_control_connection
     let mut copy = voice.clone();
     let origin = Origin::Stream(a.session);
     bench.core.handle_datagram(origin, &mut copy, bench.now, &mut bench.out);
+    assert_eq!(bench.sent(), []);
     let path = bench.notices();
     assert!(
         matches!(&path[0], (s, VoiceNotice::Path(Some(VoicePath::Stream(_)))) if *s == a.session)
@@ -448,7 +459,7 @@ async fn where_udp_does_not_get_through_voice_goes_inside_the_control_connection
 fn ways(bench: &mut Bench) -> Vec<Option<Option<SocketAddr>>> {
     let notices = bench.notices().into_iter().filter_map(|(_, notice)| match notice {
         VoiceNotice::Path(path) => Some(path),
-        VoiceNotice::Speaking(_) => None,
+        VoiceNotice::Speaking(_) | VoiceNotice::Withheld(_) => None,
     });
     let way = |path: Option<VoicePath>| {
         path.map(|path| match path {
@@ -649,7 +660,7 @@ fn a_silenced_speaker_is_heard_by_nobody_from_the_next_packet_on_until_he_may_be
         .into_iter()
         .filter_map(|(_, notice)| match notice {
             VoiceNotice::Speaking(speaking) => Some(speaking),
-            VoiceNotice::Path(_) => None,
+            VoiceNotice::Path(_) | VoiceNotice::Withheld(_) => None,
         })
         .collect();
     assert_eq!(told, [false], "nor does he speak for anyone to see");

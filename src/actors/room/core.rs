@@ -3,6 +3,7 @@
 use crate::actors::bucket::Bucket;
 use crate::actors::limits::text_cost;
 use crate::actors::routes::{RoomRoutes, Route, SessionVoice, VoicePath};
+use crate::actors::stage::Stage;
 use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, RoomId, SessionId};
 use crate::net::limits::{LIST_ENTRIES_MAX, LIST_TOTAL_MAX, ROOM_MEMBERS_MAX};
@@ -85,13 +86,15 @@ pub struct RoomCore {
     members: BTreeMap<MemberId, Member>,
     /// What may still be said here, in bytes.
     text: Bucket,
+    /// Who of those who speak is heard.
+    stage: Stage,
 }
 
 impl RoomCore {
-    /// An empty room, in which so many bytes of text may be said.
+    /// An empty room, in which so many bytes of text may be said and so many are heard at once.
     #[must_use]
-    pub fn new(id: RoomId, name: RoomName, text: Bucket) -> Self {
-        Self { id, name, members: BTreeMap::new(), text }
+    pub fn new(id: RoomId, name: RoomName, text: Bucket, stage: Stage) -> Self {
+        Self { id, name, members: BTreeMap::new(), text, stage }
     }
 
     /// A member says something to everyone. `None` if he is not here.
@@ -196,7 +199,7 @@ impl RoomCore {
             sealer: member.sealer.clone(),
             voice: Arc::clone(&member.voice),
         });
-        RoomRoutes { id: self.id, members: members.collect() }
+        RoomRoutes { id: self.id, members: members.collect(), stage: self.stage.clone() }
     }
 
     /// Someone comes in, or comes back in a new session.

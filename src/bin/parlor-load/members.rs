@@ -1,62 +1,74 @@
 //! Simulated members: real sessions over TCP, one UDP socket for the voice of all of them.
 //!
-//! One socket keeps the receivers' share of the kernel's work, which a server on the same machine
-//! is billed for, the same whatever the number of members. Whose a datagram is, only its keys can
-//! tell: control packets name their receiver, and copies of voice come in the order of the room.
+//! Member `k` is 127.1.x.y on the port of that one wildcard socket, so whose a datagram is stands in its destination. One
+//! socket keeps the receivers' share of the kernel's work, which a server on the same machine is billed for, the same whatever
+//! the number of members; the kernel's times of arrival keep this program's own scheduling out of the latencies.
 
 use crate::connect::{Connector, Stream};
 use anyhow::{Context, bail};
 use parlor::net::frame;
 use parlor::net::ids::{PacketIndex, Ssrc};
-use parlor::net::limits::{DATAGRAM_BYTES_MAX, PING_INTERVAL};
+use parlor::net::limits::PING_INTERVAL;
 use parlor::net::message::{ClientMessage, Envelope, Hello, Protection, ServerMessage, Welcome};
-use parlor::net::protect::{Opener, Sealer};
+use parlor::net::protect::{DirectionKey, Opener, Sealer};
 use parlor::net::rtcp::{self, App, RtcpPacket};
-use parlor::net::rtp::{RtpHeader, is_rtcp, peek_seq, peek_ssrc};
-use parlor::net::udp::{Receiver, SendQueue, Transmitter};
+use parlor::net::rtp::{AudioLevel, RtpHeader, is_rtcp, peek_seq, peek_ssrc};
+use parlor::net::udp::{Receiver, SendQueue, Transmitter, Watch, receive_buffer};
 use parlor::net::{clock, codec};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
-use tokio::io::{AsyncWriteExt, ReadHalf};
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::watch;
-use tokio_util::codec::FramedRead;
+use tokio::task::JoinSet;
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
-const PROOF_DEADLINE: Duration = Duration::from_secs(10);
-const RECEIVE_BUFFER_BYTES: usize = 64 << 20;
+const PROOF_DEADLINE: Duration = Duration::from_secs(20);
+const RECEIVE_BUFFER_BYTES: usize = 256 << 20;
+/// Addresses in each network of 8 bits.
+const ADDRESSES: usize = 250;
+/// Connections that are made at the same time.
+const AT_ONCE: usize = 16;
+
+/// Frames as they are read.
+pub type Frames = FramedRead<ReadHalf<Stream>, LengthDelimitedCodec>;
 
 /// One session.
-pub struct Member {
+struct Member {
     sealer: Sealer,
     opener: Opener,
     ssrc: Ssrc,
-    room: Option<String>,
-    /// Which member of the room the next copy of his voice is expected for.
-    next_copy: usize,
     seq: u64,
     timestamp: u32,
     rtcp: u64,
-    /// Voice packets received.
-    pub received: u64,
+}
+
+/// What has arrived.
+#[derive(Default)]
+pub struct Heard {
+    /// Copies of voice.
+    pub packets: u64,
+    /// Copies by speaker.
+    pub by_speaker: HashMap<Ssrc, u64>,
+    /// From the sender's clock reading to the kernel's receiving, in ns.
+    pub latencies: Vec<u64>,
+    /// Datagrams that did not authenticate.
+    pub bad: u64,
 }
 
 /// All members and the socket of their voice.
 pub struct Members {
-    /// The members, room by room.
-    pub all: Vec<Member>,
-    /// Members by their streams, and by the server's own packets to them.
+    all: Vec<Member>,
     by_stream: HashMap<Ssrc, usize>,
-    by_control: HashMap<Ssrc, usize>,
-    /// Members of each room, in the order in which they came.
-    rooms: BTreeMap<String, Vec<usize>>,
     protection: Option<Protection>,
-    scratch: Vec<u8>,
     socket: UdpSocket,
     receiver: Receiver,
     transmitter: Transmitter,
     queue: SendQueue,
     voice: SocketAddr,
+    /// One in so many copies is opened and its latency noted; the others are counted alone.
+    pub opened_every: u64,
     stop: watch::Sender<bool>,
 }
 
@@ -66,96 +78,118 @@ impl Drop for Members {
     }
 }
 
+/// Where member `k` is.
+pub fn address(k: usize) -> Ipv4Addr {
+    let (high, low) = (k / ADDRESSES, k % ADDRESSES + 1);
+    Ipv4Addr::new(127, 1, u8::try_from(high).unwrap_or(u8::MAX), u8::try_from(low).unwrap_or(0))
+}
+
+/// Who is at an address.
+pub fn at(address: Ipv4Addr) -> Option<usize> {
+    match address.octets() {
+        [127, 1, high, low] if low > 0 => {
+            Some(usize::from(high) * ADDRESSES + usize::from(low) - 1)
+        }
+        _ => None,
+    }
+}
+
 impl Members {
-    /// Nobody yet. `voice` is the server's UDP address.
+    /// Nobody yet. `voice` is where their voice goes.
     pub fn new(voice: SocketAddr) -> anyhow::Result<Self> {
-        let any = if voice.is_ipv6() { "[::1]:0" } else { "127.0.0.1:0" };
-        let socket = UdpSocket::bind(any).context("no UDP socket")?;
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).context("no UDP socket")?;
         socket.set_nonblocking(true)?;
-        let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
-        let receiver = Receiver::timed(&socket).context("no times of arrival")?;
+        // Nothing from outside this machine: where it is refused, it authenticates nothing that comes.
+        #[cfg(target_os = "linux")]
+        let _ = socket2::SockRef::from(&socket).bind_device(Some(b"lo"));
+        receive_buffer(&socket, RECEIVE_BUFFER_BYTES);
+        let watch = Watch { times: true, drops: false, destinations: true };
+        let receiver = Receiver::watching(&socket, watch)
+            .context("no times of arrival; parlor-load needs Linux")?;
         Ok(Self {
             all: Vec::new(),
             by_stream: HashMap::new(),
-            by_control: HashMap::new(),
-            rooms: BTreeMap::new(),
             protection: None,
-            scratch: Vec::with_capacity(DATAGRAM_BYTES_MAX),
             socket,
             receiver,
             transmitter: Transmitter::default(),
             queue: SendQueue::default(),
             voice,
+            opened_every: 1,
             stop: watch::Sender::new(false),
         })
     }
 
-    /// Connects one more session, into a room if one is named, and keeps it alive in the background.
+    /// The port of all members.
+    pub fn port(&self) -> anyhow::Result<u16> {
+        Ok(self.socket.local_addr()?.port())
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The first stream of a member.
+    pub fn ssrc(&self, k: usize) -> Option<Ssrc> {
+        self.all.get(k).map(|member| member.ssrc)
+    }
+
+    /// Connects sessions, some at a time, each into its room if it has one; they are kept alive in the background. The
+    /// server's voice port.
     pub async fn connect(
         &mut self,
         connector: &Connector,
-        name: &str,
-        room: Option<&str>,
-    ) -> anyhow::Result<u16> {
-        let stream = connector.connect().await?;
-        let (read, mut write) = tokio::io::split(stream);
-        write.write_all(&greet(name, room)?).await?;
-        write.flush().await?;
-        let mut frames = FramedRead::with_capacity(read, frame::codec(), 1024);
-        let ServerMessage::Welcome(welcome) = read_message(&mut frames).await? else {
-            bail!("the server refused a session");
-        };
-        if room.is_some() {
-            let joined = read_message(&mut frames).await?;
-            if !matches!(joined, ServerMessage::Joined { .. }) {
-                bail!("the server refused a member: {joined:?}");
+        wanted: Vec<(String, Option<String>)>,
+    ) -> anyhow::Result<Option<u16>> {
+        let first = self.all.len();
+        let mut welcomes: Vec<Option<Box<Welcome>>> = wanted.iter().map(|_| None).collect();
+        let (mut waiting, mut running) = (wanted.into_iter().enumerate(), JoinSet::new());
+        let mut port = None;
+        loop {
+            while running.len() < AT_ONCE
+                && let Some((k, (name, room))) = waiting.next()
+            {
+                let (connector, stop) = (connector.clone(), self.stop.subscribe());
+                running.spawn(async move {
+                    let (welcome, frames, write) =
+                        come_in(&connector, &name, room.as_deref()).await?;
+                    tokio::spawn(stay(frames, write, stop));
+                    anyhow::Ok((k, welcome))
+                });
+            }
+            let Some(done) = running.join_next().await else { break };
+            let (k, welcome) = done??;
+            port = Some(welcome.udp_port);
+            if let Some(place) = welcomes.get_mut(k) {
+                *place = Some(welcome);
             }
         }
-        let udp_port = welcome.udp_port;
-        self.add(&welcome, room)?;
-        let mut stop = self.stop.subscribe();
-        tokio::spawn(async move {
-            let ping = frame::encode(&Envelope::event(ClientMessage::Ping { token: 0 }));
-            let Ok(ping) = ping else { return };
-            let mut interval = tokio::time::interval(PING_INTERVAL);
-            loop {
-                tokio::select! {
-                    _ = stop.changed() => return,
-                    _ = interval.tick() => {
-                        let written = async {
-                            write.write_all(&ping).await?;
-                            write.flush().await
-                        };
-                        if written.await.is_err() {
-                            return;
-                        }
-                    }
-                    frame = frame::next(&mut frames) => if !matches!(frame, Some(Ok(_))) { return },
-                }
-            }
-        });
-        Ok(udp_port)
+        for welcome in welcomes.into_iter().flatten() {
+            let ssrc = welcome.streams.first().map_or(Ssrc(0), |stream| stream.ssrc);
+            self.add(welcome.protection, &welcome.up_key, &welcome.down_key, ssrc)?;
+        }
+        debug_assert!(self.all.len() >= first);
+        Ok(port)
     }
 
-    fn add(&mut self, welcome: &Welcome, room: Option<&str>) -> anyhow::Result<()> {
-        let ssrc = welcome.streams.first().map_or(Ssrc(0), |stream| stream.ssrc);
-        let k = self.all.len();
-        self.by_stream.insert(ssrc, k);
-        self.by_control.insert(welcome.control_ssrc, k);
-        if let Some(room) = room {
-            self.rooms.entry(room.to_owned()).or_default().push(k);
-        }
-        self.protection = Some(welcome.protection);
+    /// A member with these keys: they are all that voice needs.
+    pub fn add(
+        &mut self,
+        protection: Protection,
+        up: &DirectionKey,
+        down: &DirectionKey,
+        ssrc: Ssrc,
+    ) -> anyhow::Result<()> {
+        self.by_stream.insert(ssrc, self.all.len());
+        self.protection = Some(protection);
         self.all.push(Member {
-            sealer: Sealer::new(welcome.protection, &welcome.up_key)?,
-            opener: Opener::new(welcome.protection, &welcome.down_key)?,
+            sealer: Sealer::new(protection, up)?,
+            opener: Opener::new(protection, down)?,
             ssrc,
-            room: room.map(str::to_owned),
-            next_copy: 0,
             seq: 1,
             timestamp: 0,
             rtcp: 1,
-            received: 0,
         });
         Ok(())
     }
@@ -177,25 +211,35 @@ impl Members {
     /// Proves the voice address of every member from `first` on.
     pub fn prove(&mut self, first: usize) -> anyhow::Result<()> {
         let deadline = clock::now() + PROOF_DEADLINE;
-        let mut open: Vec<usize> = (first..self.all.len()).collect();
-        while !open.is_empty() {
+        let mut open = vec![true; self.all.len()];
+        open.iter_mut().take(first).for_each(|open| *open = false);
+        while open.contains(&true) {
             if clock::now() > deadline {
-                bail!("{} members have no voice path", open.len());
+                let count = open.iter().filter(|open| **open).count();
+                bail!("{count} members have no voice path");
             }
-            let mut proven = Vec::new();
-            for chunk in open.chunks(128) {
+            let asking: Vec<usize> =
+                (first..open.len()).filter(|k| open.get(*k) == Some(&true)).collect();
+            for chunk in asking.chunks(128) {
                 for k in chunk {
                     self.send_app(*k, App::Keepalive([0; 8]));
                 }
                 self.flush();
-                std::thread::sleep(Duration::from_millis(20));
-                self.drain_apps(&mut proven);
+                std::thread::sleep(Duration::from_millis(5));
+                self.drain_apps(&mut open);
             }
             std::thread::sleep(Duration::from_millis(20));
-            self.drain_apps(&mut proven);
-            open.retain(|k| !proven.contains(k));
+            self.drain_apps(&mut open);
         }
         Ok(())
+    }
+
+    /// Shows signs of life on all voice paths, as clients do that are silent.
+    pub fn keep_alive(&mut self) {
+        for k in 0..self.all.len() {
+            self.send_app(k, App::Keepalive([0; 8]));
+        }
+        self.flush();
     }
 
     fn send_app(&mut self, k: usize, app: App) {
@@ -204,19 +248,18 @@ impl Members {
         rtcp::write_app(&mut packet, member.ssrc, app);
         let index = PacketIndex(member.rtcp);
         member.rtcp += 1;
-        self.queue.push(voice, |bytes| {
+        self.queue.push_from(Some(address(k)), voice, |bytes| {
             let _ = member.sealer.seal_rtcp(&packet, index, bytes);
         });
     }
 
-    /// Answers challenges; members whose keepalive was answered come to `proven`.
-    fn drain_apps(&mut self, proven: &mut Vec<usize>) {
+    /// Answers challenges; whose keepalive was answered is open no more.
+    fn drain_apps(&mut self, open: &mut [bool]) {
         let mut answers = Vec::new();
         while let Ok(count) = self.receiver.receive_from(&self.socket) {
-            let (by_control, all) = (&self.by_control, &self.all);
-            self.receiver.for_each_timed(count, |_, datagram| {
-                let control = peek_ssrc(datagram).filter(|_| is_rtcp(datagram));
-                let Some(k) = control.and_then(|c| by_control.get(&c)).copied() else { return };
+            let all = &self.all;
+            self.receiver.for_each(count, |arrival, datagram| {
+                let Some(k) = arrival.to.and_then(at).filter(|_| is_rtcp(datagram)) else { return };
                 let Some(Ok((packet, _))) = all.get(k).map(|m| m.opener.open_rtcp(datagram)) else {
                     return;
                 };
@@ -225,7 +268,9 @@ impl Members {
                         RtcpPacket::App { app: App::Challenge(probe), .. } => {
                             answers.push((k, probe));
                         }
-                        RtcpPacket::App { app: App::KeepaliveAnswer(_), .. } => proven.push(k),
+                        RtcpPacket::App { app: App::KeepaliveAnswer(_), .. } => {
+                            open.iter_mut().skip(k).take(1).for_each(|open| *open = false);
+                        }
                         _ => {}
                     }
                 }
@@ -237,8 +282,8 @@ impl Members {
         self.flush();
     }
 
-    /// Queues a packet of speech; its payload begins with the time.
-    pub fn speak(&mut self, k: usize, payload: usize) {
+    /// Queues a packet of speech of so many bytes; its payload begins with the time. With none it ends a talkspurt.
+    pub fn speak(&mut self, k: usize, payload: usize, level: Option<AudioLevel>) {
         let (Some(member), voice) = (self.all.get_mut(k), self.voice) else { return };
         let header = RtpHeader {
             marker: false,
@@ -246,16 +291,19 @@ impl Members {
             seq: (member.seq & 0xffff) as u16,
             timestamp: member.timestamp,
             ssrc: member.ssrc,
-            audio_level: None,
+            audio_level: level,
         };
-        let mut packet = Vec::with_capacity(payload + 12);
+        let mut packet = Vec::with_capacity(payload + 20);
         header.write(&mut packet);
-        packet.extend(clock::unix_ns().to_be_bytes());
-        packet.resize(payload + 12, 0x5a);
+        let whole = packet.len() + payload;
+        if payload > 0 {
+            packet.extend(clock::unix_ns().to_be_bytes());
+        }
+        packet.resize(whole, 0x5a);
         let index = PacketIndex(member.seq);
         member.seq += 1;
         member.timestamp = member.timestamp.wrapping_add(320);
-        self.queue.push(voice, |bytes| {
+        self.queue.push_from(Some(address(k)), voice, |bytes| {
             let _ = member.sealer.seal_rtp(&packet, index, bytes);
         });
     }
@@ -265,64 +313,101 @@ impl Members {
         self.transmitter.send(&self.socket, &mut self.queue);
     }
 
-    /// Takes the voice that has arrived: latencies in nanoseconds into `latencies`. How many packets.
-    pub fn receive(&mut self, latencies: &mut Vec<u64>) -> u64 {
-        let mut total = 0;
+    /// Takes the voice that has arrived.
+    pub fn receive(&mut self, heard: &mut Heard) {
         loop {
             match self.receiver.receive_from(&self.socket) {
                 Ok(count) => {
-                    let Self { by_stream, rooms, all, scratch, .. } = self;
-                    self.receiver.for_each_timed(count, |arrival, datagram| {
-                        let speaker = peek_ssrc(datagram).filter(|_| !is_rtcp(datagram));
-                        let speaker = speaker.and_then(|ssrc| by_stream.get(&ssrc)).copied();
-                        let Some(k) = speaker else { return };
-                        let Some(sent) = open_copy(k, datagram, rooms, all, scratch) else {
+                    let Self { by_stream, all, opened_every, .. } = self;
+                    self.receiver.for_each(count, |arrival, datagram| {
+                        let (Some(to), false) = (arrival.to.and_then(at), is_rtcp(datagram)) else {
                             return;
                         };
-                        total += 1;
-                        latencies.push(arrival.saturating_sub(sent));
+                        let Some(ssrc) = peek_ssrc(datagram) else { return };
+                        let Some(speaker) = by_stream.get(&ssrc).and_then(|k| all.get(*k)) else {
+                            return;
+                        };
+                        if !heard.packets.is_multiple_of(*opened_every) {
+                            heard.packets += 1;
+                            *heard.by_speaker.entry(ssrc).or_default() += 1;
+                            return;
+                        }
+                        // Never far from what he has said last.
+                        let index =
+                            peek_seq(datagram).map(|seq| PacketIndex(speaker.seq).nearest(seq));
+                        let opened = all.get(to).zip(index).map(|(to, index)| {
+                            to.opener
+                                .open_rtp(datagram, index)
+                                .ok()
+                                .and_then(|packet| time_in(packet))
+                        });
+                        match opened.flatten() {
+                            Some(sent) => {
+                                heard.packets += 1;
+                                *heard.by_speaker.entry(ssrc).or_default() += 1;
+                                heard.latencies.push(arrival.at_ns.saturating_sub(sent));
+                            }
+                            None => heard.bad += 1,
+                        }
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return total,
+                Err(_) => return,
             }
         }
     }
 }
 
-/// Opens a copy of speaker `k`'s voice with the keys of whoever it was for, and counts it for him: when it was said.
-///
-/// The server sends the copies of a packet in one order; so whose the next one is, is known unless one is
-/// lost, and then the others' keys are tried.
-fn open_copy(
-    k: usize,
-    datagram: &[u8],
-    rooms: &BTreeMap<String, Vec<usize>>,
-    all: &mut [Member],
-    scratch: &mut Vec<u8>,
-) -> Option<u64> {
-    let speaker = all.get(k)?;
-    let members = rooms.get(speaker.room.as_deref()?)?;
-    // Never far from what he has said last.
-    let index = PacketIndex(speaker.seq).nearest(peek_seq(datagram)?);
-    let first = speaker.next_copy;
-    for step in 0..members.len() {
-        let place = (first + step) % members.len();
-        let to = *members.get(place)?;
-        if to == k {
-            continue;
+/// The time at the beginning of a packet's payload.
+fn time_in(packet: &[u8]) -> Option<u64> {
+    let parsed = parlor::net::rtp::RtpPacket::parse(packet).ok()?;
+    parsed.payload.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// Connects one session and brings it into its room.
+async fn come_in(
+    connector: &Connector,
+    name: &str,
+    room: Option<&str>,
+) -> anyhow::Result<(Box<Welcome>, Frames, WriteHalf<Stream>)> {
+    let stream = connector.connect().await?;
+    let (read, mut write) = tokio::io::split(stream);
+    write.write_all(&greet(name, room)?).await?;
+    write.flush().await?;
+    let mut frames = FramedRead::with_capacity(read, frame::codec(), 1024);
+    let ServerMessage::Welcome(welcome) = read_message(&mut frames).await? else {
+        bail!("the server refused a session");
+    };
+    if room.is_some() {
+        let joined = read_message(&mut frames).await?;
+        if !matches!(joined, ServerMessage::Joined { .. }) {
+            bail!("the server refused a member: {joined:?}");
         }
-        scratch.clear();
-        scratch.extend_from_slice(datagram);
-        let receiver = all.get_mut(to)?;
-        let Ok(packet) = receiver.opener.open_rtp(scratch, index) else { continue };
-        receiver.received += 1;
-        let sent = packet.get(12..).and_then(|payload| payload.first_chunk::<8>());
-        let sent = sent.map(|bytes| u64::from_be_bytes(*bytes));
-        all.get_mut(k)?.next_copy = place + 1;
-        return sent;
     }
-    None
+    Ok((welcome, frames, write))
+}
+
+/// Keeps a session alive, and reads what it is told.
+async fn stay(mut frames: Frames, mut write: WriteHalf<Stream>, mut stop: watch::Receiver<bool>) {
+    let ping = frame::encode(&Envelope::event(ClientMessage::Ping { token: 0 }));
+    let Ok(ping) = ping else { return };
+    let mut interval = tokio::time::interval(PING_INTERVAL);
+    interval.tick().await;
+    loop {
+        tokio::select! {
+            _ = stop.changed() => return,
+            _ = interval.tick() => {
+                let written = async {
+                    write.write_all(&ping).await?;
+                    write.flush().await
+                };
+                if written.await.is_err() {
+                    return;
+                }
+            }
+            frame = frame::next(&mut frames) => if !matches!(frame, Some(Ok(_))) { return },
+        }
+    }
 }
 
 /// The first words of a session, and of its way into a room if one is named.
@@ -340,9 +425,21 @@ pub fn greet(name: &str, room: Option<&str>) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The next message of a connection.
-pub async fn read_message(
-    frames: &mut FramedRead<ReadHalf<Stream>, tokio_util::codec::LengthDelimitedCodec>,
-) -> anyhow::Result<ServerMessage> {
+pub async fn read_message(frames: &mut Frames) -> anyhow::Result<ServerMessage> {
     let frame = frame::next(frames).await.context("the server closed the connection")??;
     Ok(frame::decode::<Envelope<ServerMessage>>(&frame)?.body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_member_has_an_address_of_his_own() {
+        for k in [0, 1, 249, 250, 251, 16_383] {
+            assert_eq!(at(address(k)), Some(k));
+        }
+        assert_eq!(at(Ipv4Addr::LOCALHOST), None);
+        assert_eq!(at(Ipv4Addr::new(127, 1, 0, 0)), None);
+    }
 }

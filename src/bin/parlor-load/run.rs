@@ -1,67 +1,74 @@
-//! The measurement: connect, let speakers speak in turn, count what arrives and what it costs.
+//! The measurement: who connects, who speaks, what is measured beside it, in what order.
 
 use crate::Args;
 use crate::connect::Connector;
+use crate::floor;
 use crate::members::Members;
-use crate::process::{cpu_seconds, resident_kib};
+use crate::ping::Pings;
+use crate::process::{Started, resident_kib};
+use crate::round::{Measured, Round, Speech, median, middle, round};
+use anyhow::Context;
 use parlor::net::clock;
-use serde_json::{Value, json};
+use parlor::net::message::Protection;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// The receivers' socket is looked at this often, so that the server pays for no wake-up.
-const DRAIN_INTERVAL: Duration = Duration::from_micros(500);
-/// After the last packet was sent, copies may still be on their way for this long.
-const SETTLE: Duration = Duration::from_millis(300);
+/// Between two rounds.
+const BREATH: Duration = Duration::from_millis(200);
+/// Loss up to which a load counts as carried.
+const LOSS_MAX: f64 = 0.001;
+/// Rounds of the search for the highest load.
+const STEPS_MAX: usize = 24;
 
-/// What was measured; medians over the runs.
+/// What was measured.
+#[derive(Default)]
 pub struct Figures {
     /// How voice was protected.
     pub protection: &'static str,
-    /// Copies that arrived, per second.
-    pub forwarded_per_s: f64,
-    /// Share of copies that did not arrive.
-    pub loss: f64,
-    /// Server CPU.
-    pub cpu_s_per_million: Option<f64>,
-    /// From sending to the kernel's receiving.
-    pub p50_us: Option<f64>,
-    /// From sending to the kernel's receiving.
-    pub p99_us: Option<f64>,
+    /// The server's rounds.
+    pub rounds: Vec<Round>,
+    /// The bare loop's, each behind one of the server's.
+    pub floor: Vec<Round>,
     /// Server memory at the end.
     pub rss_kib: Option<f64>,
     /// Server memory that one idle session takes.
     pub idle_session_kib: Option<f64>,
-    /// Sessions connected and joined per second, one after the other.
+    /// Idle sessions connected per second.
+    pub idle_joins_per_s: Option<f64>,
+    /// Sessions connected and joined per second.
     pub joins_per_s: f64,
+    /// Loads tried for the highest: speakers in each room, and what came of it.
+    pub steps: Vec<(u16, Round)>,
+    /// The highest that was carried.
+    pub most: Option<(u16, Round)>,
+    /// Beyond it.
+    pub overload: Option<Overload>,
+    /// Round trips of the control connection in ms, sorted, of the rounds.
+    pub pings_ms: Vec<f64>,
+}
+
+/// What happened at a multiple of the highest load, and right behind it.
+pub struct Overload {
+    /// Speakers in each room.
+    pub speakers: u16,
+    /// Under overload.
+    pub during: Round,
+    /// Round trips of the control connection meanwhile, in ms, sorted.
+    pub pings_ms: Vec<f64>,
+    /// Half of the highest load, at once afterwards.
+    pub after: Round,
 }
 
 impl Figures {
-    /// As one JSON object, with what was asked for.
-    pub fn to_json(&self, args: &Args) -> Value {
-        json!({
-            "members": args.members, "speakers": args.speakers, "rooms": args.rooms,
-            "payload": args.payload, "pps": args.pps, "seconds": args.seconds,
-            "repeat": args.repeat, "protection": self.protection, "tls": !args.insecure,
-            "forwarded_per_s": self.forwarded_per_s,
-            "loss": self.loss,
-            "cpu_s_per_million": self.cpu_s_per_million,
-            "p50_us": self.p50_us,
-            "p99_us": self.p99_us,
-            "rss_kib": self.rss_kib,
-            "idle_session_kib": self.idle_session_kib,
-            "joins_per_s": self.joins_per_s,
-        })
+    /// Server CPU against the bare loop's: the middle of the ratios of neighbouring rounds.
+    pub fn ratio(&self) -> Option<f64> {
+        let pairs = self.rounds.iter().zip(&self.floor);
+        let ratios = pairs.filter_map(|(server, floor)| {
+            Some(server.cpu_s_per_million? / floor.cpu_s_per_million?)
+        });
+        middle(ratios.collect())
     }
-}
-
-struct Round {
-    forwarded_per_s: f64,
-    loss: f64,
-    cpu_s_per_million: Option<f64>,
-    p50_us: Option<f64>,
-    p99_us: Option<f64>,
 }
 
 /// Runs everything.
@@ -73,111 +80,208 @@ pub fn run(
 ) -> anyhow::Result<Figures> {
     let tcp = connector.server;
     let mut members = Members::new(tcp)?;
-    let mut idle_session_kib = None;
+    let mut figures = Figures::default();
     if args.idle > 0 {
         let before = pid.and_then(resident_kib);
-        runtime.block_on(async {
-            for k in 0..args.idle {
-                members.connect(connector, &format!("idle {k}"), None).await?;
-            }
-            anyhow::Ok(())
-        })?;
+        let began = clock::now();
+        let idle = (0..args.idle).map(|k| (format!("idle {k}"), None)).collect();
+        runtime.block_on(members.connect(connector, idle))?;
+        figures.idle_joins_per_s = Some(f64::from(args.idle) / began.elapsed().as_secs_f64());
+        std::thread::sleep(BREATH);
         if let (Some(before), Some(after)) = (before, pid.and_then(resident_kib)) {
-            idle_session_kib = Some((after - before) / f64::from(args.idle));
+            figures.idle_session_kib = Some((after - before) / f64::from(args.idle));
         }
     }
-    let first = members.all.len();
+    let first = members.len();
     let began = clock::now();
-    let mut port = tcp.port();
-    runtime.block_on(async {
-        for room in 0..args.rooms {
-            for k in 0..args.members {
-                let (name, room) = (format!("load {room} {k}"), format!("room {room}"));
-                port = members.connect(connector, &name, Some(&room)).await?;
-            }
-        }
-        anyhow::Ok(())
-    })?;
+    let wanted = (0..args.rooms).flat_map(|room| {
+        (0..args.members).map(move |k| (format!("load {room} {k}"), Some(format!("room {room}"))))
+    });
+    let port = runtime.block_on(members.connect(connector, wanted.collect()))?;
     let count = f64::from(args.rooms) * f64::from(args.members);
-    let joins_per_s = count / began.elapsed().as_secs_f64();
+    figures.joins_per_s = count / began.elapsed().as_secs_f64();
+    let port = port.context("the server has let nobody in")?;
     members.set_voice(SocketAddr::new(tcp.ip(), port));
     // Connections are kept alive by the runtime's own thread.
-    let breathe = |ms| std::thread::sleep(Duration::from_millis(ms));
-    breathe(100);
+    std::thread::sleep(BREATH);
     members.prove(first)?;
-    breathe(300);
-    let speakers: Vec<usize> = (0..usize::from(args.speakers))
-        .flat_map(|k| {
-            (0..usize::from(args.rooms)).map(move |r| first + r * usize::from(args.members) + k)
-        })
-        .collect();
-    let mut rounds = Vec::new();
-    for _ in 0..args.repeat {
-        rounds.push(round(args, &mut members, &speakers, pid));
-        breathe(200);
-    }
-    let median = |value: &dyn Fn(&Round) -> Option<f64>| {
-        let mut values: Vec<f64> = rounds.iter().filter_map(value).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied()
+    std::thread::sleep(BREATH * 2);
+    let measured = Measured { pid, port };
+    let mut floor = match args.with_floor {
+        true => Some(Beside::start(args)?),
+        false => None,
     };
-    Ok(Figures {
-        protection: members.protection(),
-        forwarded_per_s: median(&|r| Some(r.forwarded_per_s)).unwrap_or(0.0),
-        loss: median(&|r| Some(r.loss)).unwrap_or(0.0),
-        cpu_s_per_million: median(&|r| r.cpu_s_per_million),
-        p50_us: median(&|r| r.p50_us),
-        p99_us: median(&|r| r.p99_us),
-        rss_kib: pid.and_then(resident_kib),
-        idle_session_kib,
-        joins_per_s,
-    })
+    let speech = speech(args, first, args.speakers);
+    let pings = args.ping.then(|| Pings::start(runtime, connector));
+    for _ in 0..args.repeat {
+        figures.rounds.push(round(&speech, &mut members, measured));
+        std::thread::sleep(BREATH);
+        if let Some(beside) = &mut floor {
+            figures.floor.push(beside.round(&speech_of_floor(args)));
+            std::thread::sleep(BREATH);
+        }
+    }
+    figures.pings_ms = pings.map(|pings| pings.stop()).unwrap_or_default();
+    figures.rss_kib = pid.and_then(resident_kib);
+    if args.max {
+        search(args, first, &mut members, measured, &mut figures);
+        if let (Some(factor), Some((most, _))) = (args.overload, &figures.most) {
+            figures.overload = Some(overload(
+                args,
+                first,
+                *most,
+                factor,
+                &mut members,
+                measured,
+                runtime,
+                connector,
+            ));
+        }
+    }
+    figures.protection = members.protection();
+    Ok(figures)
 }
 
-fn round(args: &Args, members: &mut Members, speakers: &[usize], pid: Option<u32>) -> Round {
-    let mut latencies = Vec::new();
-    let (mut sent, mut received) = (0u64, 0u64);
-    let cpu_before = pid.and_then(cpu_seconds);
-    let began = clock::now();
-    let length = Duration::from_secs(u64::from(args.seconds));
-    // Speakers are spread evenly over one packet's time.
-    let step = Duration::from_secs_f64(1.0 / args.pps / speakers.len().max(1) as f64);
-    let mut turn = 0u32;
-    loop {
-        let now = clock::now();
-        if now >= began + length {
+/// Who speaks: the first `count` members of each room.
+fn speech(args: &Args, first: usize, count: u16) -> Speech {
+    let (rooms, size) = (usize::from(args.rooms), usize::from(args.members));
+    let others = u64::from(args.members.saturating_sub(1));
+    let speakers = (0..usize::from(count))
+        .flat_map(|k| (0..rooms).map(move |room| (first + room * size + k, others)));
+    Speech {
+        speakers: speakers.collect(),
+        pps: args.pps,
+        payload: (args.payload, args.payload_max.unwrap_or(args.payload)),
+        talk: args.talk,
+        aligned: args.aligned,
+        length: Duration::from_secs(u64::from(args.seconds)),
+        levels: args.levels,
+    }
+}
+
+/// The bare loop has one room, whatever the server has.
+fn speech_of_floor(args: &Args) -> Speech {
+    Speech {
+        speakers: speech(args, 0, args.speakers)
+            .speakers
+            .into_iter()
+            .take(usize::from(args.speakers))
+            .collect(),
+        ..speech(args, 0, 0)
+    }
+}
+
+/// A bare loop and its receivers, beside the server.
+pub struct Beside {
+    members: Members,
+    process: Started,
+}
+
+impl Beside {
+    /// Starts it.
+    pub fn start(args: &Args) -> anyhow::Result<Self> {
+        let mut members = Members::new(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let process = Started::floor(
+            args.members,
+            members.port()?,
+            args.floor_mode,
+            args.floor_crypto,
+            args.floor_hold_us,
+        )?;
+        members.set_voice(process.address);
+        let protection = match args.floor_crypto {
+            floor::Crypto::Each => Protection::AeadAes128Gcm,
+            floor::Crypto::None => Protection::Plain,
+        };
+        for k in 0..usize::from(args.members) {
+            let down = match protection {
+                // What comes is what went in.
+                Protection::Plain => floor::up_key(),
+                _ => floor::down_key(k),
+            };
+            members.add(protection, &floor::up_key(), &down, floor::ssrc(k))?;
+        }
+        Ok(Self { members, process })
+    }
+
+    /// One round of it.
+    pub fn round(&mut self, speech: &Speech) -> Round {
+        let measured =
+            Measured { pid: Some(self.process.pid()), port: self.process.address.port() };
+        round(speech, &mut self.members, measured)
+    }
+}
+
+/// Looks for the most speakers in each room that are carried: up in steps of a quarter, then between the last two.
+fn search(
+    args: &Args,
+    first: usize,
+    members: &mut Members,
+    measured: Measured,
+    figures: &mut Figures,
+) {
+    // To open every copy would make this program the limit.
+    members.opened_every = 8;
+    let (mut low, mut high) = (0u16, None);
+    let mut next = args.speakers.max(1);
+    for _ in 0..STEPS_MAX {
+        let speech = speech(args, first, next);
+        let mut outcome = round(&speech, members, measured);
+        std::thread::sleep(BREATH);
+        if outcome.loss > LOSS_MAX {
+            // Once more: somebody else may have needed the machine.
+            let again = round(&speech, members, measured);
+            std::thread::sleep(BREATH);
+            if again.loss < outcome.loss {
+                outcome = again;
+            }
+        }
+        let carried = outcome.loss <= LOSS_MAX;
+        figures.steps.push((next, outcome.clone()));
+        if carried {
+            low = next;
+            figures.most = Some((next, outcome));
+        } else {
+            high = Some(next);
+        }
+        next = match high {
+            None if low >= args.members => break,
+            None => (low + (low / 4).max(1)).min(args.members),
+            Some(high) if high <= low + (low / 32).max(1) => break,
+            Some(high) => low + (high - low) / 2,
+        };
+        if next == low || next == 0 {
             break;
         }
-        while !speakers.is_empty() && began + step * turn <= now {
-            if let Some(k) = speakers.get(turn as usize % speakers.len()) {
-                members.speak(*k, usize::from(args.payload));
-                sent += 1;
-            }
-            turn += 1;
-        }
-        members.flush();
-        received += members.receive(&mut latencies);
-        let next = (began + step * turn).saturating_duration_since(clock::now());
-        std::thread::sleep(next.min(DRAIN_INTERVAL));
     }
-    let wall = began.elapsed().as_secs_f64();
-    let settled = clock::now() + SETTLE;
-    while clock::now() < settled {
-        received += members.receive(&mut latencies);
-        std::thread::sleep(DRAIN_INTERVAL);
-    }
-    let cpu = pid.and_then(cpu_seconds).zip(cpu_before).map(|(after, before)| after - before);
-    let expected = sent * u64::from(args.members.saturating_sub(1));
-    latencies.sort_unstable();
-    let percentile = |share: f64| {
-        let at = (latencies.len().saturating_sub(1) as f64 * share) as usize;
-        latencies.get(at).map(|ns| *ns as f64 / 1000.0)
-    };
-    Round {
-        forwarded_per_s: received as f64 / wall,
-        loss: expected.saturating_sub(received) as f64 / expected.max(1) as f64,
-        cpu_s_per_million: cpu.filter(|_| received > 0).map(|s| s * 1e6 / received as f64),
-        p50_us: percentile(0.5),
-        p99_us: percentile(0.99),
-    }
+    members.opened_every = 1;
+}
+
+#[expect(clippy::too_many_arguments, reason = "all of them are the run's own")]
+fn overload(
+    args: &Args,
+    first: usize,
+    most: u16,
+    factor: f64,
+    members: &mut Members,
+    measured: Measured,
+    runtime: &Runtime,
+    connector: &Connector,
+) -> Overload {
+    let speakers = (f64::from(most) * factor).min(f64::from(args.members)) as u16;
+    members.opened_every = 8;
+    let mut speech_beyond = speech(args, first, speakers);
+    // More than all members cannot speak: then they speak faster.
+    speech_beyond.pps *= f64::from(most) * factor / f64::from(speakers.max(1));
+    let pings = Pings::start(runtime, connector);
+    let during = round(&speech_beyond, members, measured);
+    let pings_ms = pings.stop();
+    let after = round(&speech(args, first, (most / 2).max(1)), members, measured);
+    members.opened_every = 1;
+    Overload { speakers, during, pings_ms, after }
+}
+
+/// Medians over the server's rounds.
+pub fn of(figures: &Figures, value: impl Fn(&Round) -> Option<f64>) -> Option<f64> {
+    median(&figures.rounds, value)
 }

@@ -11,6 +11,7 @@ use clap::Parser;
 use parlor::actors::access::gate::FirstInvites;
 use parlor::actors::connection::door::Security;
 use parlor::actors::control_socket::{CONTROL_SOCKET_FILE, ControlSocket, ControlSocketError};
+use parlor::actors::forwarder::pace::Hold;
 use parlor::actors::identity::{Identity, Source, default_state_directory};
 use parlor::actors::limits::Limits;
 use parlor::actors::public::{self, Reach};
@@ -59,6 +60,13 @@ struct Args {
     /// Threads that forward voice [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     forwarders: Option<u16>,
+    /// Wait a little so that several packets for one receiver go together: off, busy (only while a core is
+    /// busy), or a time up to 4ms
+    #[arg(long, value_name = "HOLD", default_value = "busy")]
+    hold: Hold,
+    /// Open microphones of one room that are heard at once, the loudest; 0 for all [default: 12, or what the configuration says]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=64))]
+    heard_at_once: Option<u16>,
     /// Where the server's key is kept [default: the system's place]
     #[arg(long, value_name = "DIR", env = "PARLOR_SERVER_STATE_DIR", global = true)]
     state_dir: Option<PathBuf>,
@@ -146,7 +154,10 @@ async fn run(args: Args) -> ExitCode {
         Err(error) => return fail(&format!("{error:#}")),
     };
     let limits = match limits(&args) {
-        Ok(limits) => Arc::new(limits),
+        Ok(mut limits) => {
+            limits.heard_at_once = args.heard_at_once.map_or(limits.heard_at_once, usize::from);
+            Arc::new(limits)
+        }
         Err(error) => return fail(&format!("{error:#}")),
     };
     // Where nothing is kept, there is no directory for the control socket either. Before the store is
@@ -156,7 +167,7 @@ async fn run(args: Args) -> ExitCode {
         Err(code) => return code,
     };
     let base = ServerConfig::new(tcp, udp, forwarders);
-    let config = ServerConfig { security, protection, keeping, limits, ..base };
+    let config = ServerConfig { security, protection, keeping, limits, hold: args.hold, ..base };
     let server = match Server::start(config).await {
         Ok(server) => server,
         Err(error @ (StartError::Bind { .. } | StartError::Gate(_))) => {

@@ -1,7 +1,9 @@
 //! The running server's answers in words.
 
 use parlor::net::message::ErrorCode;
-use parlor::net::moderation::{AdminReply, AuditEntry, InviteInfo, Report, Sanction, SanctionKind};
+use parlor::net::moderation::{
+    AdminReply, AuditEntry, InviteInfo, Report, Sanction, SanctionKind, VoiceCounts,
+};
 use parlor::net::name::{UserName, printable};
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
@@ -101,7 +103,9 @@ fn audit(entry: &AuditEntry) -> String {
 }
 
 fn status(reply: &AdminReply) -> Vec<String> {
-    let AdminReply::Status { agent, tcp, udp, public, fingerprint, rooms, elsewhere, .. } = reply
+    let AdminReply::Status {
+        agent, tcp, udp, public, fingerprint, rooms, elsewhere, voice, ..
+    } = reply
     else {
         return Vec::new();
     };
@@ -111,6 +115,7 @@ fn status(reply: &AdminReply) -> Vec<String> {
         format!("invites lead to {}", one_line(public)),
     ];
     lines.extend(fingerprint.as_ref().map(|text| format!("fingerprint {}", one_line(text))));
+    lines.extend(voice.as_ref().map(voice_counts));
     let names =
         |users: &[UserName]| users.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     lines.extend(rooms.iter().map(|(room, users)| format!("room {room}: {}", names(users))));
@@ -118,6 +123,22 @@ fn status(reply: &AdminReply) -> Vec<String> {
         lines.push(format!("in no room: {}", names(elsewhere)));
     }
     lines
+}
+
+/// What has become of voice, with what to do where something is wrong.
+fn voice_counts(counts: &VoiceCounts) -> String {
+    let VoiceCounts { accepted, forwarded, stale, withheld, refused, overflowed } = counts;
+    let mut line = format!("voice: {accepted} packets in, {forwarded} copies out");
+    let mut add = |count: &u64, what: &str| {
+        if *count > 0 {
+            line.push_str(&format!(", {count} {what}"));
+        }
+    };
+    add(withheld, "withheld because too many spoke at once");
+    add(stale, "dropped as too old (this machine has more to do than it can)");
+    add(overflowed, "lost in full receive buffers (a larger net.core.rmem_max helps)");
+    add(refused, "copies refused by the system");
+    line
 }
 
 fn until(until_ms: Option<u64>) -> String {

@@ -52,6 +52,7 @@ fn forged_datagrams_allocate_nothing_and_leave_no_trace() {
         for datagram in &mut forged {
             core.handle_datagram(Origin::Udp(a.address), datagram, now, out);
         }
+        core.forward(now, out, |_| {});
     });
     assert_eq!(allocated.count_total, 0, "{} datagrams", forged.len());
     assert_eq!(bench.core.counters().dropped, dropped + forged.len() as u64);
@@ -77,6 +78,7 @@ fn voice_is_passed_on_without_an_allocation() {
         for datagram in packets {
             now += Duration::from_millis(20);
             core.handle_datagram(Origin::Udp(a.address), datagram, now, out);
+            core.forward(now, out, |_| {});
             assert_eq!(out.queue.len(), others.len());
             out.queue.clear();
         }

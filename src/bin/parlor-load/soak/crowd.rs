@@ -132,7 +132,7 @@ impl Crowd {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let weather = Weather::default();
-        let receiver = Receiver::timed(&wire::socket(server.tcp)?)?;
+        let receiver = Receiver::watching(&wire::socket(server.tcp)?, wire::WATCH)?;
         Ok(Self {
             server,
             connector,

@@ -19,7 +19,8 @@ impl Crowd {
             let Self { members, receiver, .. } = self;
             let Some(voice) = members.get_mut(k).and_then(|m| m.voice.as_mut()) else { return };
             while let Ok(count) = receiver.receive_from(voice.wire.socket()) {
-                receiver.for_each_timed(count, |at_ns, datagram| {
+                receiver.for_each(count, |arrival, datagram| {
+                    let at_ns = arrival.at_ns;
                     let at_ns = if at_ns == 0 { clock::unix_ns() } else { at_ns };
                     arrived.push((at_ns, datagram.to_vec()));
                 });

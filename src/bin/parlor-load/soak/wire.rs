@@ -3,7 +3,7 @@
 
 use super::random::Random;
 use super::tally::Tally;
-use parlor::net::udp::Receiver;
+use parlor::net::udp::{Receiver, Watch};
 use std::collections::VecDeque;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -68,13 +68,16 @@ pub struct Wire {
     recent: VecDeque<Vec<u8>>,
 }
 
+/// What receivers are told.
+pub const WATCH: Watch = Watch { times: true, drops: false, destinations: false };
+
 /// A socket whose datagrams the kernel notes the time of.
 pub fn socket(server: SocketAddr) -> anyhow::Result<UdpSocket> {
     let any = if server.is_ipv6() { "[::1]:0" } else { "127.0.0.1:0" };
     let socket = UdpSocket::bind(any)?;
     socket.set_nonblocking(true)?;
     // For the option that it sets; one receiver serves all sockets.
-    drop(Receiver::timed(&socket)?);
+    drop(Receiver::watching(&socket, WATCH)?);
     Ok(socket)
 }
 

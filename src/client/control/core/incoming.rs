@@ -110,6 +110,7 @@ impl ControlCore {
             }
             ServerMessage::Report { report } => self.tell(Event::Report(report)),
             ServerMessage::Standing(standing) => self.stand(standing),
+            ServerMessage::Withheld { withheld } => self.tell(Event::Withheld { withheld }),
             ServerMessage::Changed(MemberState { muted, deafened, recording }) => {
                 self.tell(Event::State { muted, deafened, recording });
                 self.state_told(recording);

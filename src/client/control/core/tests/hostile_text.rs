@@ -147,7 +147,8 @@ fn messages() -> Vec<ServerMessage> {
             M::MemberLeft { .. } | M::MemberChanged { .. } | M::Chat { .. } => {}
             M::Private { .. } | M::Rooms { .. } | M::Users { .. } | M::Renamed { .. } => {}
             M::Registered { .. } | M::Report { .. } | M::Standing(_) | M::Changed(_) => {}
-            M::Pong { .. } | M::Goodbye { .. } | M::Voice { .. } | M::Unknown => {}
+            M::Withheld { .. } | M::Pong { .. } | M::Goodbye { .. } => {}
+            M::Voice { .. } | M::Unknown => {}
         }
     }
     all
