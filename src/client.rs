@@ -13,6 +13,7 @@ pub mod diagnosis;
 pub mod doctor;
 pub mod editor;
 pub mod event;
+pub mod interface;
 pub mod options;
 pub mod ptt;
 pub mod run;

@@ -8,6 +8,7 @@ use super::editor::{Edit, Editor};
 use super::event::{DeviceKind, Event, HelpTopic, LockKind, NoticeCode, Person, SessionNumber};
 use super::ptt::{self, Mode, Outcome, Ptt, Release};
 use super::voice::Transmit;
+use super::volumes::Volume;
 use crate::net::ids::MemberId;
 use crate::net::message::Standing;
 use crate::net::name::{RoomName, UserName};
@@ -54,6 +55,16 @@ pub enum KeyCode {
     End,
     /// Escape.
     Escape,
+    /// Tab.
+    Tab,
+    /// Tab with shift.
+    BackTab,
+    /// A page up.
+    PageUp,
+    /// A page down.
+    PageDown,
+    /// A function key, by its number.
+    Function(u8),
 }
 
 /// What is done to a key.
@@ -78,6 +89,8 @@ pub enum Input {
     Paste(String),
     /// The terminal is no longer in front.
     FocusLost,
+    /// The terminal is in front again.
+    FocusGained,
     /// Something happened.
     Event(Event),
     /// Time has passed.
@@ -177,6 +190,7 @@ impl App {
             Input::Key(key) => self.key(key, now),
             Input::Paste(text) => self.editor.edit(Edit::Paste(text)),
             Input::FocusLost => self.ptt(ptt::Input::FocusLost, now),
+            Input::FocusGained => {}
             Input::Event(event) => self.event(event, now),
             Input::Tick => self.ptt(ptt::Input::Tick, now),
         }
@@ -188,6 +202,28 @@ impl App {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.ptt.deadline()
+    }
+
+    /// The line, to be completed.
+    pub fn editor_mut(&mut self) -> &mut Editor {
+        &mut self.editor
+    }
+
+    /// Everyone in the own room, by number.
+    pub fn members(&self) -> impl Iterator<Item = &Person> {
+        self.members.values()
+    }
+
+    /// Our name, as far as the server has told it.
+    #[must_use]
+    pub fn name(&self) -> Option<&UserName> {
+        self.name.as_ref()
+    }
+
+    /// How it is known that the talk key was let go; `None` where there are no keys.
+    #[must_use]
+    pub fn keys(&self) -> Option<Release> {
+        self.keys
     }
 
     /// The line that is being typed.
@@ -475,6 +511,13 @@ impl App {
             Event::MemberLeft { id, .. } => {
                 self.members.remove(id);
             }
+            Event::Volume { name, volume, .. } => {
+                let name = name.folded();
+                let same = |member: &&mut Person| member.name.folded() == name;
+                if let Some(member) = self.members.values_mut().find(same) {
+                    member.volume = (*volume != Volume::default()).then_some(*volume);
+                }
+            }
             Event::Speaking { id, on, .. } => {
                 if let Some(member) = self.members.get_mut(id) {
                     member.speaking = *on;
@@ -536,6 +579,8 @@ fn edit(code: KeyCode, ctrl: bool, alt: bool) -> Option<Edit> {
         (KeyCode::Right, ..) | (KeyCode::Char('f'), false, true) => Edit::WordRight,
         (KeyCode::Char(c), false, false) => Edit::Insert(c),
         (KeyCode::Char(_) | KeyCode::Enter | KeyCode::Escape, ..) => return None,
+        (KeyCode::Tab | KeyCode::BackTab | KeyCode::PageUp | KeyCode::PageDown, ..) => return None,
+        (KeyCode::Function(_), ..) => return None,
     })
 }
 

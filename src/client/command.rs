@@ -205,6 +205,18 @@ pub fn is_secret(line: &str) -> bool {
     is_invite(line) || line.get(..9).is_some_and(|word| word.eq_ignore_ascii_case("/register"))
 }
 
+/// The text that a line says, if it is no command and no invite; two strokes let it begin with one.
+#[must_use]
+pub fn said(line: &str) -> Option<String> {
+    let text = match line.strip_prefix('/') {
+        Some(text) => text.starts_with('/').then_some(text)?,
+        None => line,
+    };
+    let said =
+        !text.trim().is_empty() && text.len() <= TEXT_BYTES_MAX && !is_invite(text.trim_start());
+    said.then(|| text.to_owned())
+}
+
 fn is_invite(line: &str) -> bool {
     line.get(..SCHEME.len()).is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
 }

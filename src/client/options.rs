@@ -1,5 +1,7 @@
 //! The client's arguments. What is wrong with them is said in one line, with exit code 2.
 
+use super::console::draw::theme::ThemeChoice;
+use super::console::full::Looks;
 use super::control::dial::Target;
 use super::control::port::Keys;
 use super::ptt::Mode;
@@ -151,9 +153,18 @@ pub struct Options {
     /// One JSON object for each event, for scripts
     #[arg(long)]
     pub json: bool,
-    /// Lines in, lines out, also on a terminal
+    /// Lines in, lines out, also on a terminal; for screen readers
     #[arg(long)]
     pub plain: bool,
+    /// A prompt below what scrolls, as in a shell, in place of the full screen
+    #[arg(long, conflicts_with = "plain")]
+    pub inline: bool,
+    /// Looks of the full screen: dark, light, or plain (without colours) [default: dark, and plain with NO_COLOR]
+    #[arg(long, value_name = "dark|light|plain", value_parser = theme)]
+    pub theme: Option<ThemeChoice>,
+    /// Ring the terminal's bell when somebody names you or writes to you alone while you look elsewhere
+    #[arg(long)]
+    pub bell: bool,
     /// Do without reports of keys let go, if keys type the wrong characters
     #[arg(long)]
     pub plain_keys: bool,
@@ -324,6 +335,14 @@ impl Options {
         self.talk.unwrap_or(if self.unmute { Mode::Open } else { Mode::PushToTalk })
     }
 
+    /// How the full screen looks. An empty NO_COLOR counts as none (no-color.org).
+    #[must_use]
+    pub fn looks(&self) -> Looks {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let usual = if no_color { ThemeChoice::Plain } else { ThemeChoice::Dark };
+        Looks { theme: self.theme.unwrap_or(usual), bell: self.bell }
+    }
+
     /// What is done to the microphone's sound.
     #[must_use]
     pub fn chain(&self) -> ChainSettings {
@@ -418,6 +437,15 @@ fn talk(text: &str) -> Result<Mode, String> {
         "open" => Ok(Mode::Open),
         "voice" => Ok(Mode::Voice),
         _ => Err(arguments::TALK.to_owned()),
+    }
+}
+
+fn theme(text: &str) -> Result<ThemeChoice, String> {
+    match text {
+        "dark" => Ok(ThemeChoice::Dark),
+        "light" => Ok(ThemeChoice::Light),
+        "plain" => Ok(ThemeChoice::Plain),
+        _ => Err(arguments::THEME.to_owned()),
     }
 }
 
@@ -551,6 +579,8 @@ mod tests {
             "--output wav:",
             "--codec mp3",
             "--talk loud",
+            "--theme loud",
+            "--plain --inline",
             "--talk voice --unmute",
             "--bitrate 5",
             "--bitrate 257",

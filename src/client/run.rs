@@ -4,6 +4,7 @@
 //! fails to start.
 
 use super::app::App;
+use super::console::full::FullConsole;
 use super::console::line::LineConsole;
 use super::console::terminal::TerminalConsole;
 use super::console::{Asker, Wires, echo, tty};
@@ -97,7 +98,8 @@ pub async fn run(options: Options) -> u8 {
         ended: ended_in,
     };
     let terminal = options.on_terminal();
-    let keys = match terminal.then(|| tty::set(options.plain_keys, options.log_file.as_deref())) {
+    let wanted = tty::Wanted { plain_keys: options.plain_keys, alternate: !options.inline };
+    let keys = match terminal.then(|| tty::set(wanted, options.log_file.as_deref())) {
         None => None,
         Some(Ok(release)) => Some(release),
         Some(Err(error)) => return refuse(&texts::arguments::terminal(&error), EXIT_FAILED),
@@ -150,6 +152,12 @@ fn start_console(options: &Options, keys: Option<Release>, arbiter: &Arbiter, wi
     let json = options.json;
     let arbiter = arbiter.handle();
     match keys {
+        Some(release) if !options.inline => {
+            let looks = options.looks();
+            FullConsole::start_in_arbiter(&arbiter, move |_| {
+                FullConsole::new(app, release, looks, wires)
+            });
+        }
         Some(release) => {
             TerminalConsole::start_in_arbiter(&arbiter, move |_| {
                 TerminalConsole::new(app, release, wires)

@@ -17,6 +17,7 @@ use crate::net::name::printable;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+pub mod interface;
 mod moderation;
 pub mod stats;
 
@@ -1121,6 +1122,8 @@ pub mod arguments {
     pub const CODEC: &str = "there are opus and pcm";
     /// A mode of the microphone that there is not.
     pub const TALK: &str = "there are ptt, open and voice";
+    /// A theme that there is not.
+    pub const THEME: &str = "there are dark, light and plain";
     /// A frame length that there is not.
     pub const FRAME: &str = "a packet holds 10 or 20 ms";
     /// `wav:` without a file.
