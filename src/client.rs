@@ -16,6 +16,7 @@ pub mod event;
 pub mod interface;
 pub mod options;
 pub mod ptt;
+pub mod remote;
 pub mod run;
 pub mod state;
 pub mod texts;

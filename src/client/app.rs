@@ -7,6 +7,8 @@ use super::control::request::{Lock, Request};
 use super::editor::{Edit, Editor};
 use super::event::{DeviceKind, Event, HelpTopic, LockKind, NoticeCode, Person, SessionNumber};
 use super::ptt::{self, Mode, Outcome, Ptt, Release};
+use super::remote::Order;
+use super::texts;
 use super::voice::Transmit;
 use super::volumes::Volume;
 use crate::net::ids::MemberId;
@@ -91,6 +93,8 @@ pub enum Input {
     FocusLost,
     /// The terminal is in front again.
     FocusGained,
+    /// An order from elsewhere that [`App::would`] has found possible.
+    Remote(Order),
     /// Something happened.
     Event(Event),
     /// Time has passed.
@@ -191,11 +195,30 @@ impl App {
             Input::Paste(text) => self.editor.edit(Edit::Paste(text)),
             Input::FocusLost => self.ptt(ptt::Input::FocusLost, now),
             Input::FocusGained => {}
+            Input::Remote(order) => self.order(order, now),
             Input::Event(event) => self.event(event, now),
             Input::Tick => self.ptt(ptt::Input::Tick, now),
         }
         self.switch_microphone();
         std::mem::take(&mut self.effects)
+    }
+
+    /// Whether an order can be carried out now; why not, in words.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn would(&self, order: &Order) -> super::remote::Answer {
+        let heard = self.up && self.room.is_some();
+        match order {
+            Order::Press | Order::Say(_) if !heard => Err(texts::remote::NO_ROOM.to_owned()),
+            Order::Toggle if !heard && !self.ptt.is_remote() => {
+                Err(texts::remote::NO_ROOM.to_owned())
+            }
+            Order::Press | Order::Toggle if !self.microphone_there => {
+                Err(texts::remote::NO_MICROPHONE.to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// When `Tick` must come, if nothing else does before.
@@ -286,6 +309,24 @@ impl App {
             Ok(command) => command,
             Err(mistake) => return self.show(mistake.into()),
         };
+        self.command(command, now);
+    }
+
+    fn order(&mut self, order: Order, now: Instant) {
+        match order {
+            Order::Press => self.ptt(ptt::Input::RemoteDown, now),
+            Order::Release => self.ptt(ptt::Input::RemoteUp, now),
+            Order::Toggle if self.ptt.is_remote() => self.ptt(ptt::Input::RemoteUp, now),
+            Order::Toggle => self.ptt(ptt::Input::RemoteDown, now),
+            Order::Mute => self.command(Command::Mute, now),
+            Order::Unmute => self.command(Command::Unmute, now),
+            Order::Deafen => self.command(Command::Deafen, now),
+            Order::Undeafen => self.command(Command::Undeafen, now),
+            Order::Say(text) => self.command(Command::Say(text), now),
+        }
+    }
+
+    fn command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Nothing => {}
             Command::Say(text) => self.ask(Request::Chat(text)),

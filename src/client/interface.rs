@@ -194,7 +194,9 @@ impl Interface {
                 self.in_front = true;
                 self.look();
             }
-            input => self.give(input, at),
+            Input::Line(_) | Input::Remote(_) | Input::Event(_) | Input::Tick => {
+                self.give(input, at);
+            }
         }
         self.poll(at.now);
         std::mem::take(&mut self.effects)

@@ -26,6 +26,8 @@ use zeroize::Zeroizing;
 /// What the first word may be instead of a server.
 const WORKS: &str = "parlor doctor [--server HOST]: looks at microphone, loudspeaker and the way to the server, and says what to do; \
     exit code 1 if anything stands in the way (--json for scripts)
+parlor doctor ptt: how to talk by key here, and how to do it better
+parlor ptt press|release|toggle, parlor mute|unmute|deafen|undeafen, parlor say TEXT: an order to the client that runs
 parlor record --room ROOM --server HOST --out DIR: records a room, without microphone or loudspeaker, until Ctrl-C; everyone in it is told";
 
 /// What the client is started for.
@@ -35,6 +37,8 @@ pub enum Work {
     Talk,
     /// To see what is wrong.
     Doctor,
+    /// To see how to talk by key.
+    DoctorPtt,
     /// To record a room, with nobody at the keyboard.
     Record,
 }
@@ -192,7 +196,12 @@ impl Options {
             Some("record") => Work::Record,
             _ => Work::Talk,
         };
+        let mut work = work;
         if work != Work::Talk {
+            arguments.remove(1);
+        }
+        if work == Work::Doctor && arguments.get(1).is_some_and(|word| word == "ptt") {
+            work = Work::DoctorPtt;
             arguments.remove(1);
         }
         let mut options = Self::try_parse_from(arguments)?;
@@ -545,6 +554,7 @@ mod tests {
         let (work, options) = read("parlor doctor --server a:7 --json");
         assert_eq!((work, options.target().0.as_str()), (Work::Doctor, "a"));
         assert!(options.names_server() && options.json);
+        assert_eq!(read("parlor doctor ptt --json").0, Work::DoctorPtt);
         let (work, options) = read("parlor record --room hall --out there");
         assert_eq!((work, options.recordings()), (Work::Record, ("there".into(), true)));
         let silent = (InputChoice::Silence, OutputChoice::Null);

@@ -19,6 +19,7 @@ use std::fmt::Display;
 
 pub mod interface;
 mod moderation;
+pub mod remote;
 pub mod stats;
 
 pub use moderation::password_prompt;

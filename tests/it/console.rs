@@ -11,6 +11,7 @@ use crate::support::process::{Running, command};
 use crate::support::{state, tools};
 
 mod full;
+mod orders;
 mod recording;
 
 /// How long anything may take on a loaded machine.

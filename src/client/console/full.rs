@@ -13,6 +13,7 @@ use crate::client::event::{Event, LocalError};
 use crate::client::interface::layout::Size;
 use crate::client::interface::{Effect, Interface, Moment};
 use crate::client::ptt::Release;
+use crate::client::remote::socket::Remote;
 use crate::net::clock;
 use crate::net::limits::CLIENT_MAILBOX;
 use actix::prelude::*;
@@ -312,6 +313,19 @@ impl Handler<Painted> for FullConsole {
             let _ = done.send(());
         }
         ctx.stop();
+    }
+}
+
+impl Handler<Remote> for FullConsole {
+    type Result = ();
+
+    fn handle(&mut self, Remote(order, done): Remote, ctx: &mut Self::Context) {
+        let answer = self.view.app().would(&order);
+        if answer.is_ok() {
+            self.give(Input::Remote(order), ctx);
+        }
+        // Whoever asked may have gone.
+        let _ = done.send(answer);
     }
 }
 

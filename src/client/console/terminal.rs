@@ -11,6 +11,7 @@ use crate::client::app::{App, Effect, Input};
 use crate::client::control::request::Request;
 use crate::client::event::{Event, LocalError, NoticeCode};
 use crate::client::ptt::Release;
+use crate::client::remote::socket::Remote;
 use crate::client::texts;
 use crate::net::clock;
 use crate::net::limits::{CLIENT_MAILBOX, SCREEN_LINES_MAX};
@@ -273,6 +274,19 @@ impl Handler<Painted> for TerminalConsole {
             let _ = done.send(());
         }
         ctx.stop();
+    }
+}
+
+impl Handler<Remote> for TerminalConsole {
+    type Result = ();
+
+    fn handle(&mut self, Remote(order, done): Remote, ctx: &mut Self::Context) {
+        let answer = self.app.would(&order);
+        if answer.is_ok() {
+            self.give(Input::Remote(order), ctx);
+        }
+        // Whoever asked may have gone.
+        let _ = done.send(answer);
     }
 }
 
