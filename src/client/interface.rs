@@ -320,7 +320,10 @@ impl Interface {
     /// What stands before the text of an entry.
     #[must_use]
     pub fn head(&self, entry: &Entry) -> String {
-        let who = entry.who.as_ref().map(|name| format!("{}: ", printable(name.as_str())));
+        let who = entry.who.as_ref().map(|name| {
+            let name = printable(name.as_str());
+            if entry.act { format!("{} {name} ", texts::ACT_MARK) } else { format!("{name}: ") }
+        });
         format!("{} {}", self.clock(entry.at_ms), who.unwrap_or_default())
     }
 
@@ -363,14 +366,14 @@ impl Interface {
                 let mention =
                     !you && self.app.name().is_some_and(|me| conversation::names(&text, me));
                 let kind = if you { Kind::Own } else { Kind::Said };
-                let text = printable(&text);
-                self.add(self.here(), Entry { at_ms, kind, who: Some(name), text, mention });
+                let (text, act) = acted(&text);
+                self.add(self.here(), Entry { at_ms, kind, who: Some(name), text, act, mention });
             }
             Event::Private { from, to, text, at_ms, you } => {
                 let place = Place::Person(if you { to } else { from.clone() });
                 let kind = if you { Kind::Own } else { Kind::Said };
-                let text = printable(&text);
-                let entry = Entry { at_ms, kind, who: Some(from), text, mention: !you };
+                let (text, act) = acted(&text);
+                let entry = Entry { at_ms, kind, who: Some(from), text, act, mention: !you };
                 self.add(place, entry);
             }
             Event::Rooms { ref rooms, .. } => {
@@ -492,7 +495,7 @@ impl Interface {
         let warning = lines.first().is_some_and(|line| line.starts_with('!'));
         let kind = if warning { Kind::Warning } else { Kind::Told };
         let text = lines.join("\n");
-        let entry = Entry { at_ms: at.unix_ms, kind, who: None, text, mention: false };
+        let entry = Entry { at_ms: at.unix_ms, kind, who: None, text, act: false, mention: false };
         // Whoever asks for something sees the answer, whatever he looks at.
         let place = match self.talk().map(|talk| &talk.place) {
             Some(place @ Place::Person(_)) if answers(event) => place.clone(),
@@ -635,6 +638,14 @@ impl Interface {
             self.asked.users.push_back(false);
             self.effects.push(Effect::Ask(Request::Users(Some(room.as_str().to_owned()))));
         }
+    }
+}
+
+/// A text of a peer, fit to be shown, and whether it tells what he does.
+fn acted(text: &str) -> (String, bool) {
+    match text.strip_prefix(command::ACT) {
+        Some(act) => (printable(act), true),
+        None => (printable(text), false),
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Entry {
     pub who: Option<UserName>,
     /// What; fit to be shown, perhaps in several lines.
     pub text: String,
+    /// It tells what he does.
+    pub act: bool,
     /// It names us.
     pub mention: bool,
 }
@@ -108,7 +110,14 @@ mod tests {
     use super::*;
 
     fn entry(text: &str) -> Entry {
-        Entry { at_ms: 0, kind: Kind::Said, who: None, text: text.to_owned(), mention: false }
+        Entry {
+            at_ms: 0,
+            kind: Kind::Said,
+            who: None,
+            text: text.to_owned(),
+            act: false,
+            mention: false,
+        }
     }
 
     #[test]

@@ -137,6 +137,7 @@ fn main() -> Vec<Item> {
         line(words::ROOMS, "", "/list"),
         line(words::USERS, "", "/users"),
         ask(words::MESSAGE, "/msg ", words::WHOM_AND_WHAT),
+        ask(words::ME, "/me ", words::WHAT_DO_YOU_DO),
         ask(words::NICK, "/nick ", words::WHICH_NAME),
         act(words::SOUND, "", Act::Open(MenuKind::Sound)),
         line(words::TEST, "", "/test"),

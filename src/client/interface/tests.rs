@@ -151,9 +151,15 @@ fn what_is_typed_beside_a_persons_messages_goes_to_him_alone() {
     assert_eq!(bench.asked(), [to_bob("what?")]);
     bench.type_text("//x");
     bench.press(KeyCode::Enter);
+    bench.type_text("/me waves");
+    bench.press(KeyCode::Enter);
     bench.type_text("/leave");
     bench.press(KeyCode::Enter);
-    assert_eq!(bench.asked(), [to_bob("/x"), Request::Leave], "commands stay commands");
+    assert_eq!(
+        bench.asked(),
+        [to_bob("/x"), to_bob("/me waves"), Request::Leave],
+        "commands stay commands"
+    );
     bench.press(KeyCode::Escape);
     bench.type_text("hi all");
     bench.press(KeyCode::Enter);

@@ -129,7 +129,7 @@ pub mod menu {
     macro_rules! texts {
         ($($name:ident = $text:literal;)*) => {
             $(
-                #[doc = $text]
+                #[doc = concat!("`", $text, "`")]
                 pub const $name: &str = $text;
             )*
         };
@@ -146,6 +146,7 @@ pub mod menu {
         ROOMS = "List the rooms";
         USERS = "Who is in this room";
         MESSAGE = "Message to someone ...";
+        ME = "Say what you do ...";
         NICK = "Another name ...";
         SOUND = "Sound >";
         TEST = "Hear yourself (test)";
@@ -209,6 +210,7 @@ pub mod menu {
         CLOSE_ROOM = "Close the room";
         WHICH_ROOM = "Which room?";
         WHOM_AND_WHAT = "NAME TEXT; Tab completes the name";
+        WHAT_DO_YOU_DO = "What do you do?";
         WHICH_NAME = "Which name?";
         WHICH_INVITE = "Paste the invite: parlor://...";
         WHICH_INVITATION = "[ROOM] [uses NUMBER] [for TIME] [operator]";

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Server, client, ends, event, json};
+use super::{Server, ends, event, json};
 use crate::support::process::{Running, command};
 use crate::support::state;
 
@@ -20,8 +20,9 @@ fn done(state: &Path, words: &[&str]) {
 /// A client whose microphone holds a tone, and its state.
 fn talker(server: &Server, name: &str) -> (Running, std::path::PathBuf) {
     let state = state::fresh();
-    let mut program = client(&server.tcp, name, &["--json", "--input", "tone:440"]);
-    program.env(state::CLIENT, &state);
+    let mut program = command(env!("CARGO_BIN_EXE_parlor"));
+    program.args(["--name", name, "--server", &server.tcp, "--json"]);
+    program.args(["--input", "tone:440", "--output", "null"]).env(state::CLIENT, &state);
     (Running::start(name, program), state)
 }
 
@@ -70,7 +71,8 @@ fn the_doctor_says_how_to_talk_by_key() {
     for variable in ["SWAYSOCK", "HYPRLAND_INSTANCE_SIGNATURE", "DISPLAY"] {
         program.env_remove(variable);
     }
-    let (code, said) = ends(program.env("WAYLAND_DISPLAY", "wayland-1"));
+    program.env("WAYLAND_DISPLAY", "wayland-1");
+    let (code, said) = ends(program);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("parlor ptt toggle") && said.contains("/voice"), "{said}");
 }

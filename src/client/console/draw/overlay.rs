@@ -122,18 +122,35 @@ fn framed(title: &str, keys: &str, theme: &Theme, area: Rect, buffer: &mut Buffe
 
 fn invite(line: &str, theme: &Theme, buffer: &mut Buffer) {
     let screen = buffer.area;
-    let picture = qr::rows(line).filter(|rows| {
-        let wide = rows.first().map_or(0, |row| row.width());
-        let text = wrap(line, usize::from(screen.width).saturating_sub(4), 0).len();
-        wide + 2 <= usize::from(screen.width) && rows.len() + text + 2 <= usize::from(screen.height)
-    });
+    let (across, down) = (usize::from(screen.width), usize::from(screen.height));
+    let width = across.saturating_sub(4);
+    let text = wrap(line, width, 0);
+    let picture = qr::rows(line);
+    let wide = picture.iter().flatten().map(|row| row.width()).max().unwrap_or(0);
     let mut rows: Vec<(String, Style)> = Vec::new();
     match picture {
-        // Dark on light whatever the theme: not every reader takes it the other way round.
-        Some(picture) => rows.extend(picture.into_iter().map(|row| (row, qr::LOOK))),
-        None => rows.push((words::INVITE_SMALL.to_owned(), theme.dim)),
+        Some(picture) if wide <= width && picture.len() + text.len() + 2 <= down => {
+            // Dark on light whatever the theme: not every reader takes it the other way round.
+            rows.extend(picture.into_iter().map(|row| (row, qr::LOOK)));
+        }
+        // The line itself stands in the conversation, too: the picture alone is what helps.
+        Some(picture) if wide <= across && picture.len() <= down => {
+            return bare(&picture, wide, buffer);
+        }
+        _ => rows.push((words::INVITE_SMALL.to_owned(), theme.dim)),
     }
-    let width = usize::from(screen.width).saturating_sub(4);
-    rows.extend(wrap(line, width, 0).into_iter().map(|row| (row, Style::new())));
+    rows.extend(text.into_iter().map(|row| (row, Style::new())));
     boxed(words::INVITE, rows, 0, words::INVITE_KEYS, theme, buffer, false);
+}
+
+/// A picture with nothing around it, where there is no room for more.
+fn bare(picture: &[String], wide: usize, buffer: &mut Buffer) {
+    let screen = buffer.area;
+    let width = u16::try_from(wide).unwrap_or(screen.width).min(screen.width);
+    let height = u16::try_from(picture.len()).unwrap_or(screen.height).min(screen.height);
+    let (x, y) = ((screen.width - width) / 2, (screen.height - height) / 2);
+    Clear.render(Rect { x, y, width, height }, buffer);
+    for (y, row) in (y..screen.bottom()).zip(picture) {
+        buffer.set_line(x, y, &Line::styled(row.as_str(), qr::LOOK), width);
+    }
 }

@@ -56,6 +56,7 @@ fn busy(width: u16, height: u16) -> Bench {
     let mut bench = Bench::in_room(width, height);
     bench.chat("Bob", "hi Ann, see https://example.org/notes");
     bench.chat("Big Joe", "日本語 and e\u{301}, two lines:\nhere is the second");
+    bench.chat("Bob", "/me has left.");
     let mut joe = person(3, "Big Joe");
     (joe.muted, joe.speaking, joe.role) = (false, true, Some(Role::Operator));
     joe.volume = Some(Volume { percent: 150, ignored: false });
@@ -144,6 +145,13 @@ fn an_invite_has_a_picture_where_there_is_room_for_one() {
     let (rows, _) = screen(&bench);
     assert!(rows.iter().any(|row| row.contains("█▀▀▀▀▀█")), "{}", rows.join("\n"));
     assert!(rows.iter().any(|row| row.contains(&line)));
+    // One with a key and a token has a larger picture: alone it still fits.
+    let long = format!("{line}{}", "x".repeat(70));
+    bench.press(KeyCode::Escape);
+    bench.event(Event::Report(Report::Invited { id: 2, line: long }));
+    let (rows, _) = screen(&bench);
+    let corners = rows.iter().filter(|row| row.contains("█▀▀▀▀▀█")).count();
+    assert_eq!(corners, 2, "{}", rows.join("\n"));
     bench.view.resize(crate::client::interface::layout::Size { width: 30, height: 8 });
     let (rows, _) = screen(&bench);
     assert!(!rows.iter().any(|row| row.contains('█')));
