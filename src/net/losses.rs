@@ -8,6 +8,11 @@ use super::ids::PacketIndex;
 /// A packet is given up when so many later ones have come: at least, and at most. Nobody waits longer to
 /// play it.
 const GIVEN_UP_PACKETS: std::ops::RangeInclusive<u32> = 3..=16;
+/// A packet that so many later ones overtake comes too late to be waited for: a copy in the next packet
+/// would have been there long before.
+const LATE_PACKETS: u32 = 3;
+/// Most of them that is told as if it were loss: one copy does, however many they are.
+const LATE_TOLD_MAX: f32 = 0.04;
 /// How many more than any packet was overtaken by lately.
 const GIVEN_UP_SLACK: f32 = 2.0;
 /// Voice over which it is remembered by how many, in ms.
@@ -41,10 +46,13 @@ pub struct LossMeter {
     /// Since the last look: packets decided upon, and lost ones among them.
     decided: u32,
     lost: u32,
+    /// Packets since the last look that came far too late.
+    late: u32,
     /// The same since the last fraction was told.
     decided_untold: u64,
     lost_untold: u64,
     share: f32,
+    late_share: f32,
     /// Bursts and the packets lost in them; both fade.
     bursts: f32,
     missing: f32,
@@ -55,6 +63,8 @@ pub struct LossMeter {
 pub struct Losses {
     /// Share that was lost, 0 to 1, over the last seconds of voice.
     pub share: f32,
+    /// Share that came, but was overtaken by so many others that it was too late.
+    pub late: f32,
     /// Mean length of what was lost in a row, in ms; 0 if nothing was.
     pub burst_ms: f32,
 }
@@ -101,8 +111,11 @@ impl LossMeter {
         if decided == 0 {
             return None;
         }
+        let late = std::mem::take(&mut self.late);
         let ms = decided as f32 * self.packet_ms();
-        self.share += (lost as f32 / decided as f32 - self.share) * weight(ms, SHARE_OVER_MS);
+        let newest = weight(ms, SHARE_OVER_MS);
+        self.share += (lost as f32 / decided as f32 - self.share) * newest;
+        self.late_share += (late as f32 / decided as f32 - self.late_share) * newest;
         let stays = 1.0 - weight(ms, BURSTS_OVER_MS);
         self.bursts *= stays;
         self.missing *= stays;
@@ -121,7 +134,7 @@ impl LossMeter {
     #[must_use]
     pub fn losses(&self) -> Losses {
         let mean = if self.bursts > 0.01 { self.missing / self.bursts } else { 0.0 };
-        Losses { share: self.share, burst_ms: mean * self.packet_ms() }
+        Losses { share: self.share, late: self.late_share, burst_ms: mean * self.packet_ms() }
     }
 
     fn begin(&mut self, index: PacketIndex, timestamp: u32) {
@@ -144,6 +157,7 @@ impl LossMeter {
             self.lost_untold = self.lost_untold.saturating_sub(1);
             self.run = self.run.saturating_sub(1);
         }
+        self.late += u32::from(behind >= LATE_PACKETS);
         self.reach = self.reach.max(behind as f32);
     }
 
@@ -173,11 +187,12 @@ impl LossMeter {
 }
 
 impl Losses {
-    /// As reports carry them: the share in 1/256, and the burst in whole ms.
+    /// As reports carry them: the share that was lost or came far too late in 1/256, and the burst in whole ms.
     #[must_use]
     pub fn bytes(self) -> (u8, u8) {
+        let share = self.share.max(self.late.min(LATE_TOLD_MAX));
         // Both casts saturate.
-        ((self.share * 256.0).round() as u8, self.burst_ms.round() as u8)
+        ((share * 256.0).round() as u8, self.burst_ms.round() as u8)
     }
 }
 
@@ -288,8 +303,28 @@ mod tests {
                 late.note(index(50), 480 * 50, 48_000);
             }
         }
-        assert_eq!(swapped.look().map(Losses::bytes), Some((0, 0)));
+        let swapped = swapped.look().unwrap();
+        assert_eq!((swapped.share, swapped.burst_ms), (0.0, 0.0));
         assert!(late.look().unwrap().share > 0.0);
+    }
+
+    #[test]
+    fn what_comes_far_too_late_is_told_like_a_little_loss_and_what_is_overtaken_by_two_is_not() {
+        // Blocks of packets come in reverse: their first ones are overtaken by all others.
+        let told = |block: u64| {
+            let mut meter = LossMeter::default();
+            for k in 0..600u64 {
+                let k = k / block * block + (block - 1 - k % block);
+                meter.note(PacketIndex(k), 480 * k as u32, 48_000);
+                meter.look();
+            }
+            // At most one was given up before it was known how far they overtake each other.
+            assert!(meter.losses().share < 0.01);
+            meter.losses().bytes().0
+        };
+        assert_eq!((told(1), told(2), told(3)), (0, 0, 0));
+        assert_eq!(told(4), (LATE_TOLD_MAX * 256.0).round() as u8);
+        assert_eq!(told(10), told(4));
     }
 
     #[test]

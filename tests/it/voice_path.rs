@@ -250,10 +250,18 @@ fn intelligible(file: &Path) {
         speech_samples().into_iter().map(|sample| f32::from(sample) / 32768.0).collect();
     // The file was at an unknown place when the key went down: look for the whole of it once.
     let longest = listening::sentences(&reference).into_iter().max_by_key(|s| s.len()).unwrap();
-    let found = listening::find(&reference[longest.clone()], &heard);
-    assert!(found.correlation > 0.5, "{found:?}");
+    // Playout may shift inside it, so that only a part lies where it is looked for; each piece is judged below.
+    let part = longest.len() / 3;
+    let parts = (0..3).map(|k| {
+        let begin = k * part;
+        let place = longest.start + begin;
+        (begin, listening::find(&reference[place..place + part], &heard))
+    });
+    let (begin, found) = parts.max_by(|a, b| a.1.correlation.total_cmp(&b.1.correlation)).unwrap();
+    assert!(found.correlation > 0.7, "{found:?}");
     let sentence = &reference[longest];
-    let judged = judge(sentence, &heard, found.at as f64, -1600.0..1600.0);
+    let start = found.at as f64 - begin as f64;
+    let judged = judge(sentence, &heard, start, -1600.0..1600.0);
     let correlation = judged.iter().map(|s| s.correlation).fold(f64::INFINITY, f64::min);
     println!("correlation of the longest sentence {correlation:.3}");
     assert!(correlation > 0.6, "{judged:?}");

@@ -24,10 +24,10 @@ const PAUSE_MS: f64 = 200.0;
 const OUTAGE_MS: f64 = 1000.0;
 /// How much longer than the target a frame may have waited before it is skipped.
 const STALE_MS: f64 = 300.0;
-/// A stream that just stops is made up for this long: 100 ms.
-const STARVE_MAX: i64 = 4800;
-/// A gap is made up for this long before it becomes silence: 160 ms.
-const GAP_MAX: i64 = 7680;
+/// A stream that just stops is made up for this long: 200 ms. By then what the decoder makes up has faded.
+const STARVE_MAX: i64 = 9600;
+/// A gap is made up for this long before it becomes silence: 200 ms.
+const GAP_MAX: i64 = 9600;
 /// What a talkspurt begins with may have been kept for it, and come in one burst: 200 ms.
 const OPENING: i64 = 9600;
 /// Steps in which a gap is made up where nothing says how long its frames were: 10 ms.

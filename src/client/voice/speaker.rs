@@ -14,10 +14,11 @@ use crate::net::ids::{MemberId, Ssrc};
 use std::time::Instant;
 
 /// How far behind its target playout may be before a period is cut out of speech, in ms, beyond
-/// what the puller's steps make of it; out of silence it goes at once.
-const BEHIND_MS: f64 = 3.0;
+/// what the puller's steps make of it; out of silence it goes at once. Each change inside speech costs
+/// more of its quality than some ms of delay, and the next pause is not far.
+const BEHIND_MS: f64 = 8.0;
 /// How far ahead it may be before a period is put in, in ms.
-const AHEAD_MS: f64 = 1.5;
+const AHEAD_MS: f64 = 6.0;
 /// What is not worth a change even in silence, in ms.
 const TRIFLE_MS: f64 = 0.7;
 /// Longest step of the puller that is made allowance for, in ms.
@@ -34,6 +35,8 @@ const PAUSE: usize = 4800;
 const PAUSE_URGENT: usize = 960;
 /// What is late is waited for with what the line makes up for so long; then the decoder takes over.
 const WAIT_LINE: usize = 480;
+/// What is made up while waiting fades from here on, and is silent when it is given up: 100 and 200 ms.
+const WAIT_FADE: std::ops::Range<usize> = 4800..9600;
 /// Comfort noise goes on for 600 ms after a frame that says that there is silence; others follow it
 /// sooner, if the silence goes on.
 const COMFORT: usize = 28_800;
@@ -379,7 +382,10 @@ impl Speaker {
         }
         match self.decoding.fill(count, None, &mut self.floats) {
             Made::Nothing => self.line.conceal(count),
-            _ => self.line.push(&self.floats),
+            _ => {
+                fade(&mut self.floats, before);
+                self.line.push(&self.floats);
+            }
         }
         self.decoded = self.decoded.map(|at| at + samples(count));
     }
@@ -432,6 +438,15 @@ impl Speaker {
         let weight = (samples as f32 / CONCEALED_OVER).min(1.0);
         let value = if made_up { 1.0 } else { 0.0 };
         self.figures.concealed += (value - self.figures.concealed) * weight;
+    }
+}
+
+/// Turns down what stands in for what is late, after so many samples of it.
+fn fade(made: &mut [f32], before: usize) {
+    let length = WAIT_FADE.len() as f32;
+    for (place, sample) in (before..).zip(made) {
+        let gone = place.saturating_sub(WAIT_FADE.start) as f32 / length;
+        *sample *= (1.0 - gone).max(0.0);
     }
 }
 

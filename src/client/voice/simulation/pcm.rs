@@ -100,8 +100,8 @@ fn jitter_is_learnt_and_few_packets_come_too_late() {
             listener.speaker.figures().concealed
         );
         assert_eq!(figures.lost, 0);
-        assert!(figures.late < 60, "{figures:?}");
-        assert!(delay < if name == "uniform" { 50.0 } else { 95.0 }, "{delay}");
+        assert!(figures.late < 40, "{figures:?}");
+        assert!(delay < if name == "uniform" { 50.0 } else { 105.0 }, "{delay}");
         assert!(listener.speaker.figures().concealed < 0.05);
     }
 }
@@ -172,7 +172,8 @@ fn a_stream_that_just_stops_is_not_lost_for_ever() {
     assert!(!listener.speaker.is_speaking());
     let end = listener.played.iter().rposition(|s| *s != 0.0).unwrap() / 48;
     assert!(end < 35 * 20 + 70 + 110, "{end}");
-    assert!(listener.speaker.figures().concealed < 0.05);
+    // Of the last three seconds 200 ms were waited for.
+    assert!(listener.speaker.figures().concealed < 0.07);
 }
 
 #[test]
