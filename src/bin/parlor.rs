@@ -1,14 +1,23 @@
 //! The console client: reads its arguments, sets up the log, runs.
 
 use parlor::client::options::{Options, Work};
+use parlor::client::remote::{self, Order};
 use parlor::client::run::{self, EXIT_FAILED, EXIT_USAGE};
 use parlor::client::{doctor, texts, voice};
 use parlor::net::process;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let (work, options) = match Options::read(std::env::args_os()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(order) = remote::arguments(&arguments) {
+        return match order {
+            Ok((order, state)) => give(&order, state),
+            Err(error) => error.exit(),
+        };
+    }
+    let (work, options) = match Options::read(arguments) {
         Ok(parsed) => parsed,
         Err(error) if !error.use_stderr() => error.exit(),
         Err(error) => {
@@ -31,9 +40,21 @@ fn main() -> ExitCode {
     let system = actix_rt::System::new();
     let code = match work {
         Work::Talk | Work::Record => system.block_on(run::run(options)),
+        Work::DoctorPtt => doctor::ptt::run(&options),
         Work::Doctor => system.block_on(doctor::run(options)),
     };
     ExitCode::from(code)
+}
+
+/// Tells the client that runs.
+fn give(order: &Order, state: Option<PathBuf>) -> ExitCode {
+    match remote::socket::give(order, state) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("parlor: {why}");
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
 }
 
 fn list_devices() -> ExitCode {

@@ -7,7 +7,10 @@ use super::control::request::{Lock, Request};
 use super::editor::{Edit, Editor};
 use super::event::{DeviceKind, Event, HelpTopic, LockKind, NoticeCode, Person, SessionNumber};
 use super::ptt::{self, Mode, Outcome, Ptt, Release};
+use super::remote::Order;
+use super::texts;
 use super::voice::Transmit;
+use super::volumes::Volume;
 use crate::net::ids::MemberId;
 use crate::net::message::Standing;
 use crate::net::name::{RoomName, UserName};
@@ -54,6 +57,16 @@ pub enum KeyCode {
     End,
     /// Escape.
     Escape,
+    /// Tab.
+    Tab,
+    /// Tab with shift.
+    BackTab,
+    /// A page up.
+    PageUp,
+    /// A page down.
+    PageDown,
+    /// A function key, by its number.
+    Function(u8),
 }
 
 /// What is done to a key.
@@ -78,6 +91,10 @@ pub enum Input {
     Paste(String),
     /// The terminal is no longer in front.
     FocusLost,
+    /// The terminal is in front again.
+    FocusGained,
+    /// An order from elsewhere that [`App::would`] has found possible.
+    Remote(Order),
     /// Something happened.
     Event(Event),
     /// Time has passed.
@@ -177,6 +194,8 @@ impl App {
             Input::Key(key) => self.key(key, now),
             Input::Paste(text) => self.editor.edit(Edit::Paste(text)),
             Input::FocusLost => self.ptt(ptt::Input::FocusLost, now),
+            Input::FocusGained => {}
+            Input::Remote(order) => self.order(order, now),
             Input::Event(event) => self.event(event, now),
             Input::Tick => self.ptt(ptt::Input::Tick, now),
         }
@@ -184,10 +203,50 @@ impl App {
         std::mem::take(&mut self.effects)
     }
 
+    /// Whether an order can be carried out now; why not, in words.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn would(&self, order: &Order) -> super::remote::Answer {
+        let heard = self.up && self.room.is_some();
+        match order {
+            Order::Press | Order::Say(_) if !heard => Err(texts::remote::NO_ROOM.to_owned()),
+            Order::Toggle if !heard && !self.ptt.is_remote() => {
+                Err(texts::remote::NO_ROOM.to_owned())
+            }
+            Order::Press | Order::Toggle if !self.microphone_there => {
+                Err(texts::remote::NO_MICROPHONE.to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// When `Tick` must come, if nothing else does before.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         self.ptt.deadline()
+    }
+
+    /// The line, to be completed.
+    pub fn editor_mut(&mut self) -> &mut Editor {
+        &mut self.editor
+    }
+
+    /// Everyone in the own room, by number.
+    pub fn members(&self) -> impl Iterator<Item = &Person> {
+        self.members.values()
+    }
+
+    /// Our name, as far as the server has told it.
+    #[must_use]
+    pub fn name(&self) -> Option<&UserName> {
+        self.name.as_ref()
+    }
+
+    /// How it is known that the talk key was let go; `None` where there are no keys.
+    #[must_use]
+    pub fn keys(&self) -> Option<Release> {
+        self.keys
     }
 
     /// The line that is being typed.
@@ -250,6 +309,24 @@ impl App {
             Ok(command) => command,
             Err(mistake) => return self.show(mistake.into()),
         };
+        self.command(command, now);
+    }
+
+    fn order(&mut self, order: Order, now: Instant) {
+        match order {
+            Order::Press => self.ptt(ptt::Input::RemoteDown, now),
+            Order::Release => self.ptt(ptt::Input::RemoteUp, now),
+            Order::Toggle if self.ptt.is_remote() => self.ptt(ptt::Input::RemoteUp, now),
+            Order::Toggle => self.ptt(ptt::Input::RemoteDown, now),
+            Order::Mute => self.command(Command::Mute, now),
+            Order::Unmute => self.command(Command::Unmute, now),
+            Order::Deafen => self.command(Command::Deafen, now),
+            Order::Undeafen => self.command(Command::Undeafen, now),
+            Order::Say(text) => self.command(Command::Say(text), now),
+        }
+    }
+
+    fn command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Nothing => {}
             Command::Say(text) => self.ask(Request::Chat(text)),
@@ -475,6 +552,13 @@ impl App {
             Event::MemberLeft { id, .. } => {
                 self.members.remove(id);
             }
+            Event::Volume { name, volume, .. } => {
+                let name = name.folded();
+                let same = |member: &&mut Person| member.name.folded() == name;
+                if let Some(member) = self.members.values_mut().find(same) {
+                    member.volume = (*volume != Volume::default()).then_some(*volume);
+                }
+            }
             Event::Speaking { id, on, .. } => {
                 if let Some(member) = self.members.get_mut(id) {
                     member.speaking = *on;
@@ -536,6 +620,8 @@ fn edit(code: KeyCode, ctrl: bool, alt: bool) -> Option<Edit> {
         (KeyCode::Right, ..) | (KeyCode::Char('f'), false, true) => Edit::WordRight,
         (KeyCode::Char(c), false, false) => Edit::Insert(c),
         (KeyCode::Char(_) | KeyCode::Enter | KeyCode::Escape, ..) => return None,
+        (KeyCode::Tab | KeyCode::BackTab | KeyCode::PageUp | KeyCode::PageDown, ..) => return None,
+        (KeyCode::Function(_), ..) => return None,
     })
 }
 

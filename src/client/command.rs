@@ -119,6 +119,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/join", "/join ROOM"),
     ("/leave", "/leave"),
     ("/msg", "/msg NAME TEXT"),
+    ("/me", "/me TEXT"),
     ("/nick", "/nick NAME"),
     ("/deafen", "/deafen"),
     ("/undeafen", "/undeafen"),
@@ -144,6 +145,9 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/rooms", "/rooms"),
     ("/who", "/who [ROOM]"),
 ];
+
+/// A text that begins so tells what its sender does. Whoever shows texts as they are shows it so.
+pub const ACT: &str = "/me ";
 
 /// A command's words.
 struct Line<'a> {
@@ -203,6 +207,20 @@ impl Line<'_> {
 pub fn is_secret(line: &str) -> bool {
     let line = line.trim_start();
     is_invite(line) || line.get(..9).is_some_and(|word| word.eq_ignore_ascii_case("/register"))
+}
+
+/// The text that a line says, if it is no invite and no command but `/me`; two strokes let it begin
+/// with one.
+#[must_use]
+pub fn said(line: &str) -> Option<String> {
+    let text = match line.strip_prefix('/') {
+        Some(_) if line.starts_with(ACT) => line,
+        Some(text) => text.starts_with('/').then_some(text)?,
+        None => line,
+    };
+    let said =
+        !text.trim().is_empty() && text.len() <= TEXT_BYTES_MAX && !is_invite(text.trim_start());
+    said.then(|| text.to_owned())
 }
 
 fn is_invite(line: &str) -> bool {
@@ -266,6 +284,8 @@ pub fn parse(line: &str, here: Option<&RoomName>) -> Result<Command, Mistake> {
             }
             Command::Msg { to: to.to_owned(), text: text.to_owned() }
         }
+        "/me" if rest.is_empty() => return Err(line.mistake(LocalError::MissingArgument)),
+        "/me" => Command::Say(format!("{ACT}{rest}")),
         "/nick" => Command::Nick(line.one()?),
         "/deafen" => Command::Deafen,
         "/undeafen" => Command::Undeafen,
@@ -393,6 +413,22 @@ mod tests {
             ("  ", Command::Nothing),
         ] {
             assert_eq!(parse(line), Ok(command), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_one_does_is_a_text_that_says_so() {
+        assert_eq!(parse("/me waves \"hi"), Ok(Command::Say("/me waves \"hi".into())));
+        assert_eq!(error("/me ").0, LocalError::MissingArgument);
+        for (line, text) in [
+            ("/me waves", Some("/me waves")),
+            ("hi", Some("hi")),
+            ("//x", Some("/x")),
+            ("/exit", None),
+            ("parlor://h/#x", None),
+            ("  ", None),
+        ] {
+            assert_eq!(said(line).as_deref(), text, "{line}");
         }
     }
 

@@ -1,14 +1,19 @@
-//! The consoles: `line` for pipes and scripts, `terminal` for people at a terminal.
+//! The consoles: `line` for pipes, scripts and screen readers, `full` for people at a terminal,
+//! `terminal` for those who rather have a prompt below what scrolls.
 //!
 //! Each is an actor on a thread of its own, so that a terminal or pipe that takes nothing cannot
-//! hold up the connection. Both are shells around `app`.
+//! hold up the connection. All are shells: around `app`, and `full` around `interface`.
 
+pub mod draw;
 pub mod echo;
+pub mod full;
+pub mod keyboard;
 pub mod keys;
 pub mod line;
 pub mod screen;
 pub mod stdin;
 pub mod terminal;
+mod threads;
 pub mod tty;
 
 use super::control::actor::Ask;

@@ -4,6 +4,7 @@
 //! room: nobody hears it or is told of it. `findings` judges what was seen.
 
 pub mod findings;
+pub mod ptt;
 
 use super::control::dial::{Dialer, ServerDialer, Target, Trust, plain};
 use super::event::ErrorKind;

@@ -138,6 +138,28 @@ impl Editor {
         text
     }
 
+    /// The text before the cursor.
+    #[must_use]
+    pub fn before(&self) -> String {
+        self.line.iter().take(self.cursor).map(String::as_str).collect()
+    }
+
+    /// Puts `text` where the last `characters` before the cursor are.
+    pub fn replace_before(&mut self, characters: usize, text: &str) {
+        let mut left = characters;
+        while left > 0 && self.cursor > 0 {
+            self.cursor -= 1;
+            let gone = self.line.remove(self.cursor);
+            left = left.saturating_sub(gone.chars().count());
+        }
+        text.chars().for_each(|c| self.insert(c));
+    }
+
+    /// The lines that were sent, the oldest first.
+    pub fn history(&self) -> impl Iterator<Item = &str> {
+        self.history.iter().map(String::as_str)
+    }
+
     /// The part around the cursor that fits into `width` columns.
     #[must_use]
     pub fn visible(&self, width: usize) -> Visible {
@@ -305,6 +327,17 @@ mod tests {
             editor.edit(edit);
             assert_eq!(editor.text(), text);
         }
+    }
+
+    #[test]
+    fn what_stands_before_the_cursor_is_completed_in_its_place() {
+        let mut editor = typed("hi Ан, there");
+        (0..7).for_each(|_| editor.edit(Edit::Left));
+        assert_eq!(editor.before(), "hi Ан");
+        editor.replace_before(2, "Анна");
+        assert_eq!((editor.text().as_str(), editor.cursor), ("hi Анна, there", 7));
+        editor.replace_before(99, "");
+        assert_eq!(editor.text(), ", there");
     }
 
     #[test]

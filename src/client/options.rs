@@ -1,5 +1,7 @@
 //! The client's arguments. What is wrong with them is said in one line, with exit code 2.
 
+use super::console::draw::theme::ThemeChoice;
+use super::console::full::Looks;
 use super::control::dial::Target;
 use super::control::port::Keys;
 use super::ptt::Mode;
@@ -24,6 +26,8 @@ use zeroize::Zeroizing;
 /// What the first word may be instead of a server.
 const WORKS: &str = "parlor doctor [--server HOST]: looks at microphone, loudspeaker and the way to the server, and says what to do; \
     exit code 1 if anything stands in the way (--json for scripts)
+parlor doctor ptt: how to talk by key here, and how to do it better
+parlor ptt press|release|toggle, parlor mute|unmute|deafen|undeafen, parlor say TEXT: an order to the client that runs
 parlor record --room ROOM --server HOST --out DIR: records a room, without microphone or loudspeaker, until Ctrl-C; everyone in it is told";
 
 /// What the client is started for.
@@ -33,6 +37,8 @@ pub enum Work {
     Talk,
     /// To see what is wrong.
     Doctor,
+    /// To see how to talk by key.
+    DoctorPtt,
     /// To record a room, with nobody at the keyboard.
     Record,
 }
@@ -151,9 +157,18 @@ pub struct Options {
     /// One JSON object for each event, for scripts
     #[arg(long)]
     pub json: bool,
-    /// Lines in, lines out, also on a terminal
+    /// Lines in, lines out, also on a terminal; for screen readers
     #[arg(long)]
     pub plain: bool,
+    /// A prompt below what scrolls, as in a shell, in place of the full screen
+    #[arg(long, conflicts_with = "plain")]
+    pub inline: bool,
+    /// Looks of the full screen: dark, light, or plain (without colours) [default: dark, and plain with NO_COLOR]
+    #[arg(long, value_name = "dark|light|plain", value_parser = theme)]
+    pub theme: Option<ThemeChoice>,
+    /// Ring the terminal's bell when somebody names you or writes to you alone while you look elsewhere
+    #[arg(long)]
+    pub bell: bool,
     /// Do without reports of keys let go, if keys type the wrong characters
     #[arg(long)]
     pub plain_keys: bool,
@@ -181,7 +196,12 @@ impl Options {
             Some("record") => Work::Record,
             _ => Work::Talk,
         };
+        let mut work = work;
         if work != Work::Talk {
+            arguments.remove(1);
+        }
+        if work == Work::Doctor && arguments.get(1).is_some_and(|word| word == "ptt") {
+            work = Work::DoctorPtt;
             arguments.remove(1);
         }
         let mut options = Self::try_parse_from(arguments)?;
@@ -324,6 +344,14 @@ impl Options {
         self.talk.unwrap_or(if self.unmute { Mode::Open } else { Mode::PushToTalk })
     }
 
+    /// How the full screen looks. An empty NO_COLOR counts as none (no-color.org).
+    #[must_use]
+    pub fn looks(&self) -> Looks {
+        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let usual = if no_color { ThemeChoice::Plain } else { ThemeChoice::Dark };
+        Looks { theme: self.theme.unwrap_or(usual), bell: self.bell }
+    }
+
     /// What is done to the microphone's sound.
     #[must_use]
     pub fn chain(&self) -> ChainSettings {
@@ -418,6 +446,15 @@ fn talk(text: &str) -> Result<Mode, String> {
         "open" => Ok(Mode::Open),
         "voice" => Ok(Mode::Voice),
         _ => Err(arguments::TALK.to_owned()),
+    }
+}
+
+fn theme(text: &str) -> Result<ThemeChoice, String> {
+    match text {
+        "dark" => Ok(ThemeChoice::Dark),
+        "light" => Ok(ThemeChoice::Light),
+        "plain" => Ok(ThemeChoice::Plain),
+        _ => Err(arguments::THEME.to_owned()),
     }
 }
 
@@ -517,6 +554,7 @@ mod tests {
         let (work, options) = read("parlor doctor --server a:7 --json");
         assert_eq!((work, options.target().0.as_str()), (Work::Doctor, "a"));
         assert!(options.names_server() && options.json);
+        assert_eq!(read("parlor doctor ptt --json").0, Work::DoctorPtt);
         let (work, options) = read("parlor record --room hall --out there");
         assert_eq!((work, options.recordings()), (Work::Record, ("there".into(), true)));
         let silent = (InputChoice::Silence, OutputChoice::Null);
@@ -551,6 +589,8 @@ mod tests {
             "--output wav:",
             "--codec mp3",
             "--talk loud",
+            "--theme loud",
+            "--plain --inline",
             "--talk voice --unmute",
             "--bitrate 5",
             "--bitrate 257",

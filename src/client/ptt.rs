@@ -7,6 +7,9 @@
 //!
 //! Letting go of the key lets what is being said come to its end; everything else shuts at once.
 //!
+//! The key may also be held from elsewhere (the socket for orders): then nothing is guessed, and
+//! losing the terminal's focus means nothing.
+//!
 //! The microphone never hangs: every mishap (focus lost, connection lost, microphone unplugged,
 //! key held for too long) closes it, and a key that is still down then does not open it again.
 
@@ -70,6 +73,10 @@ pub enum Input {
     Disconnected,
     /// The microphone was unplugged.
     DeviceLost,
+    /// It is held from elsewhere.
+    RemoteDown,
+    /// It is no longer held from elsewhere.
+    RemoteUp,
     /// Time has passed.
     Tick,
 }
@@ -102,6 +109,8 @@ pub struct Ptt {
     release: Release,
     mode: Mode,
     hold: Option<Hold>,
+    /// Held from elsewhere, since then.
+    remote: Option<Instant>,
     /// The key was still down when a mishap closed the microphone. It must be let go first: by
     /// report, or (guessed) by not repeating until then.
     stale: Option<Option<Instant>>,
@@ -119,13 +128,19 @@ impl Ptt {
     /// A microphone that is off.
     #[must_use]
     pub fn new(release: Release, mode: Mode) -> Self {
-        Self { release, mode, hold: None, stale: None, released: false }
+        Self { release, mode, hold: None, remote: None, stale: None, released: false }
     }
 
     /// How it is known that the key was let go.
     #[must_use]
     pub fn release(&self) -> Release {
         self.release
+    }
+
+    /// Whether the key is held from elsewhere.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.remote.is_some()
     }
 
     /// When the microphone is on.
@@ -140,6 +155,7 @@ impl Ptt {
         match self.mode {
             Mode::Open => Transmit::Open,
             Mode::Voice => Transmit::Voice,
+            Mode::PushToTalk if self.remote.is_some() => Transmit::Held,
             Mode::PushToTalk if self.hold.is_some_and(|hold| hold.talks) => Transmit::Held,
             Mode::PushToTalk if self.released => Transmit::Released,
             Mode::PushToTalk => Transmit::Shut,
@@ -149,10 +165,13 @@ impl Ptt {
     /// When `Tick` must come, if nothing else does before.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        let hold = self.hold?;
-        let longest = Some(hold.since + PTT_HOLD_MAX);
-        let tap = (!hold.talks).then(|| hold.since + TAP);
-        [longest, hold.until, tap].into_iter().flatten().min()
+        let remote = self.remote.map(|since| since + PTT_HOLD_MAX);
+        let hold = self.hold.and_then(|hold| {
+            let longest = Some(hold.since + PTT_HOLD_MAX);
+            let tap = (!hold.talks).then(|| hold.since + TAP);
+            [longest, hold.until, tap].into_iter().flatten().min()
+        });
+        [remote, hold].into_iter().flatten().min()
     }
 
     /// Takes one input.
@@ -162,22 +181,36 @@ impl Ptt {
             Input::Tick => passed,
             Input::Down { key, repeat, typing } => self.down(key, repeat, typing, now),
             Input::Up => self.up(now),
-            Input::FocusLost | Input::DeviceLost => self.mishap(now),
-            Input::Mute => {
-                self.mode = Mode::PushToTalk;
+            Input::FocusLost => self.mishap(now),
+            Input::DeviceLost => {
+                self.remote = None;
                 self.mishap(now)
+            }
+            Input::Mute => {
+                (self.mode, self.remote) = (Mode::PushToTalk, None);
+                self.mishap(now)
+            }
+            Input::RemoteDown => {
+                if self.mode == Mode::PushToTalk {
+                    self.remote.get_or_insert(now);
+                }
+                passed
+            }
+            Input::RemoteUp => {
+                self.released |= self.remote.take().is_some();
+                passed
             }
             Input::Unmute => self.open(Mode::Open),
             Input::Voice => self.open(Mode::Voice),
             Input::Disconnected => {
-                self.mode = Mode::PushToTalk;
+                (self.mode, self.remote) = (Mode::PushToTalk, None);
                 self.mishap(now)
             }
         }
     }
 
     fn open(&mut self, mode: Mode) -> Outcome {
-        (self.hold, self.released, self.mode) = (None, false, mode);
+        (self.hold, self.remote, self.released, self.mode) = (None, None, false, mode);
         Outcome::None
     }
 
@@ -186,6 +219,11 @@ impl Ptt {
             && now >= until
         {
             self.stale = None;
+        }
+        if self.remote.is_some_and(|since| now >= since + PTT_HOLD_MAX) {
+            self.remote = None;
+            self.released = false;
+            return Outcome::HeldTooLong;
         }
         let Some(hold) = &mut self.hold else { return Outcome::None };
         if now >= hold.since + PTT_HOLD_MAX {
@@ -372,6 +410,30 @@ mod tests {
             bench.give(Input::Up);
             assert_eq!(bench.ptt.transmit(), Transmit::Shut, "{mishap:?}, while it is down");
         }
+    }
+
+    #[test]
+    fn a_key_held_from_elsewhere_does_not_mind_focus_and_ends_with_every_other_mishap() {
+        let mut bench = Bench::new(Release::Guessed);
+        bench.give(Input::RemoteDown);
+        assert_eq!(bench.ptt.transmit(), Transmit::Held);
+        bench.pass(30_000);
+        bench.give(Input::FocusLost);
+        assert_eq!(bench.ptt.transmit(), Transmit::Held);
+        bench.give(Input::RemoteUp);
+        assert_eq!(bench.ptt.transmit(), Transmit::Released, "the last word comes to its end");
+        for mishap in [Input::Disconnected, Input::DeviceLost, Input::Mute] {
+            bench.give(Input::RemoteDown);
+            bench.give(mishap);
+            assert_eq!(bench.ptt.transmit(), Transmit::Shut, "{mishap:?}");
+        }
+        bench.give(Input::RemoteDown);
+        bench.pass(PTT_HOLD_MAX.as_millis() as u64);
+        assert_eq!(bench.ptt.transmit(), Transmit::Shut, "held for too long");
+        bench.give(Input::Unmute);
+        bench.give(Input::RemoteDown);
+        bench.give(Input::RemoteUp);
+        assert_eq!(bench.ptt.transmit(), Transmit::Open, "an open microphone stays open");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! fails to start.
 
 use super::app::App;
+use super::console::full::FullConsole;
 use super::console::line::LineConsole;
 use super::console::terminal::TerminalConsole;
 use super::console::{Asker, Wires, echo, tty};
@@ -13,6 +14,7 @@ use super::control::dial::{Authorities, ServerDialer, Target, TcpDialer, TlsDial
 use super::control::request::Request;
 use super::options::Options;
 use super::ptt::{Mode, Release};
+use super::remote::socket::{Remote, Socket};
 use super::state::{ClientState, StateError};
 use super::texts;
 use super::trust::Expect;
@@ -22,9 +24,11 @@ use crate::net::device::DeviceKey;
 use crate::net::limits::{BYE_TIMEOUT, CLIENT_EVENTS_MAX, CLIENT_MAILBOX};
 use crate::net::message::MemberState;
 use actix::prelude::*;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// The client could not do what it was started for.
@@ -97,7 +101,8 @@ pub async fn run(options: Options) -> u8 {
         ended: ended_in,
     };
     let terminal = options.on_terminal();
-    let keys = match terminal.then(|| tty::set(options.plain_keys, options.log_file.as_deref())) {
+    let wanted = tty::Wanted { plain_keys: options.plain_keys, alternate: !options.inline };
+    let keys = match terminal.then(|| tty::set(wanted, options.log_file.as_deref())) {
         None => None,
         Some(Ok(release)) => Some(release),
         Some(Err(error)) => return refuse(&texts::arguments::terminal(&error), EXIT_FAILED),
@@ -106,13 +111,22 @@ pub async fn run(options: Options) -> u8 {
     let console = Arbiter::new();
     // Without a place for it nothing is remembered beyond this run.
     let state = ClientState::open_later(options.state_dir.clone()).ok();
+    let orders = state.as_ref().filter(|state| state.exists()).map(ClientState::orders);
+    let mut serving = None;
     let control = ControlActor::create(|ctx| {
         let asker = Asker::new(ctx.address().recipient(), voice.clone());
-        start_console(&options, keys, &console, Wires { asker, events, done: done_in });
+        let wires = Wires { asker, events, done: done_in };
+        let shown = start_console(&options, keys, &console, wires);
+        serving = orders.and_then(|path| serve(&path, shown));
         ControlActor::new(parts).keeping(state)
     });
     let code = wait(&control, ended, done).await;
     drop(control);
+    if let Some(serving) = serving {
+        serving.abort();
+        // Its end takes the socket away.
+        let _ = serving.await;
+    }
     tty::restore_soon().await;
     echo::restore();
     let _ = timeout(VOICE_STOP_TIMEOUT, voice.stop()).await;
@@ -141,7 +155,23 @@ pub(super) fn dialer(
     Ok((ServerDialer::Tls(TlsDialer { target, expect, state, authorities }), Some(device)))
 }
 
-fn start_console(options: &Options, keys: Option<Release>, arbiter: &Arbiter, wires: Wires) {
+/// Takes orders for the console. Of several clients with the same state the first does.
+fn serve(path: &Path, console: Recipient<Remote>) -> Option<JoinHandle<()>> {
+    match Socket::bind(path) {
+        Ok(socket) => Some(actix_rt::spawn(socket.serve(console))),
+        Err(error) => {
+            tracing::info!(%error, "no orders are taken");
+            None
+        }
+    }
+}
+
+fn start_console(
+    options: &Options,
+    keys: Option<Release>,
+    arbiter: &Arbiter,
+    wires: Wires,
+) -> Recipient<Remote> {
     let (recordings, at_once) = options.recordings();
     let app = App::new(keys, options.mode(), options.deafen)
         .asking_passwords(options.asks())
@@ -150,16 +180,21 @@ fn start_console(options: &Options, keys: Option<Release>, arbiter: &Arbiter, wi
     let json = options.json;
     let arbiter = arbiter.handle();
     match keys {
-        Some(release) => {
-            TerminalConsole::start_in_arbiter(&arbiter, move |_| {
-                TerminalConsole::new(app, release, wires)
-            });
+        Some(release) if !options.inline => {
+            let looks = options.looks();
+            FullConsole::start_in_arbiter(&arbiter, move |_| {
+                FullConsole::new(app, release, looks, wires)
+            })
+            .recipient()
         }
-        None => {
-            LineConsole::start_in_arbiter(&arbiter, move |_| {
-                LineConsole::new(app, json, wires).staying(headless)
-            });
-        }
+        Some(release) => TerminalConsole::start_in_arbiter(&arbiter, move |_| {
+            TerminalConsole::new(app, release, wires)
+        })
+        .recipient(),
+        None => LineConsole::start_in_arbiter(&arbiter, move |_| {
+            LineConsole::new(app, json, wires).staying(headless)
+        })
+        .recipient(),
     }
 }
 

@@ -20,6 +20,8 @@ const KNOWN_SERVERS: &str = "known_servers";
 const DEVICE_KEY: &str = "device.key";
 /// The file of how loud whom.
 const VOLUMES: &str = "volumes";
+/// The socket that takes orders.
+const ORDERS: &str = "orders.sock";
 const SEED_BYTES: usize = 32;
 
 /// Why the state cannot be used.
@@ -75,6 +77,18 @@ impl ClientState {
     #[must_use]
     pub fn known_servers(&self) -> PathBuf {
         self.directory.join(KNOWN_SERVERS)
+    }
+
+    /// Where a client that runs takes orders.
+    #[must_use]
+    pub fn orders(&self) -> PathBuf {
+        self.directory.join(ORDERS)
+    }
+
+    /// Whether anything was ever remembered here.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.directory.exists()
     }
 
     /// The device's key, made at first use.

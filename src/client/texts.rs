@@ -3,6 +3,7 @@
 //! Names and texts of peers pass through `printable` here, so that nothing of theirs can move a
 //! cursor.
 
+use super::command::ACT;
 use super::doctor::findings::Level;
 use super::event::{
     DeviceKind, ErrorKind, Event, HelpTopic, LocalError, LossCause, NoticeCode, PathKind, Person,
@@ -17,7 +18,9 @@ use crate::net::name::printable;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+pub mod interface;
 mod moderation;
+pub mod remote;
 pub mod stats;
 
 pub use moderation::password_prompt;
@@ -123,13 +126,19 @@ pub fn words(event: &Event) -> Vec<String> {
         }
         Event::Speaking { name, on: true, .. } => format!("* {} speaks.", shown(name)),
         Event::Speaking { name, on: false, .. } => format!("* {} is silent.", shown(name)),
+        Event::Chat { name, text, .. } if text.starts_with(ACT) => {
+            return text_of(&format!("{ACT_MARK} {} ", shown(name)), act(text));
+        }
         Event::Chat { name, text, .. } => return text_of(&format!("{}: ", shown(name)), text),
         Event::Private { from, to, text, you, .. } => {
             let head = match you {
                 true => format!("[to {}] ", shown(to)),
                 false => format!("[from {}] ", shown(from)),
             };
-            return text_of(&head, text);
+            return match text.starts_with(ACT) {
+                true => text_of(&format!("{head}{ACT_MARK} {} ", shown(from)), act(text)),
+                false => text_of(&head, text),
+            };
         }
         Event::Rooms { rooms, total } => return room_list(rooms, *total),
         Event::Users { room, members, total } => return user_list(&shown(room), members, *total),
@@ -288,6 +297,14 @@ pub fn doctor_line(about: &str, level: Level, text: &str) -> String {
 }
 
 pub use moderation::file_time;
+
+/// Stands before what somebody does: not the mark of news, which nobody can make up.
+pub const ACT_MARK: char = '—';
+
+/// What somebody does, from a text that tells so.
+fn act(text: &str) -> &str {
+    text.strip_prefix(ACT).unwrap_or(text)
+}
 
 fn shown(text: impl Display) -> String {
     printable(&text.to_string()).replace('\n', " ")
@@ -982,6 +999,7 @@ fn help(keys: Option<Release>) -> Vec<String> {
     /users [ROOM]         who is there; who is muted, deafened, speaking
     /join ROOM, /leave    go to a room (it is made if it does not exist); go out of it
     /msg NAME TEXT        a private message; a name with spaces in \"quotation marks\"
+    /me TEXT              say what you do: — NAME TEXT
     /nick NAME            another name
     /deafen, /undeafen    stop hearing; hear again
     /register             keep your name for you, with a password (asked for); /unregister frees it
@@ -1126,6 +1144,8 @@ pub mod arguments {
     pub const CODEC: &str = "there are opus and pcm";
     /// A mode of the microphone that there is not.
     pub const TALK: &str = "there are ptt, open and voice";
+    /// A theme that there is not.
+    pub const THEME: &str = "there are dark, light and plain";
     /// A frame length that there is not.
     pub const FRAME: &str = "a packet holds 10 or 20 ms";
     /// `wav:` without a file.
@@ -1216,6 +1236,14 @@ mod tests {
         let args = [("why", "x\u{1b}]0;y".to_owned())];
         let line = words(&Event::error(LocalError::CannotConnect, args));
         assert!(!line.concat().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn what_somebody_does_does_not_look_like_news() {
+        let name = UserName::parse("Bob").unwrap();
+        let text = "/me has left.".to_owned();
+        let act = Event::Chat { id: MemberId(1), name, text, at_ms: 0, you: false };
+        assert_eq!(words(&act), ["— Bob has left."]);
     }
 
     #[test]

@@ -407,6 +407,14 @@ pub const CLIENT_EVENTS_MAX: usize = 1024;
 pub const CLIENT_EVENTS_SPARE: usize = 2 * REQUEST_QUEUE_MAX;
 /// Lines that wait for a terminal that takes none; the oldest are skipped.
 pub const SCREEN_LINES_MAX: usize = 2000;
+/// Entries of one conversation that the full screen keeps.
+pub const CONVERSATION_ENTRIES_MAX: usize = 1000;
+/// Conversations that it keeps.
+pub const CONVERSATIONS_MAX: usize = 64;
+/// Connections to a client's socket for orders at once.
+pub const REMOTE_CONNECTIONS_MAX: usize = 8;
+/// How long one of them may take.
+pub const REMOTE_IDLE_MAX: Duration = Duration::from_secs(5);
 /// Addresses of one host name that are tried.
 pub const ADDRESSES_TRIED_MAX: usize = 8;
 /// How long a connection attempt may take, over all addresses of the host.

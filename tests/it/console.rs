@@ -10,6 +10,8 @@ use serde_json::Value;
 use crate::support::process::{Running, command};
 use crate::support::{state, tools};
 
+mod full;
+mod orders;
 mod recording;
 
 /// How long anything may take on a loaded machine.
@@ -288,8 +290,8 @@ fn typing_in_a_terminal_is_never_torn_and_the_key_talks() {
     let parlor = env!("CARGO_BIN_EXE_parlor");
     let udp_port = server.udp.rsplit_once(':').unwrap().1;
     let terminal = Terminal::open(&format!(
-        "'{parlor}' --name anna --server {} --udp-port {udp_port} --input tone:440 --output null \
-         --state-dir '{}'",
+        "'{parlor}' --inline --name anna --server {} --udp-port {udp_port} --input tone:440 \
+         --output null --state-dir '{}'",
         server.tcp,
         state::fresh().display()
     ));
@@ -324,7 +326,7 @@ fn a_password_is_seen_in_no_terminal_and_the_echo_comes_back() {
     }
     let server = Server::start();
     let parlor = env!("CARGO_BIN_EXE_parlor");
-    for mode in ["", "--plain"] {
+    for mode in ["", "--inline", "--plain"] {
         let terminal = Terminal::open(&format!(
             "sh -c \"trap : INT; '{parlor}' {mode} --name anna --server {} --input silence \
              --output null --state-dir '{}'; stty -a; exec sleep 600\"",

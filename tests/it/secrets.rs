@@ -204,7 +204,7 @@ fn a_password_typed_at_the_prompt_stands_in_no_log() {
         terminal.press(&["-l", line]);
         terminal.press(&["Enter"]);
     }
-    terminal.shows("the answer", |screen| screen.contains("This device is known"));
+    terminal.shows("the answer", |screen| screen.contains("is kept for you"));
     let logged = std::fs::read_to_string(&log).unwrap();
     assert!(logged.contains(" INFO "), "{logged}");
     for said in [logged, server.said().join("\n"), files(&ours)] {

@@ -387,3 +387,25 @@ fn help_shows_the_commands_of_moderators_to_those_who_are() {
     bench.event(Event::Standing { standing, before: Standing::default(), room: None });
     assert_eq!(topic(&mut bench, "/help"), HelpTopic::All);
 }
+
+#[test]
+fn an_order_from_elsewhere_talks_without_a_terminal_in_front_and_says_text_only() {
+    let mut bench = Bench::in_room();
+    assert_eq!(bench.app.would(&Order::Press), Ok(()));
+    bench.give(Input::Remote(Order::Toggle));
+    bench.give(Input::FocusLost);
+    assert_eq!(bench.transmitted(), [true], "another window is in front, as it is meant to be");
+    bench.give(Input::Remote(Order::Toggle));
+    assert_eq!(bench.transmitted(), [false]);
+    bench.give(Input::Remote(Order::Say("/exit".into())));
+    assert_eq!(bench.asked(), [Request::Chat("/exit".into())]);
+    bench.give(Input::Remote(Order::Press));
+    bench.lose();
+    assert_eq!(bench.transmitted(), [true, false]);
+    assert!(bench.app.would(&Order::Press).is_err());
+    assert!(bench.app.would(&Order::Say("hi".into())).is_err());
+    assert_eq!(bench.app.would(&Order::Release), Ok(()));
+    bench.welcome(2);
+    bench.join();
+    assert!(!bench.transmitted().contains(&true), "it is let go with the connection");
+}

@@ -62,6 +62,12 @@ pub fn translate(event: KeyEvent, release: Release) -> Option<Key> {
         Code::Home => KeyCode::Home,
         Code::End => KeyCode::End,
         Code::Esc => KeyCode::Escape,
+        Code::Tab if event.modifiers.contains(Modifiers::SHIFT) => KeyCode::BackTab,
+        Code::Tab => KeyCode::Tab,
+        Code::BackTab => KeyCode::BackTab,
+        Code::PageUp => KeyCode::PageUp,
+        Code::PageDown => KeyCode::PageDown,
+        Code::F(number) => KeyCode::Function(number),
         _ => return None,
     };
     let action = match event.kind {
@@ -136,8 +142,18 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_move_between_panels_are_known() {
+        let code =
+            |code, modifiers| translated(code, modifiers, KeyEventState::NONE).map(|key| key.code);
+        assert_eq!(code(Code::F(1), Modifiers::NONE), Some(KeyCode::Function(1)));
+        assert_eq!(code(Code::Tab, Modifiers::NONE), Some(KeyCode::Tab));
+        assert_eq!(code(Code::Tab, Modifiers::SHIFT), Some(KeyCode::BackTab));
+        assert_eq!(code(Code::BackTab, Modifiers::SHIFT), Some(KeyCode::BackTab));
+    }
+
+    #[test]
     fn keys_of_the_window_manager_type_nothing() {
         assert_eq!(typed('d', Modifiers::SUPER, KeyEventState::NONE), None);
-        assert_eq!(translated(Code::F(1), Modifiers::NONE, KeyEventState::NONE), None);
+        assert_eq!(translated(Code::F(1), Modifiers::SUPER, KeyEventState::NONE), None);
     }
 }

@@ -7,6 +7,7 @@ use super::{Asker, News, Wires, echo, pump};
 use crate::client::app::{App, Effect, Input};
 use crate::client::control::request::Request;
 use crate::client::event::{Event, LocalError};
+use crate::client::remote::socket::Remote;
 use crate::client::texts;
 use crate::net::clock;
 use crate::net::limits::{CLIENT_MAILBOX, REQUEST_QUEUE_MAX};
@@ -170,6 +171,24 @@ impl Handler<FromStdin> for LineConsole {
             }
             Typed::Nothing => {}
         }
+    }
+}
+
+impl Handler<Remote> for LineConsole {
+    type Result = ();
+
+    fn handle(&mut self, Remote(order, done): Remote, ctx: &mut Self::Context) {
+        let answer = self.app.would(&order);
+        if answer.is_ok() {
+            self.give(Input::Remote(order), None);
+        }
+        // No key is held here but from elsewhere: that has a longest time.
+        if let Some(deadline) = self.app.deadline() {
+            let wait = deadline.saturating_duration_since(clock::now());
+            ctx.run_later(wait, |console, _| console.give(Input::Tick, None));
+        }
+        // Whoever asked may have gone.
+        let _ = done.send(answer);
     }
 }
 

@@ -4,38 +4,35 @@
 //! one; until then lines wait, within a bound, so that a stopped terminal cannot keep the
 //! microphone open.
 
+use super::keyboard::Keyboard;
 use super::screen::{Prompt, Screen};
-use super::{Asker, News, Wires, keys, pump, tty};
-use crate::client::app::{App, Effect, Input, KeyAction, KeyCode};
+use super::{Asker, News, Wires, pump, threads, tty};
+use crate::client::app::{App, Effect, Input};
 use crate::client::control::request::Request;
 use crate::client::event::{Event, LocalError, NoticeCode};
-use crate::client::ptt::{self, Release};
+use crate::client::ptt::Release;
+use crate::client::remote::socket::Remote;
 use crate::client::texts;
 use crate::net::clock;
 use crate::net::limits::{CLIENT_MAILBOX, SCREEN_LINES_MAX};
 use actix::prelude::*;
-use crossterm::event::{Event as TerminalEvent, KeyEvent, KeyEventKind};
+use crossterm::event::Event as TerminalEvent;
 use std::collections::VecDeque;
-use std::io::Write;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 /// Lines in one frame.
 const FRAME_LINES_MAX: usize = 200;
-/// Keys read ahead.
-const KEYS_AHEAD: usize = 64;
 /// Width where the terminal does not tell one.
 const WIDTH_DEFAULT: usize = 80;
-/// How long after AltGr, or the last key, keys still come as text.
-const ALT_GR_TIME: Duration = Duration::from_millis(700);
 /// Pause before a microphone command that found no room is sent again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// The actor.
 pub struct TerminalConsole {
     app: App,
-    release: Release,
+    keyboard: Keyboard,
     asker: Asker,
     events: Option<mpsc::Receiver<Event>>,
     done: Option<oneshot::Sender<()>>,
@@ -44,10 +41,6 @@ pub struct TerminalConsole {
     lines: VecDeque<String>,
     skipped: usize,
     fatal: Option<String>,
-    /// AltGr was pressed: until then keys come as text, as the layout makes it.
-    alt_gr: Option<Instant>,
-    /// Codes for the terminal's modes, to go out with the next frame.
-    codes: String,
     /// Told when there is something to draw.
     dirty: Rc<Notify>,
     closing: bool,
@@ -82,7 +75,7 @@ impl TerminalConsole {
         let Wires { asker, events, done } = wires;
         Self {
             app,
-            release,
+            keyboard: Keyboard::new(release),
             asker,
             events: Some(events),
             done: Some(done),
@@ -91,8 +84,6 @@ impl TerminalConsole {
             lines: VecDeque::new(),
             skipped: 0,
             fatal: None,
-            alt_gr: None,
-            codes: String::new(),
             dirty: Rc::new(Notify::new()),
             closing: false,
             timer: None,
@@ -118,32 +109,6 @@ impl TerminalConsole {
         self.dirty.notify_one();
     }
 
-    /// What a key means. The protocol that reports releases names keys, not what AltGr makes of
-    /// them: while it is used, the terminal is asked for text instead, and nothing talks.
-    fn key(&mut self, key: KeyEvent) -> Option<Input> {
-        let kitty = self.release == Release::Reported && !cfg!(windows);
-        if kitty && keys::is_alt_gr(&key) {
-            if key.kind == KeyEventKind::Press {
-                if self.alt_gr.replace(clock::now() + ALT_GR_TIME).is_none() {
-                    self.codes.push_str(tty::KEYS_AS_TEXT);
-                }
-                return Some(Input::FocusLost);
-            }
-            return None;
-        }
-        let translated = keys::translate(key, self.release)?;
-        if let Some(until) = &mut self.alt_gr {
-            *until = clock::now() + ALT_GR_TIME;
-            if let KeyCode::Char(c) = translated.code
-                && ptt::is_key(c)
-            {
-                let typed = translated.action != KeyAction::Release;
-                return typed.then(|| Input::Paste(c.to_string()));
-            }
-        }
-        Some(Input::Key(translated))
-    }
-
     fn set_timer(&mut self, ctx: &mut Context<Self>) {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
@@ -151,15 +116,13 @@ impl TerminalConsole {
         let retry = self.asker.owes().then_some(RETRY_PAUSE);
         let now = clock::now();
         let wait = |at: Instant| at.saturating_duration_since(now);
-        let (deadline, alt_gr) = (self.app.deadline().map(wait), self.alt_gr.map(wait));
+        let (deadline, alt_gr) =
+            (self.app.deadline().map(wait), self.keyboard.deadline().map(wait));
         if let Some(wait) = [retry, deadline, alt_gr].into_iter().flatten().min() {
             self.timer = Some(ctx.run_later(wait, |console, ctx| {
                 console.timer = None;
                 console.asker.pay();
-                if console.alt_gr.is_some_and(|until| clock::now() >= until) {
-                    console.alt_gr = None;
-                    console.codes.push_str(tty::KEYS_WITH_RELEASE);
-                }
+                console.keyboard.tick(clock::now());
                 console.give(Input::Tick, ctx);
             }));
         }
@@ -193,7 +156,7 @@ impl TerminalConsole {
         }
         let last = self.closing && !more;
         let prompt = (!last).then(|| Prompt::new(&self.app, self.width));
-        let codes = std::mem::take(&mut self.codes);
+        let codes = self.keyboard.codes();
         Frame { bytes: codes + &self.screen.frame(&lines, prompt.as_ref(), self.width), last }
     }
 }
@@ -210,12 +173,12 @@ impl Actor for TerminalConsole {
         if let Some(events) = self.events.take() {
             actix_rt::spawn(pump(events, ctx.address()));
         }
-        let code = match self.release {
+        let code = match self.keyboard.release() {
             Release::Reported => NoticeCode::KeysRelease,
             Release::Guessed => NoticeCode::KeysRepeat,
         };
         self.show(&Event::Notice { code });
-        let started = read_terminal().and_then(|keys| Ok((keys, write_terminal()?)));
+        let started = threads::read().and_then(|keys| Ok((keys, threads::write()?)));
         match started {
             Ok((keys, (frames, written))) => {
                 actix_rt::spawn(pump_keys(keys, ctx.address()));
@@ -229,36 +192,6 @@ impl Actor for TerminalConsole {
             }
         }
     }
-}
-
-/// Reads the terminal on a thread of its own: a read there cannot be interrupted.
-fn read_terminal() -> std::io::Result<mpsc::Receiver<Option<TerminalEvent>>> {
-    let (sender, receiver) = mpsc::channel(KEYS_AHEAD);
-    std::thread::Builder::new().name("keys".to_owned()).spawn(move || {
-        loop {
-            let event = crossterm::event::read().ok();
-            let gone = event.is_none();
-            if sender.blocking_send(event).is_err() || gone {
-                return;
-            }
-        }
-    })?;
-    Ok(receiver)
-}
-
-/// Writes frames on a thread of its own: the terminal may be stopped. Says when it has ended.
-fn write_terminal() -> std::io::Result<(mpsc::Sender<String>, oneshot::Receiver<()>)> {
-    let (sender, mut receiver) = mpsc::channel::<String>(1);
-    let (ended, written) = oneshot::channel();
-    std::thread::Builder::new().name("screen".to_owned()).spawn(move || {
-        let mut out = std::io::stdout();
-        while let Some(frame) = receiver.blocking_recv() {
-            // A terminal that is gone is noticed by the reader.
-            let _ = out.write_all(frame.as_bytes()).and_then(|()| out.flush());
-        }
-        let _ = ended.send(());
-    })?;
-    Ok((sender, written))
 }
 
 async fn pump_keys(
@@ -301,18 +234,15 @@ impl Handler<FromTerminal> for TerminalConsole {
 
     fn handle(&mut self, FromTerminal(event): FromTerminal, ctx: &mut Self::Context) {
         let input = match event {
-            Some(TerminalEvent::Key(key)) => match self.key(key) {
-                Some(input) => input,
-                None => return,
-            },
-            Some(TerminalEvent::Paste(text)) => Input::Paste(text),
-            Some(TerminalEvent::FocusLost) => Input::FocusLost,
             Some(TerminalEvent::Resize(columns, _)) => {
                 self.width = usize::from(columns);
                 self.dirty.notify_one();
                 return;
             }
-            Some(TerminalEvent::FocusGained | TerminalEvent::Mouse(_)) => return,
+            Some(event) => match self.keyboard.input(event, clock::now()) {
+                Some(input) => input,
+                None => return,
+            },
             None => {
                 // Nobody is there any more.
                 self.give(Input::FocusLost, ctx);
@@ -344,6 +274,19 @@ impl Handler<Painted> for TerminalConsole {
             let _ = done.send(());
         }
         ctx.stop();
+    }
+}
+
+impl Handler<Remote> for TerminalConsole {
+    type Result = ();
+
+    fn handle(&mut self, Remote(order, done): Remote, ctx: &mut Self::Context) {
+        let answer = self.app.would(&order);
+        if answer.is_ok() {
+            self.give(Input::Remote(order), ctx);
+        }
+        // Whoever asked may have gone.
+        let _ = done.send(answer);
     }
 }
 

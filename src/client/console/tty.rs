@@ -8,6 +8,8 @@ use crossterm::event::{
     DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange,
     KeyboardEnhancementFlags as Flags, PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
 };
+use crossterm::style::ResetColor;
+use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen};
 use crossterm::{execute, terminal};
 use std::io;
 use std::path::Path;
@@ -24,15 +26,24 @@ pub const KEYS_AS_TEXT: &str = "\x1b[=7;1u";
 const RESTORE_TIMEOUT: Duration = Duration::from_millis(500);
 
 static SET: AtomicBool = AtomicBool::new(false);
+static ALTERNATE: AtomicBool = AtomicBool::new(false);
 static KEYS_PUSHED: AtomicBool = AtomicBool::new(false);
 static HOOK: Once = Once::new();
 
-/// Sets the modes and says how it is known that a key was let go. `plain_keys` asks for no more
-/// than any terminal has.
+/// What is wanted of the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// Ask for no more than any terminal has.
+    pub plain_keys: bool,
+    /// A screen of our own: what stood there before comes back at the end.
+    pub alternate: bool,
+}
+
+/// Sets the modes and says how it is known that a key was let go.
 ///
 /// # Errors
 /// The terminal refuses.
-pub fn set(plain_keys: bool, log_file: Option<&Path>) -> io::Result<Release> {
+pub fn set(wanted: Wanted, log_file: Option<&Path>) -> io::Result<Release> {
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
@@ -42,7 +53,7 @@ pub fn set(plain_keys: bool, log_file: Option<&Path>) -> io::Result<Release> {
     });
     terminal::enable_raw_mode()?;
     SET.store(true, Ordering::SeqCst);
-    let release = match enter(plain_keys) {
+    let release = match enter(wanted) {
         Ok(release) => release,
         Err(error) => {
             restore();
@@ -53,12 +64,17 @@ pub fn set(plain_keys: bool, log_file: Option<&Path>) -> io::Result<Release> {
     Ok(release)
 }
 
-fn enter(plain_keys: bool) -> io::Result<Release> {
+fn enter(wanted: Wanted) -> io::Result<Release> {
+    // The screen first: kitty's protocol keeps its flags apart for each.
+    if wanted.alternate {
+        ALTERNATE.store(true, Ordering::SeqCst);
+        execute!(io::stdout(), EnterAlternateScreen)?;
+    }
     execute!(io::stdout(), EnableBracketedPaste, EnableFocusChange)?;
     if cfg!(windows) {
         return Ok(Release::Reported);
     }
-    if plain_keys || !matches!(terminal::supports_keyboard_enhancement(), Ok(true)) {
+    if wanted.plain_keys || !matches!(terminal::supports_keyboard_enhancement(), Ok(true)) {
         return Ok(Release::Guessed);
     }
     let flags = Flags::DISAMBIGUATE_ESCAPE_CODES
@@ -83,6 +99,9 @@ pub fn restore() {
         let _ = execute!(out, PopKeyboardEnhancementFlags);
     }
     let _ = execute!(out, DisableFocusChange, DisableBracketedPaste, crossterm::cursor::Show);
+    if ALTERNATE.swap(false, Ordering::SeqCst) {
+        let _ = execute!(out, ResetColor, LeaveAlternateScreen);
+    }
 }
 
 /// The same, but waits no longer than a moment for a terminal that takes nothing.

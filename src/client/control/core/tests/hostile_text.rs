@@ -3,12 +3,17 @@
 
 use super::*;
 use crate::client::app::{App, Effect, Input as AppInput};
+use crate::client::console::draw::theme::{Theme, ThemeChoice};
+use crate::client::console::full::Canvas;
 use crate::client::console::screen::{Prompt, Screen};
+use crate::client::interface::layout::Size;
+use crate::client::interface::{Effect as Screened, Interface, Moment};
 use crate::client::ptt::{Mode, Release};
 use crate::net::message::{PayloadFormat, Welcome};
 use crate::net::moderation::{
     AuditEntry, InviteInfo, Moderation, Report, Role, Sanction, SanctionKind,
 };
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 /// CSI, OSC, BEL, DEL, CR, C1, bidi overrides, isolates and marks, zero-width characters, separators, tags.
@@ -256,10 +261,28 @@ fn clean(text: &str, of: &dyn std::fmt::Debug) {
     assert!(!text.contains(raw), "{text:?} of {of:?}");
 }
 
+/// A frame without its control sequences: cursor, looks, clearing, modes. An OSC or another kind
+/// of sequence, which drawing never sends, stays.
+fn without_codes(frame: &str) -> String {
+    let mut parts = frame.split("\x1b[");
+    let mut rest = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !matches!(c, '0'..='9' | ';' | '?')).unwrap_or(part.len());
+        let last = part.get(end..).unwrap_or_default();
+        let own = last.starts_with(['H', 'm', 'J', 'h', 'l']);
+        rest.push_str(if own { last.get(1..).unwrap_or_default() } else { "\x1b" });
+    }
+    rest
+}
+
 /// What a user of each console gets to see of these events.
 fn show(events: &[Event]) {
     let mut app = App::new(Some(Release::Reported), Mode::PushToTalk, false).asking_passwords(true);
     let mut screen = Screen::default();
+    let size = Size { width: 80, height: 24 };
+    let full = App::new(Some(Release::Reported), Mode::PushToTalk, false).asking_passwords(true);
+    let mut full = Interface::new(full, TimeZone::UTC, size);
+    let (mut canvas, theme) = (Canvas::new(), Theme::new(ThemeChoice::Dark));
     for event in events {
         let mut shown = vec![event.clone()];
         for effect in app.handle(AppInput::Event(event.clone()), clock::now()) {
@@ -267,6 +290,14 @@ fn show(events: &[Event]) {
                 shown.push(event);
             }
         }
+        // Full screen: nothing but what the drawing itself sends.
+        let at = Moment { now: clock::now(), unix_ms: 0 };
+        for effect in full.handle(AppInput::Event(event.clone()), at) {
+            if let Screened::Fatal(why) = effect {
+                clean(&why, &event);
+            }
+        }
+        clean(&without_codes(&canvas.frame(&full, &theme)), &event);
         for event in shown {
             // JSON: one line, and still the text that was said.
             clean(&event.to_json(), &event);

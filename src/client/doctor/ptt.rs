@@ -1,0 +1,136 @@
+//! `parlor doctor ptt`: which way there is to talk by key, why, and how to come by a better one.
+//! What is seen is judged here without looking; [`run`] looks.
+
+use super::findings::{Finding, Level};
+use crate::client::console::tty;
+use crate::client::options::Options;
+use crate::client::ptt::Release;
+use crate::client::remote::socket;
+use crate::client::state::ClientState;
+use crate::client::texts::remote::ladder as words;
+use std::io::IsTerminal;
+
+/// What stands at the other end of our keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    /// No terminal.
+    None,
+    /// Releases are reported.
+    Reported,
+    /// They are, by the Windows console.
+    Windows,
+    /// They are not.
+    Repeat,
+    /// They are not, because a multiplexer stands between.
+    Multiplexer,
+}
+
+/// What the desktop is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Desktop {
+    None,
+    Sway,
+    Hyprland,
+    X11,
+    Wayland,
+}
+
+/// What was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Facts {
+    keys: Keys,
+    /// Whether a client takes orders; none where no client can.
+    orders: Option<bool>,
+    desktop: Desktop,
+}
+
+/// Looks, and says what was found.
+pub fn run(options: &Options) -> u8 {
+    let state = ClientState::open_later(options.state_dir.clone()).ok();
+    let orders = cfg!(unix).then(|| state.is_some_and(|state| socket::answers(&state.orders())));
+    super::show(&findings(Facts { keys: keys(), orders, desktop: desktop() }), options.json);
+    0
+}
+
+fn keys() -> Keys {
+    if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+        return Keys::None;
+    }
+    let release = tty::set(tty::Wanted { plain_keys: false, alternate: false }, None);
+    tty::restore();
+    match release {
+        Err(_) => Keys::None,
+        Ok(Release::Reported) if cfg!(windows) => Keys::Windows,
+        Ok(Release::Reported) => Keys::Reported,
+        Ok(Release::Guessed) if is_set("TMUX") || is_set("STY") => Keys::Multiplexer,
+        Ok(Release::Guessed) => Keys::Repeat,
+    }
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
+fn desktop() -> Desktop {
+    if is_set("SWAYSOCK") {
+        Desktop::Sway
+    } else if is_set("HYPRLAND_INSTANCE_SIGNATURE") {
+        Desktop::Hyprland
+    } else if is_set("WAYLAND_DISPLAY") {
+        Desktop::Wayland
+    } else if is_set("DISPLAY") {
+        Desktop::X11
+    } else {
+        Desktop::None
+    }
+}
+
+fn findings(facts: Facts) -> Vec<Finding> {
+    let finding = |about, level, text: &str| Finding { about, level, text: text.to_owned() };
+    let (level, text) = match facts.keys {
+        Keys::None => (Level::Note, words::NO_TERMINAL),
+        Keys::Reported => (Level::Good, words::REPORTS),
+        Keys::Windows => (Level::Good, words::WINDOWS),
+        Keys::Repeat => (Level::Note, words::REPEATS),
+        Keys::Multiplexer => (Level::Note, words::MULTIPLEXER),
+    };
+    let mut found = vec![finding("key", level, text)];
+    found.push(match facts.orders {
+        Some(true) => finding("orders", Level::Good, words::SOCKET_RUNS),
+        Some(false) => finding("orders", Level::Note, words::SOCKET_FREE),
+        None => finding("orders", Level::Note, words::SOCKET_NONE),
+    });
+    if facts.orders.is_some() {
+        let text = match facts.desktop {
+            Desktop::None => words::NO_DESKTOP,
+            Desktop::Sway => words::SWAY,
+            Desktop::Hyprland => words::HYPRLAND,
+            Desktop::X11 => words::X11,
+            Desktop::Wayland => words::WAYLAND,
+        };
+        found.push(finding("desktop", Level::Note, text));
+    }
+    found.push(finding("without", Level::Note, words::OPEN));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_way_to_talk_is_named_with_a_better_one() {
+        let text = |keys, orders, desktop| {
+            let found = findings(Facts { keys, orders, desktop });
+            found.into_iter().map(|finding| finding.text).collect::<Vec<_>>().join("\n")
+        };
+        let exact = text(Keys::Reported, Some(true), Desktop::Sway);
+        assert!(exact.contains("kitty") && exact.contains("bindsym --release"), "{exact}");
+        let tmux = text(Keys::Multiplexer, Some(false), Desktop::Hyprland);
+        assert!(tmux.contains("tmux") && tmux.contains("bindr"), "{tmux}");
+        let windows = text(Keys::Windows, None, Desktop::None);
+        assert!(!windows.contains("parlor ptt"), "{windows}");
+        assert!(text(Keys::Repeat, Some(true), Desktop::X11).contains("i3"));
+        assert!(text(Keys::None, Some(true), Desktop::Wayland).contains("toggle"));
+    }
+}
