@@ -20,7 +20,7 @@ use super::routes::{RouteFeed, StreamDatagram, VoiceNotice, VoicePath};
 use crate::net::clock;
 use crate::net::ids::{SessionId, Ssrc};
 use crate::net::limits::{ARRIVAL_AGE_MAX, FORWARDER_MAILBOX, RECEIVE_BATCH, RECEIVE_LOOP_MAX};
-use crate::net::udp::{Receiver, Transmitter, VoiceSocket, Watch};
+use crate::net::udp::{Receiver, SendQueue, Transmitter, VoiceSocket, Watch};
 use actix::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -174,6 +174,9 @@ struct Shell {
     sessions: HashMap<SessionId, Recipient<VoiceNotice>>,
     bases: HashMap<SessionId, Ssrc>,
     out: Outputs,
+    /// What was answered while datagrams were received: it goes out behind the copies of what came before the
+    /// question, so that whoever hears the answer knows that they are on their way.
+    answers: SendQueue,
     undelivered: BTreeMap<SessionId, News>,
     transmitter: Transmitter,
     receiver: Receiver,
@@ -210,13 +213,16 @@ impl Shell {
             segments = transmitter.segments_max(),
             "a forwarder has its socket"
         );
-        let (mut out, now) = (Outputs::default(), clock::now());
-        out.queue.set_segments_max(transmitter.segments_max());
+        let (mut out, mut answers, now) = (Outputs::default(), SendQueue::default(), clock::now());
+        for queue in [&mut out.queue, &mut answers] {
+            queue.set_segments_max(transmitter.segments_max());
+        }
         let mut shell = Self {
             core: ForwarderCore::new(probes),
             sessions: HashMap::new(),
             bases: HashMap::new(),
             out,
+            answers,
             undelivered: BTreeMap::new(),
             transmitter,
             receiver,
@@ -276,8 +282,11 @@ impl Shell {
     fn work(&mut self) -> bool {
         let began = clock::now();
         let (full, now) = self.receive(began);
-        self.flush();
+        self.tell_news();
+        std::mem::swap(&mut self.out.queue, &mut self.answers);
         let waiting = self.forward(now);
+        std::mem::swap(&mut self.out.queue, &mut self.answers);
+        self.flush();
         let ended = clock::now();
         self.pace.worked(began, ended);
         if ended >= self.ticked + TICK {
@@ -340,7 +349,9 @@ impl Shell {
     fn heed_refusal(&mut self) {
         if let Some(error) = self.transmitter.take_refusal() {
             tracing::warn!("voice is sent datagram by datagram: no UDP_SEGMENT here: {error}");
-            self.out.queue.set_segments_max(self.transmitter.segments_max());
+            for queue in [&mut self.out.queue, &mut self.answers] {
+                queue.set_segments_max(self.transmitter.segments_max());
+            }
         }
     }
 
@@ -386,6 +397,15 @@ impl Shell {
     /// Delivers what the core decided. News first: whoever hears an answer of ours may rely on
     /// the news behind it being on its way to the session.
     fn flush(&mut self) {
+        self.tell_news();
+        if !self.out.queue.is_empty() {
+            let sent = self.transmitter.send(self.socket.socket(), &mut self.out.queue);
+            self.refused += u64::try_from(sent.refused).unwrap_or(0);
+        }
+        self.heed_refusal();
+    }
+
+    fn tell_news(&mut self) {
         if !self.out.notices.is_empty() {
             let mut notices = std::mem::take(&mut self.out.notices);
             for (session, notice) in notices.drain(..) {
@@ -393,11 +413,6 @@ impl Shell {
             }
             self.out.notices = notices;
         }
-        if !self.out.queue.is_empty() {
-            let sent = self.transmitter.send(self.socket.socket(), &mut self.out.queue);
-            self.refused += u64::try_from(sent.refused).unwrap_or(0);
-        }
-        self.heed_refusal();
     }
 
     /// Tells a session; when its mailbox is full, the latest of each kind is tried again at the next tick.

@@ -455,6 +455,7 @@ proptest! {
             }
             canvas.frame(&bench.view, &theme);
         }
+        canvas.frame(&bench.view, &theme);
         prop_assert!(canvas.frame(&bench.view, &theme).is_empty(), "nothing changed, nothing drawn");
     }
 }

@@ -14,13 +14,13 @@ const MOVE: usize = 128;
 /// How long it takes until a frame counts for a third, in ms of speech.
 const MEMORY_MS: f64 = 5000.0;
 /// Share of the frames that must be in time.
-const IN_TIME: f64 = 0.998;
+const IN_TIME: f64 = 0.997;
 /// What is believed before anything is known, as ms of speech without any lateness.
 const PRIOR_MS: f64 = 3500.0;
 /// What the puller's own unevenness takes.
-const SLACK_MS: f64 = 2.5;
+const SLACK_MS: f64 = 1.5;
 /// Least and most delay aimed for.
-const TARGET_MIN_MS: f64 = 9.0;
+const TARGET_MIN_MS: f64 = 8.0;
 const TARGET_MAX_MS: f64 = 400.0;
 /// Delay aimed for at the start, ...
 const TARGET_START_MS: f64 = 14.0;

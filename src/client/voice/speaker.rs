@@ -18,9 +18,9 @@ use std::time::Instant;
 /// more of its quality than some ms of delay, and the next pause is not far.
 const BEHIND_MS: f64 = 8.0;
 /// How far ahead it may be before a period is put in, in ms.
-const AHEAD_MS: f64 = 4.0;
+const AHEAD_MS: f64 = 6.0;
 /// What is not worth a change even in silence, in ms: so much behind, or so much ahead, which makes frames late.
-const TRIFLE_MS: (f64, f64) = (2.0, 1.0);
+const TRIFLE_MS: (f64, f64) = (0.9, 1.0);
 /// Longest step of the puller that is made allowance for, in ms.
 const STEP_MAX_MS: f64 = 12.0;
 /// How much of a long step is forgotten at the next.

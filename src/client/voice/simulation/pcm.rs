@@ -45,7 +45,8 @@ fn the_delay_comes_down_to_its_floor_and_is_heard_as_nothing() {
     listener.send(0.0, &talkspurt(&source, 0, 0), || Some(1.0));
     listener.play(20_500.0, 0.0);
     let last = *listener.delays.last().unwrap();
-    assert!(last < 10.0, "{last}");
+    // The least delay aimed for, and what the card takes at a time.
+    assert!(last < 12.5, "{last}");
     let natural = roughest(&source.iter().map(|s| f32::from(*s) / 32768.0).collect::<Vec<_>>());
     assert!(roughest(&listener.played) < natural * 1.5);
     assert!(listener.all_decoded() == source);
