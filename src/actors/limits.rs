@@ -7,9 +7,10 @@ use crate::net::limits::{
     HALF_OPEN_MAX, HALF_OPEN_PER_ADDRESS, HANDSHAKE_BURST, HANDSHAKES_PER_SECOND, HEARD_AT_ONCE,
     HEARD_AT_ONCE_MAX, IDENTITIES_PER_HOUR, IDENTITY_BURST, JOINS_BURST, JOINS_PER_MINUTE,
     OUTBOX_BYTES_MAX, RENAMES_BURST, RENAMES_PER_MINUTE, REQUEST_BURST, REQUESTS_PER_SECOND,
-    ROOM_MEMBERS_MAX, ROOM_TEXT_BYTES_BURST, ROOM_TEXT_BYTES_PER_SECOND, ROOMS_MAX, SESSIONS_MAX,
-    TEXT_BYTES_BESIDE, TEXT_BYTES_BURST, TEXT_BYTES_MAX, TEXT_BYTES_PER_SECOND, TOLD_BYTES_BURST,
-    TOLD_BYTES_PER_SECOND, VOICE_BYTES_PER_SECOND, VOICE_FRAME_BYTES, VOICE_PACKETS_PER_SECOND,
+    ROOM_HISTORY_LINES, ROOM_HISTORY_LINES_MAX, ROOM_MEMBERS_MAX, ROOM_TEXT_BYTES_BURST,
+    ROOM_TEXT_BYTES_PER_SECOND, ROOMS_MAX, SESSIONS_MAX, TEXT_BYTES_BESIDE, TEXT_BYTES_BURST,
+    TEXT_BYTES_MAX, TEXT_BYTES_PER_SECOND, TOLD_BYTES_BURST, TOLD_BYTES_PER_SECOND,
+    VOICE_BYTES_PER_SECOND, VOICE_FRAME_BYTES, VOICE_PACKETS_PER_SECOND,
 };
 use serde::Deserialize;
 
@@ -55,6 +56,8 @@ pub struct Limits {
     pub room_text_bytes_per_second: u32,
     /// ... and at once.
     pub room_text_bytes_burst: u32,
+    /// Texts that a room keeps for whoever comes in later or was away; 0 for none. They go with the room.
+    pub room_history_lines: usize,
     /// Bytes of private text that one user may be told in a second, by whomever, on average ...
     pub told_bytes_per_second: u32,
     /// ... and at once.
@@ -98,6 +101,7 @@ impl Default for Limits {
             text_bytes_burst: TEXT_BYTES_BURST,
             room_text_bytes_per_second: ROOM_TEXT_BYTES_PER_SECOND,
             room_text_bytes_burst: ROOM_TEXT_BYTES_BURST,
+            room_history_lines: ROOM_HISTORY_LINES,
             told_bytes_per_second: TOLD_BYTES_PER_SECOND,
             told_bytes_burst: TOLD_BYTES_BURST,
             joins_per_minute: JOINS_PER_MINUTE,
@@ -283,6 +287,7 @@ impl Limits {
             ("text-bytes-burst", rate(self.text_bytes_burst), TEXT_BYTES_MAX, RATE_MAX),
             ("room-text-bytes-per-second", rate(self.room_text_bytes_per_second), 512, RATE_MAX),
             ("room-text-bytes-burst", rate(self.room_text_bytes_burst), TEXT_BYTES_MAX, RATE_MAX),
+            ("room-history-lines", self.room_history_lines, 0, ROOM_HISTORY_LINES_MAX),
             ("told-bytes-per-second", rate(self.told_bytes_per_second), 512, RATE_MAX),
             ("told-bytes-burst", rate(self.told_bytes_burst), TEXT_BYTES_MAX, RATE_MAX),
             ("joins-per-minute", rate(self.joins_per_minute), 1, RATE_MAX),

@@ -139,6 +139,8 @@ pub struct Join {
     pub room: String,
     /// The room's password.
     pub password: Option<Password>,
+    /// The last text that he has heard in it.
+    pub after: Option<u64>,
     /// The request.
     pub re: Option<u32>,
     /// Microphone and ears.
@@ -341,8 +343,7 @@ impl Lobby {
     /// The room of a place, which is made if nobody was in it.
     fn open_room(&mut self, Place { room, name, created }: Place) -> RoomId {
         if created {
-            let (text, heard) = (self.limits.room_text_bytes(), self.limits.heard_at_once);
-            let actor = Room::new(room, name, self.routes.clone(), text, heard);
+            let actor = Room::new(room, name, self.routes.clone(), &self.limits);
             self.rooms.insert(room, actor.start());
         }
         room
@@ -373,7 +374,7 @@ impl Lobby {
         };
         // One for each request; the registry has counted the places, so the room cannot refuse. The
         // session hears of the room only then, so that what it tells the room comes behind this.
-        addr.do_send(room::Enter { member, outbox, re: join.re });
+        addr.do_send(room::Enter { member, outbox, after: join.after, re: join.re });
         // Behind the answer; the room's role is the news.
         self.tell_standing(session);
         self.placed(session, Some(addr));

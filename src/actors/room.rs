@@ -5,10 +5,9 @@
 pub mod core;
 
 use self::core::{Change, Effects, Full, Member, RoomCore};
-use super::bucket::{Bucket, Rate};
+use super::limits::Limits;
 use super::outbox::Outbox;
 use super::routes::{Receipt, Routes};
-use super::stage::Stage;
 use crate::net::clock;
 use crate::net::frame;
 use crate::net::ids::{MemberId, RoomId, SessionId};
@@ -36,6 +35,8 @@ pub struct Enter {
     pub member: Member,
     /// Where his events go.
     pub outbox: Outbox,
+    /// The last text of this room that he has heard; what was said since is told to him.
+    pub after: Option<u64>,
     /// His request.
     pub re: Option<u32>,
 }
@@ -112,11 +113,10 @@ pub struct Rename {
 pub struct Close;
 
 impl Room {
-    /// An empty room, in which texts come at this rate in bytes and so many are heard at once (0 for all).
+    /// An empty room, with what the limits say of text and of how many are heard.
     #[must_use]
-    pub fn new(id: RoomId, name: RoomName, routes: Routes, text: Rate, heard: usize) -> Self {
-        let now = clock::now();
-        let core = RoomCore::new(id, name, Bucket::full(text, now), Stage::new(heard, now));
+    pub fn new(id: RoomId, name: RoomName, routes: Routes, limits: &Limits) -> Self {
+        let core = RoomCore::new(id, name, limits, clock::now());
         Self { id, core, outboxes: BTreeMap::new(), routes }
     }
 
@@ -131,7 +131,9 @@ impl Room {
         }
         if let Some(outbox) = self.outboxes.get(&who) {
             for message in effects.own {
-                outbox.answer(re, message);
+                // It comes behind the answer, and is no part of it.
+                let event = matches!(message, ServerMessage::History { .. });
+                outbox.answer(re.filter(|_| !event), message);
             }
         }
         effects.routes_changed.then(|| self.routes.publish_room(self.id, Some(self.core.routes())))
@@ -169,11 +171,11 @@ impl Handler<Enter> for Room {
 
     fn handle(
         &mut self,
-        Enter { member, outbox, re }: Enter,
+        Enter { member, outbox, after, re }: Enter,
         _: &mut Self::Context,
     ) -> Self::Result {
         let id = member.id;
-        let effects = self.core.enter(member)?;
+        let effects = self.core.enter(member, after)?;
         self.outboxes.insert(id, outbox);
         // A join gives rights and takes none: it need not be in force before it is answered.
         let _ = self.carry_out(id, effects, re);
@@ -280,7 +282,6 @@ impl Handler<Close> for Room {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actors::limits::Limits;
     use crate::actors::outbox::Take;
     use crate::actors::routes::SessionVoice;
     use crate::net::codec::Codec;
@@ -311,10 +312,11 @@ mod tests {
     #[actix::test]
     async fn a_leave_is_confirmed_only_when_every_forwarder_has_it_in_force() {
         let routes = Routes::new(2);
-        let (name, text) = (RoomName::parse("hall").unwrap(), Limits::default().room_text_bytes());
-        let room = Room::new(RoomId(1), name, routes.clone(), text, 0).start();
+        let name = RoomName::parse("hall").unwrap();
+        let room = Room::new(RoomId(1), name, routes.clone(), &Limits::default()).start();
         for k in 1..=2 {
-            let enter = Enter { member: member(k), outbox: Outbox::default(), re: None };
+            let enter =
+                Enter { member: member(k), outbox: Outbox::default(), after: None, re: None };
             room.send(enter).await.unwrap().unwrap();
         }
         let leave = Leave { id: MemberId(1), reason: LeaveReason::Left };
@@ -336,11 +338,11 @@ mod tests {
     async fn voice_that_waits_for_a_slow_connection_does_not_follow_a_leave() {
         let routes = Routes::new(1);
         routes.feeds()[0].retire();
-        let (name, text) = (RoomName::parse("hall").unwrap(), Limits::default().room_text_bytes());
-        let room = Room::new(RoomId(1), name, routes.clone(), text, 0).start();
+        let name = RoomName::parse("hall").unwrap();
+        let room = Room::new(RoomId(1), name, routes.clone(), &Limits::default()).start();
         let outboxes = [Outbox::default(), Outbox::default(), Outbox::default()];
         for (k, outbox) in (1..).zip(&outboxes) {
-            let enter = Enter { member: member(k), outbox: outbox.clone(), re: None };
+            let enter = Enter { member: member(k), outbox: outbox.clone(), after: None, re: None };
             room.send(enter).await.unwrap().unwrap();
         }
         for outbox in &outboxes {

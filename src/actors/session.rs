@@ -103,9 +103,10 @@ impl Session {
         &mut self,
         room: String,
         password: Option<Password>,
+        after: Option<u64>,
         re: Option<u32>,
     ) -> ResponseFuture<()> {
-        let join = self.as_member(room, password, re);
+        let join = lobby::Join { after, ..self.as_member(room, password, re) };
         self.ask_lobby(join, re)
     }
 
@@ -121,6 +122,7 @@ impl Session {
             session: self.parts.id,
             room,
             password,
+            after: None,
             re,
             state: self.parts.state,
             speaking: self.speaking,
@@ -160,7 +162,9 @@ impl Session {
     fn carry_out(&mut self, request: Request, re: Option<u32>) -> ResponseFuture<()> {
         let (session, outbox) = (self.parts.id, self.parts.outbox.clone());
         match request {
-            Request::Join { room, password } => return self.join(room, password, re),
+            Request::Join { room, password, after } => {
+                return self.join(room, password, after, re);
+            }
             Request::Leave => return self.ask_lobby(lobby::Part { session, re }, re),
             Request::Tell { to, text } => {
                 let tell = lobby::Tell { session, to, text, at_ms: clock::unix_ms(), re };

@@ -334,6 +334,10 @@ impl App {
                 self.ptt(ptt::Input::Mute, now);
                 self.microphone_chosen(false);
             }
+            // Nobody comes back with an open microphone, whatever he asked for meanwhile: he is told so.
+            Command::Unmute | Command::Voice if self.is_away() => {
+                self.ask(Request::Microphone { open: true });
+            }
             Command::Unmute => {
                 self.ptt(ptt::Input::Unmute, now);
                 self.microphone_chosen(true);
@@ -432,6 +436,11 @@ impl App {
             (KeyCode::Char(c), false, false) => self.asking.insert(c),
             _ => {}
         }
+    }
+
+    /// The connection was there and is lost.
+    fn is_away(&self) -> bool {
+        self.session != SessionNumber(0) && !self.up
     }
 
     fn microphone_chosen(&mut self, open: bool) {

@@ -24,6 +24,26 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct SessionNumber(pub u32);
 
+/// Whether we were there when a text was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Heard {
+    /// Just now.
+    #[default]
+    Live,
+    /// It was said while we were away, after what we had heard there.
+    Missed,
+    /// It was said before we first came.
+    Before,
+}
+
+impl Heard {
+    /// Just now.
+    fn is_live(&self) -> bool {
+        *self == Self::Live
+    }
+}
+
 /// Something that the user should know.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -136,6 +156,9 @@ pub enum Event {
         at_ms: u64,
         /// We said it ourselves.
         you: bool,
+        /// Whether we were there.
+        #[serde(skip_serializing_if = "Heard::is_live")]
+        heard: Heard,
     },
     /// Text between two users, one of whom we are.
     Private {
@@ -1032,7 +1055,14 @@ mod tests {
     #[test]
     fn a_text_stays_what_was_said() {
         let name = UserName::parse("Bob").unwrap();
-        let chat = Event::Chat { id: MemberId(1), name, text: "a\nb".into(), at_ms: 5, you: true };
+        let chat = Event::Chat {
+            id: MemberId(1),
+            name,
+            text: "a\nb".into(),
+            at_ms: 5,
+            you: true,
+            heard: Heard::Live,
+        };
         let expected = json!({"event": "chat", "id": 1, "name": "Bob", "text": "a\nb", "at_ms": 5,
             "you": true});
         assert_eq!(value(&chat), expected);

@@ -17,7 +17,7 @@ use super::app::{self, App, Input};
 use super::command;
 use super::control::request::Request;
 use super::editor::Editor;
-use super::event::{ErrorKind, Event, PathKind, Room};
+use super::event::{ErrorKind, Event, Heard, PathKind, Room};
 use super::texts;
 use crate::net::ids::MemberId;
 use crate::net::limits::CONVERSATIONS_MAX;
@@ -362,10 +362,16 @@ impl Interface {
 
     fn show(&mut self, event: Event, at: Moment) {
         match event {
-            Event::Chat { name, text, at_ms, you, .. } => {
-                let mention =
-                    !you && self.app.name().is_some_and(|me| conversation::names(&text, me));
-                let kind = if you { Kind::Own } else { Kind::Said };
+            Event::Chat { name, text, at_ms, you, heard, .. } => {
+                let before = heard == Heard::Before;
+                let mention = !you
+                    && !before
+                    && self.app.name().is_some_and(|me| conversation::names(&text, me));
+                let kind = match you {
+                    true => Kind::Own,
+                    false if before => Kind::Before,
+                    false => Kind::Said,
+                };
                 let (text, act) = acted(&text);
                 self.add(self.here(), Entry { at_ms, kind, who: Some(name), text, act, mention });
             }

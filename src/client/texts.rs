@@ -6,8 +6,8 @@
 use super::command::ACT;
 use super::doctor::findings::Level;
 use super::event::{
-    DeviceKind, ErrorKind, Event, HelpTopic, LocalError, LossCause, NoticeCode, PathKind, Person,
-    Room,
+    DeviceKind, ErrorKind, Event, Heard, HelpTopic, LocalError, LossCause, NoticeCode, PathKind,
+    Person, Room,
 };
 use super::ptt::{Mode, Release};
 use super::voice::{StageName, TrialFigures, TrialNews, Verdict};
@@ -126,10 +126,18 @@ pub fn words(event: &Event) -> Vec<String> {
         }
         Event::Speaking { name, on: true, .. } => format!("* {} speaks.", shown(name)),
         Event::Speaking { name, on: false, .. } => format!("* {} is silent.", shown(name)),
-        Event::Chat { name, text, .. } if text.starts_with(ACT) => {
-            return text_of(&format!("{ACT_MARK} {} ", shown(name)), act(text));
+        Event::Chat { name, text, at_ms, heard, .. } => {
+            let when = match heard {
+                Heard::Live => String::new(),
+                Heard::Missed | Heard::Before => {
+                    moderation::here(*at_ms).map(|at| format!("[{at}] ")).unwrap_or_default()
+                }
+            };
+            return match text.starts_with(ACT) {
+                true => text_of(&format!("{when}{ACT_MARK} {} ", shown(name)), act(text)),
+                false => text_of(&format!("{when}{}: ", shown(name)), text),
+            };
         }
-        Event::Chat { name, text, .. } => return text_of(&format!("{}: ", shown(name)), text),
         Event::Private { from, to, text, you, .. } => {
             let head = match you {
                 true => format!("[to {}] ", shown(to)),
@@ -1201,7 +1209,7 @@ mod tests {
         let sending = SendingStats { wire_kbps: 87.4, ..SendingStats::default() };
         assert_eq!(
             sending_line(&sending),
-            "    voice up: Opus, 62 kbit/s, packets of 10 ms, 87 kbit/s on the wire; against loss: nothing"
+            "    voice up: Opus, 64 kbit/s, packets of 10 ms, 87 kbit/s on the wire; against loss: nothing"
         );
         let copies_ms = vec![10, 20];
         let heavy = SendingStats { wide: true, bitrate_kbps: 28.8, copies_ms, ..sending.clone() };
@@ -1231,7 +1239,9 @@ mod tests {
     fn no_text_of_a_peer_reaches_the_screen_with_an_escape_sequence() {
         let name = UserName::parse("Bob").unwrap();
         let text = "a\u{1b}[2J\nb\u{7}".to_owned();
-        let lines = words(&Event::Chat { id: MemberId(1), name, text, at_ms: 0, you: false });
+        let heard = Heard::Live;
+        let lines =
+            words(&Event::Chat { id: MemberId(1), name, text, at_ms: 0, you: false, heard });
         assert_eq!(lines, ["Bob: a\u{FFFD}[2J", "    b\u{FFFD}"]);
         let args = [("why", "x\u{1b}]0;y".to_owned())];
         let line = words(&Event::error(LocalError::CannotConnect, args));
@@ -1242,7 +1252,8 @@ mod tests {
     fn what_somebody_does_does_not_look_like_news() {
         let name = UserName::parse("Bob").unwrap();
         let text = "/me has left.".to_owned();
-        let act = Event::Chat { id: MemberId(1), name, text, at_ms: 0, you: false };
+        let act =
+            Event::Chat { id: MemberId(1), name, text, at_ms: 0, you: false, heard: Heard::Live };
         assert_eq!(words(&act), ["— Bob has left."]);
     }
 

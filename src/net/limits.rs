@@ -135,6 +135,12 @@ pub const TEXT_BYTES_BURST: u32 = 32 * 1024;
 pub const ROOM_TEXT_BYTES_PER_SECOND: u32 = 12 * 1024;
 /// ... and at once.
 pub const ROOM_TEXT_BYTES_BURST: u32 = 64 * 1024;
+/// Texts that a room keeps for whoever comes in later, unless the operator says otherwise ...
+pub const ROOM_HISTORY_LINES: usize = 100;
+/// ... and at most.
+pub const ROOM_HISTORY_LINES_MAX: usize = 1000;
+/// Bytes that they may have together, with what goes beside them: they fit into one frame.
+pub const ROOM_HISTORY_BYTES: usize = 32 * 1024;
 /// Bytes of private text that one user may be told in one second, by whomever, on average, ...
 pub const TOLD_BYTES_PER_SECOND: u32 = 6 * 1024;
 /// ... and at once.

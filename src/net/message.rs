@@ -42,6 +42,9 @@ pub enum ClientMessage {
         /// The room's password, where it has one and nothing else opens it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         password: Option<Password>,
+        /// The number of the last text that was heard in it: only what was said after it is told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
     },
     /// Leave the room and stay connected; answered by `Left`.
     Leave,
@@ -174,6 +177,21 @@ pub struct MemberState {
     pub recording: bool,
 }
 
+/// A text that was said in a room.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChatLine {
+    /// Its number, higher than those of all texts before it in this room.
+    pub no: u64,
+    /// Who said it.
+    pub id: MemberId,
+    /// His name then.
+    pub name: UserName,
+    /// What he said.
+    pub text: String,
+    /// When, in milliseconds since 1970 by the server's clock.
+    pub at_ms: u64,
+}
+
 /// From server to client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -257,6 +275,12 @@ pub enum ServerMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         renamed_from: Option<UserName>,
     },
+    /// What was said in the room that you have joined, the oldest first: all that it keeps, or what came after
+    /// the text that you have named.
+    History {
+        /// The texts.
+        lines: Vec<ChatLine>,
+    },
     /// Text to your room.
     Chat {
         /// Who said it.
@@ -267,6 +291,9 @@ pub enum ServerMessage {
         text: String,
         /// When, in milliseconds since 1970 by the server's clock.
         at_ms: u64,
+        /// Its number, higher than those of all texts before it in this room.
+        #[serde(default)]
+        no: u64,
     },
     /// Text between two users: to its receiver, and as the answer to its sender.
     Private {
@@ -676,7 +703,7 @@ impl ClientMessage {
     /// Into a room that has no password.
     #[must_use]
     pub fn join(room: impl Into<String>) -> Self {
-        Self::Join { room: room.into(), password: None }
+        Self::Join { room: room.into(), password: None, after: None }
     }
 }
 
@@ -749,7 +776,7 @@ mod tests {
             ClientMessage::ListUsers { room: None },
             ClientMessage::Voice { packet: vec![0, 255, 3] },
             ClientMessage::State(MemberState { muted: false, deafened: true, recording: false }),
-            ClientMessage::Join { room: "r".to_owned(), password: None },
+            ClientMessage::Join { room: "r".to_owned(), password: None, after: Some(7) },
             ClientMessage::Moderate {
                 order: Moderation::Ban {
                     target: Target::Network("10.0.0.0/8".to_owned()),
@@ -771,6 +798,15 @@ mod tests {
             welcome(),
             ServerMessage::error(ErrorCode::NameTaken, [("name", "x".to_owned())]),
             ServerMessage::Changed(MemberState::default()),
+            ServerMessage::History {
+                lines: vec![ChatLine {
+                    no: 9,
+                    id: MemberId(2),
+                    name: UserName::parse("Bob").unwrap(),
+                    text: "hi".to_owned(),
+                    at_ms: 5,
+                }],
+            },
             ServerMessage::Standing(Standing::default()),
             ServerMessage::Report { report: Report::Sanctioned { id: 3, affected: 1 } },
         ] {

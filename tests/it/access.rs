@@ -139,7 +139,11 @@ async fn whoever_guesses_at_a_room_s_password_has_to_wait_and_keeps_nobody_else_
     let order = Moderation::RoomPassword { room: room.clone(), password: password("sesame") };
     let locked = olga.request(ClientMessage::Moderate { order }).await;
     assert!(matches!(locked, ServerMessage::Report { report: Report::Done }), "{locked:?}");
-    let guess = |text: &str| ClientMessage::Join { room: room.clone(), password: password(text) };
+    let guess = |text: &str| ClientMessage::Join {
+        room: room.clone(),
+        password: password(text),
+        after: None,
+    };
     let mut eve = Visit::from("203.0.113.9").come(&server, "eve").await.unwrap();
     for k in 0..ATTEMPTS_FREE {
         let answer = eve.request(guess(&format!("guess {k}"))).await;

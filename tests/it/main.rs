@@ -24,6 +24,9 @@ mod fallback;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+#[cfg(feature = "server")]
+mod history;
+#[cfg(test)]
 #[cfg(all(feature = "server", feature = "client", unix))]
 mod invites;
 #[cfg(test)]

@@ -61,7 +61,7 @@ async fn server_with(state: &Path, limits: Limits) -> Server {
 /// Into a room, with its password.
 fn enter(room: &str, password: &str) -> ClientMessage {
     let password = Some(Password::new(password.to_owned()).unwrap());
-    ClientMessage::Join { room: room.to_owned(), password }
+    ClientMessage::Join { room: room.to_owned(), password, after: None }
 }
 
 /// A room with a password, and somebody in it.
@@ -659,6 +659,7 @@ async fn a_moderator_locks_his_room_and_nobody_inside_is_put_out() {
     let join = |password: &str| ClientMessage::Join {
         room: "hall".to_owned(),
         password: Password::new(password.to_owned()).ok(),
+        after: None,
     };
     assert_eq!(code(&attic.request(ClientMessage::join("hall")).await), ErrorCode::RoomPassword);
     assert_eq!(code(&attic.request(join("guess")).await), ErrorCode::BadRoomPassword);

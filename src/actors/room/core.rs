@@ -1,17 +1,17 @@
 //! The rules of one room: who is in it, in what state, and what the others are told. Pure.
 
 use crate::actors::bucket::Bucket;
-use crate::actors::limits::text_cost;
+use crate::actors::limits::{Limits, text_cost};
 use crate::actors::routes::{RoomRoutes, Route, SessionVoice, VoicePath};
 use crate::actors::stage::Stage;
 use crate::net::codec::Codec;
 use crate::net::ids::{MemberId, RoomId, SessionId};
-use crate::net::limits::{LIST_ENTRIES_MAX, LIST_TOTAL_MAX, ROOM_MEMBERS_MAX};
-use crate::net::message::{LeaveReason, MemberInfo, MemberState, ServerMessage};
+use crate::net::limits::{LIST_ENTRIES_MAX, LIST_TOTAL_MAX, ROOM_HISTORY_BYTES, ROOM_MEMBERS_MAX};
+use crate::net::message::{ChatLine, LeaveReason, MemberInfo, MemberState, ServerMessage};
 use crate::net::moderation::Role;
 use crate::net::name::{RoomName, UserName};
 use crate::net::protect::Sealer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -88,13 +88,66 @@ pub struct RoomCore {
     text: Bucket,
     /// Who of those who speak is heard.
     stage: Stage,
+    history: History,
+}
+
+/// The last texts of a room, for whoever comes in later or was away. They go with the room: who founds another
+/// one of the same name inherits nothing.
+#[derive(Debug)]
+struct History {
+    lines: VecDeque<ChatLine>,
+    /// What they cost together, by [`text_cost`].
+    bytes: usize,
+    /// As many are kept at most.
+    most: usize,
+    /// The number of the last text.
+    last: u64,
+}
+
+impl History {
+    /// Texts are numbered by the time, so that those of a room of the same name that comes later have higher ones,
+    /// also after a restart of the server. Below 2^53 for some 280,000 years.
+    const NUMBERS_PER_MS: u64 = 1024;
+
+    fn new(most: usize) -> Self {
+        Self { lines: VecDeque::new(), bytes: 0, most, last: 0 }
+    }
+
+    /// The number of a text that is said now.
+    fn number(&mut self, at_ms: u64) -> u64 {
+        self.last = at_ms.saturating_mul(Self::NUMBERS_PER_MS).max(self.last + 1);
+        self.last
+    }
+
+    fn keep(&mut self, line: ChatLine) {
+        self.bytes += text_cost(&line.text) as usize;
+        self.lines.push_back(line);
+        while self.lines.len() > self.most || self.bytes > ROOM_HISTORY_BYTES {
+            let Some(oldest) = self.lines.pop_front() else { break };
+            self.bytes -= text_cost(&oldest.text) as usize;
+        }
+    }
+
+    /// What was said after this text, or all.
+    fn since(&self, after: Option<u64>) -> Option<ServerMessage> {
+        let new = |line: &&ChatLine| after.is_none_or(|after| line.no > after);
+        let lines: Vec<ChatLine> = self.lines.iter().filter(new).cloned().collect();
+        (!lines.is_empty()).then_some(ServerMessage::History { lines })
+    }
 }
 
 impl RoomCore {
-    /// An empty room, in which so many bytes of text may be said and so many are heard at once.
+    /// An empty room, with what the limits say of text and of how many are heard.
     #[must_use]
-    pub fn new(id: RoomId, name: RoomName, text: Bucket, stage: Stage) -> Self {
-        Self { id, name, members: BTreeMap::new(), text, stage }
+    pub fn new(id: RoomId, name: RoomName, limits: &Limits, now: Instant) -> Self {
+        Self {
+            id,
+            name,
+            members: BTreeMap::new(),
+            text: Bucket::full(limits.room_text_bytes(), now),
+            stage: Stage::new(limits.heard_at_once, now),
+            history: History::new(limits.room_history_lines),
+        }
     }
 
     /// A member says something to everyone. `None` if he is not here.
@@ -114,7 +167,10 @@ impl RoomCore {
             return Err(self.text.wait(cost));
         }
         self.text.spend(cost);
-        Ok(Some(ServerMessage::Chat { id, name, text, at_ms }))
+        let no = self.history.number(at_ms);
+        let line = ChatLine { no, id, name: name.clone(), text: text.clone(), at_ms };
+        self.history.keep(line);
+        Ok(Some(ServerMessage::Chat { id, name, text, at_ms, no }))
     }
 
     /// Its name.
@@ -177,8 +233,8 @@ impl RoomCore {
         self.pages(LIST_TOTAL_MAX).into_iter().map(page).collect()
     }
 
-    /// What someone who has just come in is told.
-    fn welcome(&self) -> Vec<ServerMessage> {
+    /// What someone who has just come in is told, who has heard the room up to this text.
+    fn welcome(&self, after: Option<u64>) -> Vec<ServerMessage> {
         let codecs = self.common_codecs();
         let page = |(k, (members, more))| match k {
             0 => {
@@ -187,7 +243,8 @@ impl RoomCore {
             }
             _ => ServerMessage::Members { members, more },
         };
-        self.pages(ROOM_MEMBERS_MAX).into_iter().enumerate().map(page).collect()
+        let pages = self.pages(ROOM_MEMBERS_MAX).into_iter().enumerate().map(page);
+        pages.chain(self.history.since(after)).collect()
     }
 
     /// Members as the forwarders see them.
@@ -202,16 +259,16 @@ impl RoomCore {
         RoomRoutes { id: self.id, members: members.collect(), stage: self.stage.clone() }
     }
 
-    /// Someone comes in, or comes back in a new session.
+    /// Someone comes in, or comes back in a new session. He has heard the room up to this text, if ever.
     ///
     /// # Errors
     /// The room is full.
-    pub fn enter(&mut self, member: Member) -> Result<Effects, Full> {
+    pub fn enter(&mut self, member: Member, after: Option<u64>) -> Result<Effects, Full> {
         let (id, session) = (member.id, member.session);
         let known = self.members.contains_key(&id);
         if self.members.get(&id).is_some_and(|member| member.session == session) {
             // He is here already and asks again: nobody else needs to know.
-            return Ok(Effects { own: self.welcome(), ..Effects::default() });
+            return Ok(Effects { own: self.welcome(after), ..Effects::default() });
         }
         if !known && self.members.len() >= ROOM_MEMBERS_MAX {
             return Err(Full);
@@ -223,7 +280,7 @@ impl RoomCore {
         } else {
             ServerMessage::MemberJoined { member: joiner, codecs: self.common_codecs() }
         };
-        Ok(Effects { others: Some(others), own: self.welcome(), routes_changed: true })
+        Ok(Effects { others: Some(others), own: self.welcome(after), routes_changed: true })
     }
 
     /// Someone goes. Nothing happens if he is not here.
@@ -285,5 +342,100 @@ fn info(member: &Member) -> MemberInfo {
         silenced: member.silenced,
         role: member.role,
         streams: member.voice.infos(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::clock;
+    use crate::net::frame;
+    use crate::net::ids::Ssrc;
+    use crate::net::message::{Envelope, Protection};
+    use crate::net::secret::Secret;
+
+    fn member(k: u32) -> Member {
+        Member {
+            id: MemberId(k.into()),
+            session: SessionId(k.into()),
+            name: UserName::parse(&format!("user {k}")).unwrap(),
+            state: MemberState::default(),
+            speaking: false,
+            role: None,
+            silenced: false,
+            codecs: vec![Codec::Pcm],
+            voice: Arc::new(SessionVoice::new(Ssrc(k * 4))),
+            sealer: Sealer::new(Protection::Plain, &Secret::new([0; 28])).unwrap(),
+            path: None,
+        }
+    }
+
+    fn room(history: usize) -> RoomCore {
+        let limits = Limits { room_history_lines: history, ..Limits::loosest() };
+        let mut room =
+            RoomCore::new(RoomId(1), RoomName::parse("hall").unwrap(), &limits, clock::now());
+        room.enter(member(1), None).unwrap();
+        room
+    }
+
+    fn say(room: &mut RoomCore, text: &str, at_ms: u64) -> u64 {
+        match room.say(MemberId(1), text.to_owned(), at_ms, clock::now()) {
+            Ok(Some(ServerMessage::Chat { no, .. })) => no,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What someone is told who comes in and has heard the room up to this text.
+    fn told(room: &mut RoomCore, after: Option<u64>) -> Vec<String> {
+        let own = room.enter(member(2), after).unwrap().own;
+        room.leave(MemberId(2), LeaveReason::Left);
+        assert!(matches!(own.first(), Some(ServerMessage::Joined { .. })));
+        let lines = own.into_iter().filter_map(|message| match message {
+            ServerMessage::History { lines } => Some(lines),
+            _ => None,
+        });
+        lines.flatten().map(|line| line.text).collect()
+    }
+
+    #[test]
+    fn who_comes_in_is_told_what_was_said_and_who_was_away_what_he_missed() {
+        let mut room = room(100);
+        assert!(told(&mut room, None).is_empty());
+        let first = say(&mut room, "one", 1000);
+        // The clock may be set back: numbers never are.
+        let second = say(&mut room, "two", 0);
+        assert!(second > first);
+        say(&mut room, "three", 1001);
+        assert_eq!(told(&mut room, None), ["one", "two", "three"]);
+        assert_eq!(told(&mut room, Some(first)), ["two", "three"]);
+        assert_eq!(told(&mut room, Some(u64::MAX)), [""; 0]);
+    }
+
+    #[test]
+    fn history_has_bounds_and_can_be_off() {
+        let mut few = room(2);
+        for text in ["one", "two", "three"] {
+            say(&mut few, text, 0);
+        }
+        assert_eq!(told(&mut few, None), ["two", "three"]);
+        let mut off = room(0);
+        say(&mut off, "one", 0);
+        assert!(told(&mut off, None).is_empty());
+    }
+
+    #[test]
+    fn all_that_is_kept_fits_into_one_frame() {
+        let mut room = room(1000);
+        for k in 0..200 {
+            say(&mut room, &"ж".repeat(1 + k * 10), 0);
+        }
+        for _ in 0..500 {
+            say(&mut room, "x", 0);
+        }
+        let own = room.enter(member(2), None).unwrap().own;
+        let history = own.last().unwrap().clone();
+        let ServerMessage::History { lines } = &history else { panic!("{history:?}") };
+        assert!(lines.len() > 200, "{}", lines.len());
+        frame::encode(&Envelope::answer(Some(u32::MAX), history)).unwrap();
     }
 }

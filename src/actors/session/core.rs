@@ -20,6 +20,8 @@ pub enum Request {
         room: String,
         /// Its password.
         password: Option<Password>,
+        /// The last text that he has heard in it.
+        after: Option<u64>,
     },
     /// Go out of the room.
     Leave,
@@ -194,7 +196,7 @@ fn error<const N: usize>(code: ErrorCode, args: [(&str, String); N]) -> Request 
 fn read(message: ClientMessage) -> Request {
     match message {
         ClientMessage::Hello(_) => error(ErrorCode::HelloTwice, []),
-        ClientMessage::Join { room, password } => Request::Join { room, password },
+        ClientMessage::Join { room, password, after } => Request::Join { room, password, after },
         ClientMessage::Leave => Request::Leave,
         ClientMessage::Chat { text } => with_text(text, Request::Say),
         ClientMessage::Private { to, text } => with_text(text, |text| Request::Tell { to, text }),
@@ -335,7 +337,7 @@ mod tests {
         let password = || Password::new("secret".to_owned()).unwrap();
         for message in [
             ClientMessage::Register { password: password() },
-            ClientMessage::Join { room: "x".to_owned(), password: Some(password()) },
+            ClientMessage::Join { room: "x".to_owned(), password: Some(password()), after: None },
         ] {
             let mut core = SessionCore::new(false, &Limits::default(), clock::now());
             let answer = core.handle(Some(message.clone()), clock::now());

@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 
 /// A connection that has lasted this long was good: the next loss is tried again at once.
 const GOOD_AFTER: Duration = Duration::from_secs(3);
+/// Rooms of which it is known how far they were heard.
+const ROOMS_HEARD_MAX: usize = 256;
 
 /// Where the connection stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +76,8 @@ pub struct ControlCore {
     /// A name chosen while there was no connection.
     other_name: Option<UserName>,
     roster: Roster,
+    /// The last text that was heard in each room, by its name in one case.
+    heard: BTreeMap<String, u64>,
     /// Pages of a room that we have just entered; whether its `Joined` goes untold.
     arriving: bool,
     untold: bool,
@@ -126,6 +130,7 @@ impl ControlCore {
             standing: (Standing::default(), None),
             other_name: None,
             roster: Roster::default(),
+            heard: BTreeMap::new(),
             arriving: false,
             untold: false,
             ready: false,
@@ -412,6 +417,12 @@ impl ControlCore {
             Request::Finish if self.link == Link::Asking => self.no_password(),
             Request::Finish if self.finishing.is_none() => self.finishing = Some(Finish::Draining),
             Request::Finish => {}
+            // Nobody comes back with an open microphone, whatever he asked for meanwhile.
+            Request::Microphone { open: true }
+                if self.session.0 > 0 && !matches!(self.link, Link::Up(_)) =>
+            {
+                self.tell_about(LocalError::NotConnected, &request);
+            }
             Request::Microphone { open } => {
                 if self.state.muted == open {
                     let sound = if open { Sound::Unmuted } else { Sound::Muted };
@@ -537,7 +548,10 @@ impl ControlCore {
 
     fn send_request(&mut self, request: Request, now: Instant) {
         let Some(request) = self.sealed(request) else { return };
-        if let Some(message) = request.message() {
+        if let Some(mut message) = request.message() {
+            if let ClientMessage::Join { room, after, .. } = &mut message {
+                *after = RoomName::parse(room).ok().and_then(|room| self.heard_up_to(&room));
+            }
             self.ask(message, Asked::Request(request), now);
         }
     }

@@ -208,7 +208,7 @@ impl Request {
         Some(match self.clone() {
             Self::Join(room) => ClientMessage::join(room),
             Self::Unlock { room, password } => {
-                ClientMessage::Join { room, password: Some(password) }
+                ClientMessage::Join { room, password: Some(password), after: None }
             }
             Self::Register(Some(password)) => ClientMessage::Register { password },
             Self::Unregister => ClientMessage::Unregister,

@@ -33,6 +33,8 @@ impl Place {
 pub enum Kind {
     /// Somebody said it.
     Said,
+    /// It was said before we came.
+    Before,
     /// We said it.
     Own,
     /// News, or the answer to a command.

@@ -93,7 +93,14 @@ impl Bench {
 
     pub(crate) fn chat(&mut self, name: &str, text: &str) {
         let (name, text) = (UserName::parse(name).unwrap(), text.to_owned());
-        self.event(Event::Chat { id: MemberId(2), name, text, at_ms: AFTERNOON_MS, you: false });
+        self.event(Event::Chat {
+            id: MemberId(2),
+            name,
+            text,
+            at_ms: AFTERNOON_MS,
+            you: false,
+            heard: Heard::Live,
+        });
     }
 
     pub(crate) fn private(&mut self, from: &str, text: &str) {

@@ -111,6 +111,7 @@ fn spans<'a>(
             }
         }
         Kind::Said | Kind::Own => Style::new(),
+        Kind::Before => theme.dim,
         Kind::Told => theme.told,
         Kind::Warning => theme.alert,
     };

@@ -269,7 +269,7 @@ async fn a_console_that_is_behind_slows_the_server_down_and_loses_nothing() {
     let flood = actix_rt::spawn(async move {
         for k in 0..count {
             let (id, name, text) = (MemberId(2), name.clone(), k.to_string());
-            server.says(None, ServerMessage::Chat { id, name, text, at_ms: 0 }).await;
+            server.says(None, ServerMessage::Chat { id, name, text, at_ms: 0, no: 0 }).await;
         }
         server
     });

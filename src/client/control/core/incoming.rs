@@ -1,14 +1,14 @@
 //! What the server and the voice side say, and what follows from it.
 
-use super::{ControlCore, Link, door};
+use super::{ControlCore, Link, ROOMS_HEARD_MAX, door};
 use crate::client::control::port::VoiceCommand;
 use crate::client::control::request::{Asked, Pending, Request};
-use crate::client::event::{ErrorKind, Event, LocalError, Room, Stats};
+use crate::client::event::{ErrorKind, Event, Heard, LocalError, Room, Stats};
 use crate::client::voice::{Sound, Transmit, VoiceEvent, VoicePath, VoiceStats};
 use crate::net::codec::Codec;
 use crate::net::limits::{ROOM_MEMBERS_MAX, ROOMS_MAX};
 use crate::net::message::{
-    Envelope, ErrorCode, GoodbyeReason, LeaveReason, MemberInfo, MemberState, RoomInfo,
+    ChatLine, Envelope, ErrorCode, GoodbyeReason, LeaveReason, MemberInfo, MemberState, RoomInfo,
     ServerMessage, Standing,
 };
 use crate::net::name::RoomName;
@@ -48,6 +48,9 @@ impl ControlCore {
             }
             ServerMessage::RoomRenamed { from, room, by } => {
                 self.door.room_renamed(&from, &room);
+                if let Some(no) = self.heard.remove(&from.folded()) {
+                    self.heard.insert(room.folded(), no);
+                }
                 self.roster.rename_room(room.clone());
                 self.room = self.roster.room().cloned().or(self.room.take());
                 self.tell(Event::RoomRenamed { from, room, by });
@@ -80,6 +83,7 @@ impl ControlCore {
             ServerMessage::Users { room, members, total, more } => {
                 self.users(re, room, members, total, more);
             }
+            ServerMessage::History { lines } => self.said_before(lines),
             body => self.answer(re, body),
         }
     }
@@ -88,9 +92,10 @@ impl ControlCore {
     fn answer(&mut self, re: Option<u32>, body: ServerMessage) {
         let asked = self.close(re);
         match body {
-            ServerMessage::Chat { id, name, text, at_ms } => {
+            ServerMessage::Chat { id, name, text, at_ms, no } => {
                 let you = self.roster.me == Some(id);
-                self.tell(Event::Chat { id, name, text, at_ms, you });
+                self.heard_text(no);
+                self.tell(Event::Chat { id, name, text, at_ms, you, heard: Heard::Live });
             }
             ServerMessage::Private { from, to, text, at_ms } => {
                 let you = asked.is_some();
@@ -121,6 +126,38 @@ impl ControlCore {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The number of the last text that was heard in a room.
+    pub(super) fn heard_up_to(&self, room: &RoomName) -> Option<u64> {
+        self.heard.get(&room.folded()).copied()
+    }
+
+    /// A text of our room was heard. Servers that number none keep none.
+    fn heard_text(&mut self, no: u64) {
+        let Some(room) = self.roster.room().map(RoomName::folded).filter(|_| no > 0) else {
+            return;
+        };
+        if self.heard.len() >= ROOMS_HEARD_MAX && !self.heard.contains_key(&room) {
+            self.heard.clear();
+        }
+        self.heard.insert(room, no);
+    }
+
+    /// What was said in our room before we came, or while we were away. Each text is told once.
+    fn said_before(&mut self, lines: Vec<ChatLine>) {
+        // Of a resumed session's room, which our own request is about to tell again.
+        let Some(room) = self.roster.room().cloned().filter(|_| !self.untold) else { return };
+        let before = self.heard_up_to(&room);
+        for ChatLine { no, id, name, text, at_ms } in lines {
+            if before.is_some_and(|before| no <= before) {
+                continue;
+            }
+            let you = name == self.settings.name;
+            let heard = if before.is_some() { Heard::Missed } else { Heard::Before };
+            self.heard_text(no);
+            self.tell(Event::Chat { id, name, text, at_ms, you, heard });
         }
     }
 

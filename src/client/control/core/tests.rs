@@ -16,6 +16,7 @@ use crate::net::message::{
 };
 use crate::net::secret::Secret;
 
+mod coming_back;
 mod door;
 mod hostile_text;
 mod recording;

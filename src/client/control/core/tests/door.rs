@@ -321,7 +321,10 @@ fn a_locked_room_asks_and_its_password_is_remembered_for_the_way_back() {
         let lock = Lock::Room("Attic".into());
         bench.ask(Request::Password { lock, password: Some(pw(typed)) });
         let password = Some(pw(typed));
-        assert_eq!(*bench.last_sent(), ClientMessage::Join { room: "Attic".into(), password });
+        assert_eq!(
+            *bench.last_sent(),
+            ClientMessage::Join { room: "Attic".into(), password, after: None }
+        );
         match right {
             true => bench.answer(joined("Attic", vec![member(1, "Ann")], false)),
             false => bench.refuse(ErrorCode::BadRoomPassword),
@@ -334,7 +337,10 @@ fn a_locked_room_asks_and_its_password_is_remembered_for_the_way_back() {
     bench.connect_by(Trust::Known);
     bench.answer(let_in("Ann", false));
     let password = Some(pw("up"));
-    assert_eq!(*bench.last_sent(), ClientMessage::Join { room: "Attic".into(), password });
+    assert_eq!(
+        *bench.last_sent(),
+        ClientMessage::Join { room: "Attic".into(), password, after: None }
+    );
     // Another password by now: asked for again.
     bench.refuse(ErrorCode::BadRoomPassword);
     assert_eq!(bench.wanted().last(), Some(&(lock, of, Turn::Wrong)));
@@ -361,7 +367,10 @@ fn a_script_opens_a_locked_room_with_what_it_was_started_with_and_tries_once() {
     bench.ask(Request::Join("attic".into()));
     bench.refuse(ErrorCode::RoomPassword);
     let password = Some(pw("up"));
-    assert_eq!(*bench.last_sent(), ClientMessage::Join { room: "attic".into(), password });
+    assert_eq!(
+        *bench.last_sent(),
+        ClientMessage::Join { room: "attic".into(), password, after: None }
+    );
     bench.refuse(ErrorCode::BadRoomPassword);
     assert_eq!(bench.errors(), [ErrorKind::Server(ErrorCode::BadRoomPassword)]);
     assert_eq!(bench.sent().len(), 2);
@@ -385,7 +394,10 @@ fn a_renamed_room_keeps_its_password_and_is_come_back_to() {
     bench.connect_by(Trust::Known);
     bench.answer(let_in("Ann", false));
     let password = Some(pw("up"));
-    assert_eq!(*bench.last_sent(), ClientMessage::Join { room: "loft".into(), password });
+    assert_eq!(
+        *bench.last_sent(),
+        ClientMessage::Join { room: "loft".into(), password, after: None }
+    );
 }
 
 // ---- names -------------------------------------------------------------------------------------

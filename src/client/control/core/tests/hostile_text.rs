@@ -9,7 +9,7 @@ use crate::client::console::screen::{Prompt, Screen};
 use crate::client::interface::layout::Size;
 use crate::client::interface::{Effect as Screened, Interface, Moment};
 use crate::client::ptt::{Mode, Release};
-use crate::net::message::{PayloadFormat, Welcome};
+use crate::net::message::{ChatLine, PayloadFormat, Welcome};
 use crate::net::moderation::{
     AuditEntry, InviteInfo, Moderation, Report, Role, Sanction, SanctionKind,
 };
@@ -95,7 +95,10 @@ fn messages() -> Vec<ServerMessage> {
         ServerMessage::RoomRenamed { from: room(), room: room(), by: text() },
         ServerMessage::MemberJoined { member: bobs.clone(), codecs: vec![] },
         ServerMessage::MemberChanged { member: bobs.clone(), renamed_from: Some(bob()) },
-        ServerMessage::Chat { id: MemberId(2), name: bob(), text: text(), at_ms: 0 },
+        ServerMessage::Chat { id: MemberId(2), name: bob(), text: text(), at_ms: 0, no: 3 },
+        ServerMessage::History {
+            lines: vec![ChatLine { no: 4, id: MemberId(2), name: bob(), text: text(), at_ms: 0 }],
+        },
         ServerMessage::Private { from: bob(), to: bob(), text: text(), at_ms: 0 },
         ServerMessage::Rooms {
             rooms: vec![RoomInfo { name: room(), members: 1, locked: true }],
@@ -152,7 +155,7 @@ fn messages() -> Vec<ServerMessage> {
             M::MemberLeft { .. } | M::MemberChanged { .. } | M::Chat { .. } => {}
             M::Private { .. } | M::Rooms { .. } | M::Users { .. } | M::Renamed { .. } => {}
             M::Registered { .. } | M::Report { .. } | M::Standing(_) | M::Changed(_) => {}
-            M::Withheld { .. } | M::Pong { .. } | M::Goodbye { .. } => {}
+            M::Withheld { .. } | M::History { .. } | M::Pong { .. } | M::Goodbye { .. } => {}
             M::Voice { .. } | M::Unknown => {}
         }
     }
@@ -383,7 +386,8 @@ fn nothing_that_a_server_says_reaches_the_terminal_raw() {
 
 #[test]
 fn a_nasty_name_is_refused_before_anything_sees_it() {
-    let chat = ServerMessage::Chat { id: MemberId(2), name: bob(), text: String::new(), at_ms: 0 };
+    let chat =
+        ServerMessage::Chat { id: MemberId(2), name: bob(), text: String::new(), at_ms: 0, no: 1 };
     let mut value = serde_json::to_value(chat).unwrap();
     value["name"] = NASTY.into();
     let error = serde_json::from_value::<ServerMessage>(value).unwrap_err().to_string();
@@ -392,8 +396,14 @@ fn a_nasty_name_is_refused_before_anything_sees_it() {
 
 #[test]
 fn json_keeps_what_was_said_although_it_is_escaped() {
-    let event =
-        Event::Chat { id: MemberId(2), name: bob(), text: NASTY.into(), at_ms: 0, you: false };
+    let event = Event::Chat {
+        id: MemberId(2),
+        name: bob(),
+        text: NASTY.into(),
+        at_ms: 0,
+        you: false,
+        heard: Default::default(),
+    };
     let value: Value = serde_json::from_str(&event.to_json()).unwrap();
     assert_eq!(value["text"], NASTY);
 }
