@@ -320,7 +320,7 @@ impl Shell {
                 let arrived = now.checked_sub(waited).unwrap_or(now);
                 core.handle_arrived(Origin::Udp(arrival.from), datagram, (arrived, now), out);
             });
-            if count < RECEIVE_BATCH {
+            if !self.receiver.was_full() {
                 return (false, now);
             }
         }

@@ -148,12 +148,19 @@ impl Headers {
     }
 }
 
+/// So many datagrams are asked for where few come: what describes a slot to the kernel is written anew for each call,
+/// and to touch all of it costs more than to copy one datagram.
+const RECEIVE_FEW: usize = 8;
+
 /// Room for one batch of received datagrams.
 pub struct Receiver {
     slots: Box<[[u8; SLOT_BYTES]]>,
     kernel: Headers,
     watch: Watch,
     drops: u32,
+    /// So many are asked for next time: more where the last batch was full.
+    wanted: usize,
+    full: bool,
 }
 
 impl Default for Receiver {
@@ -163,6 +170,8 @@ impl Default for Receiver {
             kernel: Headers::new(RECEIVE_BATCH),
             watch: Watch::default(),
             drops: 0,
+            wanted: RECEIVE_FEW,
+            full: false,
         }
     }
 }
@@ -194,7 +203,7 @@ impl Receiver {
         let outcome = socket.0.try_io(Interest::READABLE, |socket| {
             count = self.receive_now(socket.as_raw_fd(), libc::MSG_DONTWAIT)?;
             // The queue is empty: what comes from now on is a new event. It need not be asked again.
-            if count < RECEIVE_BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            if self.full { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
         });
         if count > 0 { Ok(count) } else { outcome.map(|()| 0) }
     }
@@ -215,6 +224,12 @@ impl Receiver {
         self.receive_now(socket.as_raw_fd(), libc::MSG_WAITFORONE)
     }
 
+    /// Whether more may be queued than was received last.
+    #[must_use]
+    pub fn was_full(&self) -> bool {
+        self.full
+    }
+
     /// How many datagrams the socket has dropped for want of room, as of the last one received; 0 unless watched.
     #[must_use]
     pub fn drops(&self) -> u32 {
@@ -222,11 +237,13 @@ impl Receiver {
     }
 
     fn receive_now(&mut self, fd: i32, flags: libc::c_int) -> io::Result<usize> {
+        let wanted = self.wanted;
+        self.full = false;
         let Headers { headers, vectors, names, controls } = &mut self.kernel;
         let watches = self.watch.times || self.watch.drops || self.watch.destinations;
         let parts = headers.iter_mut().zip(vectors.iter_mut());
         let room = self.slots.iter_mut().zip(names.iter_mut()).zip(controls.iter_mut());
-        for ((header, vector), ((slot, name), control)) in parts.zip(room) {
+        for ((header, vector), ((slot, name), control)) in parts.zip(room).take(wanted) {
             vector.iov_base = slot.as_mut_ptr().cast();
             vector.iov_len = slot.len();
             let header = &mut header.msg_hdr;
@@ -239,18 +256,22 @@ impl Receiver {
                 header.msg_controllen = CONTROL_BYTES as _;
             }
         }
-        // SAFETY: every header points to one vector, one address storage and perhaps one control buffer, every
-        // vector to one slot of its length; all of them belong to this receiver, outlive the call, and none is shared.
+        // SAFETY: no more headers are asked for than there are, and each of them points to one vector, one address storage
+        // and perhaps one control buffer, each vector to one slot of its length; all of them belong to this receiver, outlive
+        // the call, and none is shared.
         let count = unsafe {
             libc::recvmmsg(
                 fd,
                 headers.as_mut_ptr(),
-                RECEIVE_BATCH as libc::c_uint,
+                wanted as libc::c_uint,
                 flags as _,
                 std::ptr::null_mut(),
             )
         };
-        usize::try_from(count).map_err(|_| io::Error::last_os_error())
+        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+        self.full = count == wanted;
+        self.wanted = (2 * count).clamp(RECEIVE_FEW, RECEIVE_BATCH);
+        Ok(count)
     }
 
     /// Calls `handle` with each of the first `count` datagrams and where it came from.

@@ -60,11 +60,12 @@ impl VoiceSocket {
 /// Room for one batch of received datagrams.
 pub struct Receiver {
     slots: Vec<([u8; SLOT_BYTES], usize, Option<SocketAddr>)>,
+    full: bool,
 }
 
 impl Default for Receiver {
     fn default() -> Self {
-        Self { slots: vec![([0; SLOT_BYTES], 0, None); RECEIVE_BATCH] }
+        Self { slots: vec![([0; SLOT_BYTES], 0, None); RECEIVE_BATCH], full: false }
     }
 }
 
@@ -105,6 +106,12 @@ impl Receiver {
         })
     }
 
+    /// Whether more may be queued than was received last.
+    #[must_use]
+    pub fn was_full(&self) -> bool {
+        self.full
+    }
+
     /// How many datagrams the socket has dropped; never known here.
     #[must_use]
     pub fn drops(&self) -> u32 {
@@ -116,6 +123,7 @@ impl Receiver {
         mut receive: impl FnMut(&mut [u8]) -> io::Result<(usize, SocketAddr)>,
     ) -> io::Result<usize> {
         let mut count = 0;
+        self.full = false;
         for (slot, length, from) in &mut self.slots {
             match receive(slot) {
                 Ok((n, address)) => (*length, *from) = (n, Some(address)),
@@ -124,6 +132,7 @@ impl Receiver {
             }
             count += 1;
         }
+        self.full = count == RECEIVE_BATCH;
         Ok(count)
     }
 
