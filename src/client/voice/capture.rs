@@ -832,7 +832,7 @@ mod tests {
         for (k, (header, payload)) in packets.iter().enumerate() {
             assert_eq!((header.payload_type, header.ssrc), (PT_OPUS, Ssrc(8)));
             assert_eq!((header.timestamp, header.marker), (480 * k as u32, k == 0));
-            assert_eq!(payload.len(), 78);
+            assert_eq!(payload.len(), 80);
             assert_eq!(header.audio_level.is_some(), k % 5 == 0);
         }
     }

@@ -42,8 +42,8 @@ fn kbits(plan: &Plan, sending: Sending) -> f32 {
 fn a_good_network_gets_all_of_the_bit_rate_in_full_band_and_nothing_twice() {
     let plan = under(Sending::default(), Conditions::default());
     assert_eq!((plan.copies, plan.fec, plan.dred_ms), (Copies::NONE, false, 0));
-    assert_eq!((plan.bitrate, plan.bandwidth), (62_400, Bandwidth::Full));
-    assert!(kbits(&plan, Sending::default()) < 87.0);
+    assert_eq!((plan.bitrate, plan.bandwidth), (64_000, Bandwidth::Full));
+    assert!(kbits(&plan, Sending::default()) < 88.0);
 }
 
 #[test]
