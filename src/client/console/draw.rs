@@ -44,4 +44,6 @@ fn fill(area: Area, look: Style, buffer: &mut Buffer) {
 }
 
 #[cfg(test)]
+mod pictures;
+#[cfg(test)]
 mod tests;

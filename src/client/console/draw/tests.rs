@@ -52,7 +52,7 @@ fn shows(bench: &Bench, name: &str) {
 }
 
 /// A room in which something goes on.
-fn busy(width: u16, height: u16) -> Bench {
+pub(super) fn busy(width: u16, height: u16) -> Bench {
     let mut bench = Bench::in_room(width, height);
     bench.chat("Bob", "hi Ann, see https://example.org/notes");
     bench.chat("Big Joe", "日本語 and e\u{301}, two lines:\nhere is the second");
