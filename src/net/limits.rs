@@ -303,8 +303,9 @@ pub const STREAM_DATAGRAMS_MAX: usize = 256;
 
 // ---- voice --------------------------------------------------------------------------------
 
-/// Largest datagram sent or accepted, in bytes: what crosses any path without fragments.
-pub const DATAGRAM_BYTES_MAX: usize = 1280;
+/// Largest datagram sent or accepted, in bytes: what crosses any path without fragments (RFC 9000, 14.1, asks as much of
+/// a path). The server's are never fragmented.
+pub const DATAGRAM_BYTES_MAX: usize = 1200;
 /// Largest RTP packet inside a datagram, before protection adds its tag.
 pub const RTP_BYTES_MAX: usize = DATAGRAM_BYTES_MAX - 24;
 /// Datagrams received in one system call.

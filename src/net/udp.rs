@@ -78,6 +78,7 @@ fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     }
     receive_buffer(&socket, RECEIVE_BUFFER_BYTES);
     let _ = socket.set_send_buffer_size(SEND_BUFFER_BYTES);
+    system::never_fragment(&socket);
     socket.set_nonblocking(true)?;
     if shared {
         system::share_port(&socket)?;

@@ -43,6 +43,15 @@ pub fn receive_buffer(socket: &impl AsFd, bytes: usize) -> usize {
     socket.recv_buffer_size().unwrap_or(0)
 }
 
+/// Datagrams go whole or not at all, whatever the kernel has heard of the path: none is longer than what every path takes.
+/// For a datagram that may be cut the kernel has to find an identification, which costs a twentieth of sending it.
+pub(super) fn never_fragment(socket: &Socket) {
+    let probe: libc::c_int = libc::IP_PMTUDISC_PROBE;
+    // An IPv6 socket sends IPv4, too; one that knows nothing of the other family refuses, and needs it not.
+    let _ = set_option(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &probe);
+    let _ = set_option(socket.as_raw_fd(), libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, &probe);
+}
+
 fn set_option<T>(fd: i32, level: i32, option: i32, value: &T) -> io::Result<()> {
     let length = libc::socklen_t::try_from(size_of_val(value)).map_err(io::Error::other)?;
     // SAFETY: `value` lives until the call returns, which reads `length` bytes of it: its own size. Every

@@ -14,6 +14,9 @@ pub(super) fn share_port(_socket: &Socket) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Keeps datagrams from being fragmented; what the system does by itself is left to it.
+pub(super) fn never_fragment(_socket: &Socket) {}
+
 /// Attaches the program that picks a socket; not here.
 pub(super) fn steer(_socket: &Socket, _sockets: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
