@@ -7,6 +7,7 @@
 pub mod app;
 pub mod asking;
 pub mod command;
+pub mod config;
 pub mod console;
 pub mod control;
 pub mod diagnosis;

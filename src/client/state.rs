@@ -56,7 +56,7 @@ impl ClientState {
     /// # Errors
     /// It cannot be made, or others may change what is in it.
     pub fn open(directory: Option<PathBuf>) -> Result<Self, StateError> {
-        let directory = directory.or_else(default_directory).ok_or(StateError::NoHome)?;
+        let directory = directory.or_else(usual_directory).ok_or(StateError::NoHome)?;
         private::make_directory(&directory)?;
         Ok(Self { directory })
     }
@@ -66,7 +66,7 @@ impl ClientState {
     /// # Errors
     /// The system names no place for it, or others may change what is in it.
     pub fn open_later(directory: Option<PathBuf>) -> Result<Self, StateError> {
-        let directory = directory.or_else(default_directory).ok_or(StateError::NoHome)?;
+        let directory = directory.or_else(usual_directory).ok_or(StateError::NoHome)?;
         if directory.exists() {
             private::make_directory(&directory)?;
         }
@@ -179,7 +179,9 @@ impl ClientState {
     }
 }
 
-fn default_directory() -> Option<PathBuf> {
+/// Where the system keeps such things, if there is a home directory.
+#[must_use]
+pub fn usual_directory() -> Option<PathBuf> {
     let directories = directories::ProjectDirs::from("", "", "parlor")?;
     let state = directories.state_dir().unwrap_or_else(|| directories.data_local_dir());
     Some(state.to_owned())

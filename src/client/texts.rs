@@ -18,6 +18,7 @@ use crate::net::name::printable;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+pub mod config;
 pub mod interface;
 mod moderation;
 pub mod remote;

@@ -421,6 +421,8 @@ pub const ADDRESSES_TRIED_MAX: usize = 8;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest file of known servers, in bytes.
 pub const KNOWN_SERVERS_BYTES_MAX: u64 = 1024 * 1024;
+/// Largest file of settings, in bytes.
+pub const CONFIG_BYTES_MAX: u64 = 256 * 1024;
 /// How long the server may take to answer a request before the user is told.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// First and longest pause between two attempts to come back.
