@@ -3,11 +3,13 @@
 use clap::CommandFactory;
 use parlor::client::config::layers::LayerError;
 use parlor::client::config::{Config, show};
+use parlor::client::first::{self, End};
 use parlor::client::options::{Options, Work};
 use parlor::client::remote::{self, Order};
 use parlor::client::run::{self, EXIT_FAILED, EXIT_USAGE};
 use parlor::client::{doctor, texts, voice};
 use parlor::net::process;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,7 +25,7 @@ fn main() -> ExitCode {
     if let Some(answer) = show::answer(&arguments) {
         return answer.map_or_else(|error| misused(&error), ExitCode::from);
     }
-    let (work, options) = match Options::read(arguments) {
+    let (work, mut options) = match Options::read(arguments.clone()) {
         Ok(parsed) => parsed,
         Err(LayerError::Arguments(error)) => return misused(&error),
         Err(LayerError::Config(error)) => return refuse(&error.to_string(), EXIT_USAGE),
@@ -39,12 +41,34 @@ fn main() -> ExitCode {
     }
     process::keep_memory_private();
     let system = actix_rt::System::new();
+    if work == Work::Talk && first::is_due(&options) {
+        let with = |more: &[OsString]| {
+            let all = arguments.iter().chain(more).cloned();
+            Options::read(all).map(|(_, options)| options).map_err(|error| said(&error))
+        };
+        let good = |server: &str| with(&["--".into(), server.into()]).map(drop);
+        options = match system.block_on(first::ask(&options, &good)) {
+            End::Left(code) => return ExitCode::from(code),
+            End::Answers(answers) => match with(&answers) {
+                Ok(options) => options,
+                Err(why) => return refuse(&why, EXIT_USAGE),
+            },
+        };
+    }
     let code = match work {
         Work::Talk | Work::Record | Work::ShowConfig => system.block_on(run::run(options)),
         Work::DoctorPtt => doctor::ptt::run(&options),
         Work::Doctor => system.block_on(doctor::run(options)),
     };
     ExitCode::from(code)
+}
+
+/// What is wrong, in one line.
+fn said(error: &LayerError) -> String {
+    match error {
+        LayerError::Arguments(error) => one_line(error),
+        LayerError::Config(error) => error.to_string(),
+    }
 }
 
 /// The first paragraph; those behind it say how it is used.

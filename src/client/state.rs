@@ -5,9 +5,10 @@
 
 use super::texts;
 use super::trust::{Accepted, Expect, KnownServers, Memory, Refusal, ServerId, Shown, judge};
+use super::visits::{Visit, Visits};
 use super::volumes::{Volume, VolumeBook};
 use crate::net::device::DeviceKey;
-use crate::net::limits::{KNOWN_SERVERS_BYTES_MAX, VOLUMES_BYTES_MAX};
+use crate::net::limits::{KNOWN_SERVERS_BYTES_MAX, VISITS_BYTES_MAX, VOLUMES_BYTES_MAX};
 use crate::net::name::UserName;
 use crate::net::private::{self, PrivateError};
 use crate::net::secret::{NoRandomness, Secret};
@@ -20,6 +21,8 @@ const KNOWN_SERVERS: &str = "known_servers";
 const DEVICE_KEY: &str = "device.key";
 /// The file of how loud whom.
 const VOLUMES: &str = "volumes";
+/// The file of where the user was.
+const VISITS: &str = "visits";
 /// The socket that takes orders.
 const ORDERS: &str = "orders.sock";
 const SEED_BYTES: usize = 32;
@@ -131,6 +134,31 @@ impl ClientState {
         let mut book = self.volumes()?;
         book.set(name.clone(), volume);
         private::replace(&path, book.to_string().as_bytes())?;
+        Ok(())
+    }
+
+    /// Where the user was. What cannot be read as text counts as nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn visits(&self) -> Result<Visits, StateError> {
+        let bytes = private::read_intact(&self.directory.join(VISITS), VISITS_BYTES_MAX)?;
+        let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(Visits::parse(&text.unwrap_or_default()))
+    }
+
+    /// Remembers that the user is there now.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn remember_visit(&self, visit: Visit) -> Result<(), StateError> {
+        private::make_directory(&self.directory)?;
+        let path = self.directory.join(VISITS);
+        let _lock = private::lock(&path)?;
+        let mut visits = self.visits()?;
+        if visits.remember(visit) {
+            private::replace(&path, visits.to_string().as_bytes())?;
+        }
         Ok(())
     }
 

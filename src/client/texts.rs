@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 pub mod config;
+pub mod first;
 pub mod interface;
 mod moderation;
 pub mod remote;

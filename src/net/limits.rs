@@ -11,6 +11,11 @@ pub const VOLUMES_MAX: usize = 1024;
 /// Bytes of the file that they are remembered in.
 pub const VOLUMES_BYTES_MAX: u64 = 256 * 1024;
 
+/// Servers that a client remembers as visited.
+pub const VISITS_MAX: usize = 32;
+/// Bytes of the file that they are remembered in.
+pub const VISITS_BYTES_MAX: u64 = 32 * 1024;
+
 // ---- recordings ---------------------------------------------------------------------------
 
 /// Blocks of 2.5 ms on their way to a recording's files, for each of its two rings: a second with ten speakers.

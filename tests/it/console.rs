@@ -11,6 +11,7 @@ use crate::support::process::{Running, command};
 use crate::support::{state, tools};
 
 mod config;
+mod first;
 mod full;
 mod orders;
 mod recording;
