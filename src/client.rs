@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod asking;
+pub mod cli;
 pub mod command;
 pub mod config;
 pub mod console;

@@ -7,7 +7,7 @@ use parlor::client::first::{self, End};
 use parlor::client::options::{Options, Work};
 use parlor::client::remote::{self, Order};
 use parlor::client::run::{self, EXIT_FAILED, EXIT_USAGE};
-use parlor::client::{doctor, texts, voice};
+use parlor::client::{cli, doctor, texts, voice};
 use parlor::net::process;
 use std::ffi::OsString;
 use std::io::Write;
@@ -20,6 +20,13 @@ fn main() -> ExitCode {
         return match order {
             Ok((order, state)) => give(&order, state),
             Err(error) => error.exit(),
+        };
+    }
+    if let Some(answer) = cli::answer(&arguments) {
+        return match answer {
+            Ok(Ok(())) => ExitCode::SUCCESS,
+            Ok(Err(error)) => refuse(&error.to_string(), EXIT_FAILED),
+            Err(error) => misused(&error),
         };
     }
     if let Some(answer) = show::answer(&arguments) {

@@ -1,5 +1,6 @@
 //! The client's arguments. What is wrong with them is said in one line, with exit code 2.
 
+use super::cli;
 use super::config::layers::{self, LayerError, Layered, Origin};
 use super::config::{self, Config};
 use super::console::draw::theme::ThemeChoice;
@@ -25,15 +26,6 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
-
-/// What the first word may be instead of a server.
-const WORKS: &str = "parlor doctor [--server HOST]: looks at microphone, loudspeaker and the way to the server, and says what to do; \
-    exit code 1 if anything stands in the way (--json for scripts)
-parlor doctor ptt: how to talk by key here, and how to do it better
-parlor ptt press|release|toggle, parlor mute|unmute|deafen|undeafen, parlor say TEXT: an order to the client that runs
-parlor record --room ROOM --server HOST --out DIR: records a room, without microphone or loudspeaker, until Ctrl-C; everyone in it is told
-parlor NAME: goes to the server that the file of settings calls so ([servers.NAME])
-parlor config show|path|example: what is set and by what; where the file of settings is; every setting, to begin one with";
 
 /// What the client is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +61,7 @@ const ROOM: &str = "general";
 
 /// Parlor: talk with the people in a room of a Parlor server.
 #[derive(Debug, Parser)]
-#[command(name = "parlor", version, about, after_help = WORKS)]
+#[command(name = "parlor", version, long_version = cli::version(), about)]
 pub struct Options {
     /// The server: HOST or HOST:PORT; an IPv6 address before a port stands in brackets. Or an
     /// invite (parlor://...), which holds all that is needed. Who is logged in to this machine can
@@ -256,6 +248,7 @@ impl Options {
         variable: &dyn Fn(&str) -> bool,
     ) -> Result<(Work, Self), LayerError> {
         let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+        let written = arguments.clone();
         let word = |arguments: &[OsString], at: usize| {
             arguments.get(at).and_then(|word| word.to_str()).map(str::to_owned)
         };
@@ -273,8 +266,8 @@ impl Options {
         let given = layers::with_switches(command.clone()).try_get_matches_from(&arguments);
         let given = given.map_err(|error| match error.use_stderr() {
             true => error,
-            // Help says what a switch is for, and not that it can be taken back.
-            false => command.clone().try_get_matches_from(&arguments).err().unwrap_or(error),
+            // That of the word in front, and of switches without how they are taken back.
+            false => cli::help(&written).unwrap_or(error),
         })?;
         let config = load(given.get_one::<PathBuf>("config").cloned())?;
         let without = if work == Work::Record { NOT_FOR_RECORDING } else { &[] };

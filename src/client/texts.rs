@@ -18,6 +18,7 @@ use crate::net::name::printable;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+pub mod cli;
 pub mod config;
 pub mod first;
 pub mod interface;

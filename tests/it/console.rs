@@ -14,6 +14,7 @@ mod config;
 mod first;
 mod full;
 mod orders;
+mod papers;
 mod recording;
 
 /// How long anything may take on a loaded machine.

@@ -94,7 +94,7 @@ fn what_is_set_and_by_what_is_shown_and_a_mistake_is_one_line_and_exit_code_2() 
             assert!(said.contains(part) && said.contains("config.toml, line 1"), "{said}");
         }
         // What does not need it goes on.
-        for words in [&["--help"][..], &["--version"], &["config", "path"]] {
+        for words in [&["--help"][..], &["--version"], &["config", "path"], &["man"]] {
             assert_eq!(ends(at(home.path(), words)).0, Some(0), "{words:?}");
         }
     }
