@@ -6,13 +6,16 @@
 
 pub mod app;
 pub mod asking;
+pub mod cli;
 pub mod command;
+pub mod config;
 pub mod console;
 pub mod control;
 pub mod diagnosis;
 pub mod doctor;
 pub mod editor;
 pub mod event;
+pub mod first;
 pub mod interface;
 pub mod options;
 pub mod ptt;
@@ -21,5 +24,6 @@ pub mod run;
 pub mod state;
 pub mod texts;
 pub mod trust;
+pub mod visits;
 pub mod voice;
 pub mod volumes;

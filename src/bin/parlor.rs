@@ -1,10 +1,15 @@
 //! The console client: reads its arguments, sets up the log, runs.
 
+use clap::CommandFactory;
+use parlor::client::config::layers::LayerError;
+use parlor::client::config::{Config, show};
+use parlor::client::first::{self, End};
 use parlor::client::options::{Options, Work};
 use parlor::client::remote::{self, Order};
 use parlor::client::run::{self, EXIT_FAILED, EXIT_USAGE};
-use parlor::client::{doctor, texts, voice};
+use parlor::client::{cli, doctor, texts, voice};
 use parlor::net::process;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,43 +22,94 @@ fn main() -> ExitCode {
             Err(error) => error.exit(),
         };
     }
-    let (work, options) = match Options::read(arguments) {
+    if let Some(answer) = cli::answer(&arguments) {
+        return match answer {
+            Ok(Ok(())) => ExitCode::SUCCESS,
+            Ok(Err(error)) => refuse(&error.to_string(), EXIT_FAILED),
+            Err(error) => misused(&error),
+        };
+    }
+    if let Some(answer) = show::answer(&arguments) {
+        return answer.map_or_else(|error| misused(&error), ExitCode::from);
+    }
+    let (work, mut options) = match Options::read(arguments.clone()) {
         Ok(parsed) => parsed,
-        Err(error) if !error.use_stderr() => error.exit(),
-        Err(error) => {
-            // One line that says what is wrong; --help says the rest.
-            let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            let line = line.trim_start_matches("error: ");
-            let _ = writeln!(std::io::stderr(), "parlor: {line} (try --help)");
-            return ExitCode::from(EXIT_USAGE);
-        }
+        Err(LayerError::Arguments(error)) => return misused(&error),
+        Err(LayerError::Config(error)) => return refuse(&error.to_string(), EXIT_USAGE),
     };
+    if work == Work::ShowConfig {
+        return ExitCode::from(show::show(&options));
+    }
     if options.list_devices {
         return list_devices();
     }
     if let Err(why) = start_log(&options) {
-        eprintln!("parlor: {why}");
-        return ExitCode::from(EXIT_USAGE);
+        return refuse(&why, EXIT_USAGE);
     }
     process::keep_memory_private();
     let system = actix_rt::System::new();
+    if work == Work::Talk && first::is_due(&options) {
+        let with = |more: &[OsString]| {
+            let all = arguments.iter().chain(more).cloned();
+            Options::read(all).map(|(_, options)| options).map_err(|error| said(&error))
+        };
+        let good = |server: &str| with(&["--".into(), server.into()]).map(drop);
+        options = match system.block_on(first::ask(&options, &good)) {
+            End::Left(code) => return ExitCode::from(code),
+            End::Answers(answers) => match with(&answers) {
+                Ok(options) => options,
+                Err(why) => return refuse(&why, EXIT_USAGE),
+            },
+        };
+    }
     let code = match work {
-        Work::Talk | Work::Record => system.block_on(run::run(options)),
+        Work::Talk | Work::Record | Work::ShowConfig => system.block_on(run::run(options)),
         Work::DoctorPtt => doctor::ptt::run(&options),
         Work::Doctor => system.block_on(doctor::run(options)),
     };
     ExitCode::from(code)
 }
 
-/// Tells the client that runs.
+/// What is wrong, in one line.
+fn said(error: &LayerError) -> String {
+    match error {
+        LayerError::Arguments(error) => one_line(error),
+        LayerError::Config(error) => error.to_string(),
+    }
+}
+
+/// The first paragraph; those behind it say how it is used.
+fn one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned()
+}
+
+/// Help was asked for, or the words make no sense: one line says what is wrong, --help says the rest.
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    refuse(&format!("{} (try --help)", one_line(error)), EXIT_USAGE)
+}
+
+fn refuse(why: &str, code: u8) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "parlor: {why}");
+    ExitCode::from(code)
+}
+
+/// Tells the client that runs; without another word it keeps its state where the file of settings says.
 fn give(order: &Order, state: Option<PathBuf>) -> ExitCode {
+    let state = match state {
+        Some(state) => Some(state),
+        None => match Config::load(None, &Options::command()) {
+            Ok(config) => config.state_directory(),
+            Err(error) => return refuse(&error.to_string(), EXIT_USAGE),
+        },
+    };
     match remote::socket::give(order, state) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("parlor: {why}");
-            ExitCode::from(EXIT_FAILED)
-        }
+        Err(why) => refuse(&why, EXIT_FAILED),
     }
 }
 
@@ -63,10 +119,7 @@ fn list_devices() -> ExitCode {
             texts::device_list(&inputs, &outputs).iter().for_each(|line| println!("{line}"));
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            eprintln!("parlor: {error}");
-            ExitCode::from(EXIT_FAILED)
-        }
+        Err(error) => refuse(&error.to_string(), EXIT_FAILED),
     }
 }
 

@@ -1,5 +1,8 @@
 //! The client's arguments. What is wrong with them is said in one line, with exit code 2.
 
+use super::cli;
+use super::config::layers::{self, LayerError, Layered, Origin};
+use super::config::{self, Config};
 use super::console::draw::theme::ThemeChoice;
 use super::console::full::Looks;
 use super::control::dial::Target;
@@ -16,19 +19,13 @@ use crate::net::invite::{Invite, InviteError, SCHEME};
 use crate::net::limits::INVITE_BYTES_MAX;
 use crate::net::name::{RoomName, UserName};
 use crate::net::secret::Password;
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
-
-/// What the first word may be instead of a server.
-const WORKS: &str = "parlor doctor [--server HOST]: looks at microphone, loudspeaker and the way to the server, and says what to do; \
-    exit code 1 if anything stands in the way (--json for scripts)
-parlor doctor ptt: how to talk by key here, and how to do it better
-parlor ptt press|release|toggle, parlor mute|unmute|deafen|undeafen, parlor say TEXT: an order to the client that runs
-parlor record --room ROOM --server HOST --out DIR: records a room, without microphone or loudspeaker, until Ctrl-C; everyone in it is told";
 
 /// What the client is started for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,14 +38,30 @@ pub enum Work {
     DoctorPtt,
     /// To record a room, with nobody at the keyboard.
     Record,
+    /// To see what is set, and by what.
+    ShowConfig,
 }
+
+impl Work {
+    /// How many words of the command line say so.
+    fn words(self) -> usize {
+        match self {
+            Self::Talk => 0,
+            Self::Doctor | Self::Record => 1,
+            Self::DoctorPtt | Self::ShowConfig => 2,
+        }
+    }
+}
+
+/// What the user has set for talking, and a recorder has no use for.
+const NOT_FOR_RECORDING: &[&str] = &["input", "output", "loop", "talk", "unmute", "deafen"];
 
 /// The room that is entered where nothing names another.
 const ROOM: &str = "general";
 
 /// Parlor: talk with the people in a room of a Parlor server.
 #[derive(Debug, Parser)]
-#[command(name = "parlor", version, about, after_help = WORKS)]
+#[command(name = "parlor", version, long_version = cli::version(), about)]
 pub struct Options {
     /// The server: HOST or HOST:PORT; an IPv6 address before a port stands in brackets. Or an
     /// invite (parlor://...), which holds all that is needed. Who is logged in to this machine can
@@ -89,6 +102,9 @@ pub struct Options {
     /// Without any encryption, to a server that has none; only for networks that you trust
     #[arg(long, conflicts_with = "fingerprint")]
     pub insecure: bool,
+    /// The file of settings [or PARLOR_CONFIG, empty for none; default: the system's place]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Where this device's key and the known servers are kept [default: the system's place]
     #[arg(long, value_name = "DIR", env = "PARLOR_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
@@ -178,38 +194,95 @@ pub struct Options {
     /// Where to log [default: stderr]
     #[arg(long, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
+    /// Where each setting comes from.
+    #[arg(skip)]
+    pub settled: Settled,
+}
+
+/// What is known of where the options come from.
+#[derive(Debug, Clone, Default)]
+pub struct Settled {
+    /// The file of settings and its address book.
+    pub config: Config,
+    /// The entry of the address book that was named.
+    pub entry: Option<String>,
+    /// Where each value comes from, by its key; what is not here is as by default.
+    pub origins: BTreeMap<String, Origin>,
+    /// Each value as it was written, by its key.
+    pub values: BTreeMap<String, Vec<String>>,
+}
+
+impl Settled {
+    fn new(config: Config, layered: Layered, command: &clap::Command) -> Self {
+        let Layered { matches, origins, entry } = layered;
+        let written = |arg: &clap::Arg| -> Option<Vec<String>> {
+            let all = matches.get_raw(arg.get_id().as_str())?;
+            Some(all.map(|value| value.to_string_lossy().into_owned()).collect())
+        };
+        let values = config::flags(command)
+            .filter_map(|(key, arg)| Some((key.to_owned(), written(arg)?)))
+            .collect();
+        Self { config, entry, origins, values }
+    }
 }
 
 impl Options {
-    /// Reads the arguments, the program's name first. A first word may say that it is not for talking; a
-    /// server of that name is meant with `--server`.
+    /// Reads the arguments, the program's name first, above the environment and the file of settings. A first
+    /// word may say that it is not for talking; a server of that name is meant with `--server`.
     ///
     /// # Errors
-    /// They make no sense, or help was asked for.
-    pub fn read(
+    /// They make no sense, or help was asked for; the file is not right.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<(Work, Self), LayerError> {
+        let variable = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        Self::read_above(arguments, &|named| Config::load(named, &Self::command()), &variable)
+    }
+
+    /// The same, where `load` has the file (the one that a flag names, if any) and `variable` says
+    /// whether the environment holds a secret.
+    ///
+    /// # Errors
+    /// As for `read`.
+    pub fn read_above(
         arguments: impl IntoIterator<Item = OsString>,
-    ) -> Result<(Work, Self), clap::Error> {
+        load: &dyn Fn(Option<PathBuf>) -> Result<Config, config::ConfigError>,
+        variable: &dyn Fn(&str) -> bool,
+    ) -> Result<(Work, Self), LayerError> {
         let mut arguments: Vec<OsString> = arguments.into_iter().collect();
-        let word = arguments.get(1).and_then(|word| word.to_str());
-        let work = match word {
-            Some("doctor") => Work::Doctor,
-            Some("record") => Work::Record,
+        let written = arguments.clone();
+        let word = |arguments: &[OsString], at: usize| {
+            arguments.get(at).and_then(|word| word.to_str()).map(str::to_owned)
+        };
+        let work = match (word(&arguments, 1).as_deref(), word(&arguments, 2).as_deref()) {
+            (Some("doctor"), Some("ptt")) => Work::DoctorPtt,
+            (Some("doctor"), _) => Work::Doctor,
+            (Some("record"), _) => Work::Record,
+            (Some("config"), Some("show")) => Work::ShowConfig,
             _ => Work::Talk,
         };
-        let mut work = work;
         if work != Work::Talk {
-            arguments.remove(1);
+            arguments.drain(1..=work.words());
         }
-        if work == Work::Doctor && arguments.get(1).is_some_and(|word| word == "ptt") {
-            work = Work::DoctorPtt;
-            arguments.remove(1);
+        let command = Self::command();
+        let given = layers::with_switches(command.clone()).try_get_matches_from(&arguments);
+        let given = given.map_err(|error| match error.use_stderr() {
+            true => error,
+            // That of the word in front, and of switches without how they are taken back.
+            false => cli::help(&written).unwrap_or(error),
+        })?;
+        let config = load(given.get_one::<PathBuf>("config").cloned())?;
+        let without = if work == Work::Record { NOT_FOR_RECORDING } else { &[] };
+        let layered = layers::layer(&command, &arguments, &config, without, variable)?;
+        let mut options = Self::from_arg_matches(&layered.matches)?;
+        if layered.entry.is_some() {
+            // What it stands for is the server now.
+            options.address = None;
         }
-        let mut options = Self::try_parse_from(arguments)?;
         if work == Work::Record {
             options.headless = true;
             options.input.get_or_insert(InputChoice::Silence);
             options.output.get_or_insert(OutputChoice::Null);
         }
+        options.settled = Settled::new(config, layered, &command);
         Ok((work, options))
     }
 
@@ -550,7 +623,10 @@ mod tests {
 
     #[test]
     fn a_first_word_may_say_what_the_client_is_started_for() {
-        let read = |line: &str| Options::read(line.split_whitespace().map(OsString::from)).unwrap();
+        let read = |line: &str| {
+            let words = line.split_whitespace().map(OsString::from);
+            Options::read_above(words, &|_| Ok(Config::default()), &|_| false).unwrap()
+        };
         let (work, options) = read("parlor doctor --server a:7 --json");
         assert_eq!((work, options.target().0.as_str()), (Work::Doctor, "a"));
         assert!(options.names_server() && options.json);

@@ -12,7 +12,7 @@ pub mod socket;
 
 use super::texts::remote as words;
 use crate::net::limits::TEXT_BYTES_MAX;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -121,6 +121,15 @@ enum Key {
     Release,
     /// The one or the other
     Toggle,
+}
+
+/// The command lines that give orders, for help, completions and manual.
+#[must_use]
+pub fn commands() -> Vec<clap::Command> {
+    let whole = Arguments::command();
+    let state = whole.get_arguments().find(|arg| arg.get_id() == "state_dir").cloned();
+    let with = |word: clap::Command| word.args(state.clone());
+    whole.get_subcommands().cloned().map(with).collect()
 }
 
 /// The order of a command line, and where the client that it is for keeps its state; `None` for a

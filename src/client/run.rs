@@ -118,7 +118,9 @@ pub async fn run(options: Options) -> u8 {
         let wires = Wires { asker, events, done: done_in };
         let shown = start_console(&options, keys, &console, wires);
         serving = orders.and_then(|path| serve(&path, shown));
-        ControlActor::new(parts).keeping(state)
+        ControlActor::new(parts)
+            .keeping(state)
+            .remembering_visits(!options.json && !options.headless)
     });
     let code = wait(&control, ended, done).await;
     drop(control);
@@ -255,7 +257,7 @@ fn seed() -> u64 {
 
 /// Waits for a signal that asks the client to end.
 #[cfg(unix)]
-async fn signalled() {
+pub(super) async fn signalled() {
     use tokio::signal::unix::{SignalKind, signal};
     let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
     let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(signal) else {
@@ -269,7 +271,7 @@ async fn signalled() {
 }
 
 #[cfg(not(unix))]
-async fn signalled() {
+pub(super) async fn signalled() {
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending().await
     }

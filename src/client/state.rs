@@ -5,9 +5,10 @@
 
 use super::texts;
 use super::trust::{Accepted, Expect, KnownServers, Memory, Refusal, ServerId, Shown, judge};
+use super::visits::{Visit, Visits};
 use super::volumes::{Volume, VolumeBook};
 use crate::net::device::DeviceKey;
-use crate::net::limits::{KNOWN_SERVERS_BYTES_MAX, VOLUMES_BYTES_MAX};
+use crate::net::limits::{KNOWN_SERVERS_BYTES_MAX, VISITS_BYTES_MAX, VOLUMES_BYTES_MAX};
 use crate::net::name::UserName;
 use crate::net::private::{self, PrivateError};
 use crate::net::secret::{NoRandomness, Secret};
@@ -20,6 +21,8 @@ const KNOWN_SERVERS: &str = "known_servers";
 const DEVICE_KEY: &str = "device.key";
 /// The file of how loud whom.
 const VOLUMES: &str = "volumes";
+/// The file of where the user was.
+const VISITS: &str = "visits";
 /// The socket that takes orders.
 const ORDERS: &str = "orders.sock";
 const SEED_BYTES: usize = 32;
@@ -56,7 +59,7 @@ impl ClientState {
     /// # Errors
     /// It cannot be made, or others may change what is in it.
     pub fn open(directory: Option<PathBuf>) -> Result<Self, StateError> {
-        let directory = directory.or_else(default_directory).ok_or(StateError::NoHome)?;
+        let directory = directory.or_else(usual_directory).ok_or(StateError::NoHome)?;
         private::make_directory(&directory)?;
         Ok(Self { directory })
     }
@@ -66,7 +69,7 @@ impl ClientState {
     /// # Errors
     /// The system names no place for it, or others may change what is in it.
     pub fn open_later(directory: Option<PathBuf>) -> Result<Self, StateError> {
-        let directory = directory.or_else(default_directory).ok_or(StateError::NoHome)?;
+        let directory = directory.or_else(usual_directory).ok_or(StateError::NoHome)?;
         if directory.exists() {
             private::make_directory(&directory)?;
         }
@@ -134,6 +137,31 @@ impl ClientState {
         Ok(())
     }
 
+    /// Where the user was. What cannot be read as text counts as nothing.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn visits(&self) -> Result<Visits, StateError> {
+        let bytes = private::read_intact(&self.directory.join(VISITS), VISITS_BYTES_MAX)?;
+        let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(Visits::parse(&text.unwrap_or_default()))
+    }
+
+    /// Remembers that the user is there now.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn remember_visit(&self, visit: Visit) -> Result<(), StateError> {
+        private::make_directory(&self.directory)?;
+        let path = self.directory.join(VISITS);
+        let _lock = private::lock(&path)?;
+        let mut visits = self.visits()?;
+        if visits.remember(visit) {
+            private::replace(&path, visits.to_string().as_bytes())?;
+        }
+        Ok(())
+    }
+
     /// What is remembered of a server.
     ///
     /// # Errors
@@ -179,7 +207,9 @@ impl ClientState {
     }
 }
 
-fn default_directory() -> Option<PathBuf> {
+/// Where the system keeps such things, if there is a home directory.
+#[must_use]
+pub fn usual_directory() -> Option<PathBuf> {
     let directories = directories::ProjectDirs::from("", "", "parlor")?;
     let state = directories.state_dir().unwrap_or_else(|| directories.data_local_dir());
     Some(state.to_owned())

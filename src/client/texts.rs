@@ -18,6 +18,9 @@ use crate::net::name::printable;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+pub mod cli;
+pub mod config;
+pub mod first;
 pub mod interface;
 mod moderation;
 pub mod remote;

@@ -581,6 +581,12 @@ impl VoiceHandle {
     }
 }
 
+/// The library that Opus comes from, and its version.
+#[must_use]
+pub fn codec_library() -> String {
+    opus::library_version()
+}
+
 /// Names of the sound devices there are, inputs and outputs, for `--list-devices`.
 ///
 /// # Errors

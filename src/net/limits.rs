@@ -11,6 +11,11 @@ pub const VOLUMES_MAX: usize = 1024;
 /// Bytes of the file that they are remembered in.
 pub const VOLUMES_BYTES_MAX: u64 = 256 * 1024;
 
+/// Servers that a client remembers as visited.
+pub const VISITS_MAX: usize = 32;
+/// Bytes of the file that they are remembered in.
+pub const VISITS_BYTES_MAX: u64 = 32 * 1024;
+
 // ---- recordings ---------------------------------------------------------------------------
 
 /// Blocks of 2.5 ms on their way to a recording's files, for each of its two rings: a second with ten speakers.
@@ -428,6 +433,8 @@ pub const ADDRESSES_TRIED_MAX: usize = 8;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest file of known servers, in bytes.
 pub const KNOWN_SERVERS_BYTES_MAX: u64 = 1024 * 1024;
+/// Largest file of settings, in bytes.
+pub const CONFIG_BYTES_MAX: u64 = 256 * 1024;
 /// How long the server may take to answer a request before the user is told.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// First and longest pause between two attempts to come back.

@@ -10,8 +10,11 @@ use serde_json::Value;
 use crate::support::process::{Running, command};
 use crate::support::{state, tools};
 
+mod config;
+mod first;
 mod full;
 mod orders;
+mod papers;
 mod recording;
 
 /// How long anything may take on a loaded machine.
@@ -248,7 +251,8 @@ impl Terminal {
     fn tmux(&self, arguments: &[&str]) -> String {
         let mut tmux = Command::new("tmux");
         tmux.arg("-S").arg(self.socket.path().join("socket")).args(arguments);
-        let output = tmux.env("LC_ALL", "C.UTF-8").env_remove("TMUX").output().unwrap();
+        tmux.env("LC_ALL", "C.UTF-8").env(state::CONFIG, "").env_remove("TMUX");
+        let output = tmux.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }

@@ -1,6 +1,7 @@
 //! The sub-commands as they are written, and the requests that they stand for.
 
 use clap::{Args, Subcommand};
+use clap_complete::Shell;
 use ipnet::IpNet;
 use parlor::net::address::HostPort;
 use parlor::net::moderation::{AdminRequest, Moderation, Role, Target};
@@ -113,6 +114,17 @@ pub(crate) enum Command {
     Status,
     /// Say whether friends outside can reach this server, and what to open for them
     Doctor(Doctor),
+    /// Print what a shell completes command lines with
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page: parlor-server man | man -l -
+    Man {
+        /// Write it, and those of the sub-commands, into this directory
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
 }
 
 /// Whom to keep out, from what, how long.
@@ -199,7 +211,10 @@ impl Command {
         let grant = |name, role, room| Moderation::Grant { name, role, room };
         let revoke = |name, role, room| Moderation::Revoke { name, role, room };
         let order = match self {
-            Self::Status | Self::Doctor(_) => return AdminRequest::Status,
+            // The latter three ask for nothing; whoever carries them out never comes here.
+            Self::Status | Self::Doctor(_) | Self::Completions { .. } | Self::Man { .. } => {
+                return AdminRequest::Status;
+            }
             Self::Invite { room, expires, uses, operator } => {
                 Moderation::Invite { room, seconds: expires, uses, operator }
             }

@@ -7,7 +7,7 @@ mod doctor;
 mod texts;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use parlor::actors::access::gate::FirstInvites;
 use parlor::actors::connection::door::Security;
 use parlor::actors::control_socket::{CONTROL_SOCKET_FILE, ControlSocket, ControlSocketError};
@@ -16,6 +16,7 @@ use parlor::actors::identity::{Identity, Source, default_state_directory};
 use parlor::actors::limits::Limits;
 use parlor::actors::public::{self, Reach};
 use parlor::actors::server::{Keeping, Server, ServerConfig, StartError};
+use parlor::manual;
 use parlor::net::address::{HostPort, TCP_PORT, UDP_PORT};
 use parlor::net::fingerprint::Fingerprint;
 use parlor::net::message::Protection;
@@ -49,7 +50,7 @@ const PASSWORD_IN_THE_OPEN: &str =
 
 /// Parlor's server: rooms in which people talk.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, long_version = texts::version(), about, after_help = texts::after_help())]
 struct Args {
     /// Where clients connect: HOST:PORT, `[IPV6]:PORT`; port 0 lets the system pick
     #[arg(long, value_name = "HOST:PORT", default_value_t = any(TCP_PORT), value_parser = HostPort::parse)]
@@ -119,14 +120,17 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) if !error.use_stderr() => error.exit(),
         Err(error) => {
-            // One line that says what is wrong; --help says the rest.
+            // The first paragraph, in one line, says what is wrong; --help says the rest.
             let text = error.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            let line = line.trim_start_matches("error: ");
-            let _ = writeln!(std::io::stderr(), "parlor-server: {line} (try --help)");
+            let lines = text.lines().map(str::trim).take_while(|line| !line.is_empty());
+            let line = lines.collect::<Vec<_>>().join(" ");
+            warn(&format!("{} (try --help)", line.trim_start_matches("error: ")));
             return ExitCode::from(EXIT_USAGE);
         }
     };
+    if let Some(code) = args.command.as_ref().and_then(papers) {
+        return code;
+    }
     let log = tracing_subscriber::fmt().with_env_filter(args.log.clone());
     log.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
     process::keep_memory_private();
@@ -135,6 +139,28 @@ fn main() -> ExitCode {
     }
     raise_file_limit();
     actix::System::new().block_on(run(args))
+}
+
+/// Completions and manual; `None` for every other sub-command.
+fn papers(command: &args::Command) -> Option<ExitCode> {
+    let out = &mut std::io::stdout().lock();
+    let (whole, chapters) = (Args::command(), texts::chapters());
+    let done = match command {
+        args::Command::Completions { shell } => manual::completions(whole, *shell, out),
+        args::Command::Man { out: None } => manual::page(whole, &chapters, out),
+        args::Command::Man { out: Some(directory) } => {
+            manual::pages(whole, &chapters, directory).map(drop)
+        }
+        _ => return None,
+    };
+    Some(match done {
+        // Whoever reads no further has seen enough.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            warn(&error.to_string());
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    })
 }
 
 async fn run(args: Args) -> ExitCode {

@@ -1,5 +1,6 @@
-//! The running server's answers in words.
+//! The running server's answers in words, and what the program says of itself.
 
+use parlor::manual::Chapter;
 use parlor::net::message::ErrorCode;
 use parlor::net::moderation::{
     AdminReply, AuditEntry, InviteInfo, Report, Sanction, SanctionKind, VoiceCounts,
@@ -14,6 +15,60 @@ pub(crate) const NOT_UNDERSTOOD: &str =
 
 /// The last moment that is written as a date, in milliseconds since 1970: the end of the year 9999.
 const DATE_MS_MAX: u64 = 253_402_300_799_000;
+
+/// Each exit code, and what it means.
+const EXIT_CODES: [(&str, &str); 4] = [
+    ("0", "it has ended as asked"),
+    ("1", "a sub-command could not be done; doctor found that friends cannot come in"),
+    ("2", "something is wrong on the command line or in a file that it names, or a port is in use"),
+    ("70", "a fault inside Parlor"),
+];
+
+/// What stands below the flags.
+pub(crate) fn after_help() -> String {
+    EXIT_CODES.iter().fold("Exit codes:".to_owned(), |text, (code, meaning)| {
+        format!("{text}\n  {code:<4} {meaning}")
+    })
+}
+
+/// What `--version` says: the version, what is built in, and the codec's library.
+pub(crate) fn version() -> String {
+    let features = if cfg!(feature = "client") { "server, client" } else { "server" };
+    format!(
+        "{}\nfeatures: {features}\ncodec library: none, voice is passed on as it comes\nsystem: {} {}",
+        env!("CARGO_PKG_VERSION"),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
+}
+
+/// What the manual says beside the flags.
+pub(crate) fn chapters() -> Vec<Chapter> {
+    let pairs = |all: &[(&str, &str)]| {
+        all.iter().map(|(about, text)| ((*about).to_owned(), (*text).to_owned())).collect()
+    };
+    vec![
+        Chapter { title: "EXIT STATUS", entries: pairs(&EXIT_CODES) },
+        Chapter {
+            title: "FILES",
+            entries: pairs(&[(
+                "~/.local/state/parlor-server/",
+                "The server's key, people, invites and bans, and the socket for sub-commands (--state-dir).",
+            )]),
+        },
+        Chapter {
+            title: "ENVIRONMENT",
+            entries: pairs(&[
+                ("PARLOR_SERVER_STATE_DIR", "As --state-dir."),
+                (
+                    "PARLOR_SERVER_PASSWORD",
+                    "The password to come in without an invite, where no file is named.",
+                ),
+                ("PARLOR_LOG", "As --log."),
+            ]),
+        },
+    ]
+}
 
 /// An answer in lines; `None` for an error, or one that this version does not know.
 pub(crate) fn lines(reply: &AdminReply) -> Option<Vec<String>> {

@@ -16,6 +16,7 @@ use super::request::Request;
 use crate::client::event::{Event, LocalError, LossCause};
 use crate::client::state::ClientState;
 use crate::client::texts;
+use crate::client::visits::Watcher;
 use crate::client::voice::{VoiceEvent, VoiceHandle, VoiceStats};
 use crate::client::volumes::Volume;
 use crate::net::limits::CLIENT_MAILBOX;
@@ -71,6 +72,8 @@ pub struct ControlActor<D: Dialer> {
     dialer: D,
     voice: VoiceHandle,
     state: Option<ClientState>,
+    /// Sees where the user goes, where that is remembered.
+    watcher: Option<Watcher>,
     voice_events: Option<mpsc::Receiver<VoiceEvent>>,
     voice_out: VoiceOut,
     events: mpsc::Sender<Event>,
@@ -105,6 +108,7 @@ impl<D: Dialer> ControlActor<D> {
             dialer: parts.dialer,
             voice: parts.voice,
             state: None,
+            watcher: None,
             voice_events: Some(parts.voice_events),
             voice_out: Rc::default(),
             events: parts.events,
@@ -122,6 +126,13 @@ impl<D: Dialer> ControlActor<D> {
             self.core.recall_volumes(book);
         }
         self.state = state;
+        self
+    }
+
+    /// The same, and where the user goes is remembered, too.
+    #[must_use]
+    pub fn remembering_visits(mut self, on: bool) -> Self {
+        self.watcher = on.then(Watcher::default);
         self
     }
 
@@ -154,6 +165,7 @@ impl<D: Dialer> ControlActor<D> {
                 });
             }
             Action::Tell(event) => {
+                self.watch(&event);
                 if let Err(error) = self.events.try_send(event) {
                     tracing::warn!(%error, "the console is behind: an event is left out");
                 }
@@ -233,6 +245,16 @@ impl<D: Dialer> ControlActor<D> {
         if let Err(error) = state.set_volume(name, volume) {
             let why = error.to_string();
             let _ = self.events.try_send(Event::error(LocalError::State, [("why", why)]));
+        }
+    }
+
+    /// Writes down where the user is. What cannot be is no reason to bother him.
+    fn watch(&mut self, event: &Event) {
+        let visit = self.watcher.as_mut().and_then(|watcher| watcher.see(event));
+        if let (Some(visit), Some(state)) = (visit, &self.state)
+            && let Err(error) = state.remember_visit(visit)
+        {
+            tracing::warn!(%error, "where we are is not remembered");
         }
     }
 

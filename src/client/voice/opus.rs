@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "libopus is C")]
 
 use opusic_sys as sys;
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::ptr::NonNull;
 
 /// Samples of the longest packet: 120 ms (RFC 6716, 3.1).
@@ -407,6 +407,14 @@ impl Drop for Dred {
             sys::opus_dred_decoder_destroy(self.decoder.as_ptr());
         }
     }
+}
+
+/// What the library calls itself, with its version.
+#[must_use]
+pub fn library_version() -> String {
+    // SAFETY: it gives a text that ends with a zero and stays for good.
+    let text = unsafe { CStr::from_ptr(sys::opus_get_version_string()) };
+    text.to_string_lossy().into_owned()
 }
 
 /// How long a packet lasts, in samples at 48 kHz; none if it is no packet of Opus (RFC 6716, 3.2).

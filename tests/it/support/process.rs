@@ -24,11 +24,12 @@ static PREFIX: LazyLock<Vec<String>> = LazyLock::new(|| {
     candidates.into_iter().filter(|line| works(line)).flatten().collect()
 });
 
-/// A command that runs `program` under the common prefix, with state directories of its own.
+/// A command that runs `program` under the common prefix, with state directories of its own and no settings.
 pub fn command(program: &str) -> Command {
     let mut line = PREFIX.iter().map(String::as_str).chain([program]);
     let mut command = Command::new(line.next().unwrap());
     command.args(line).env(state::CLIENT, state::fresh()).env(state::SERVER, state::fresh());
+    command.env(state::CONFIG, "");
     command
 }
 

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The variable of the client, and of the server.
 pub const CLIENT: &str = "PARLOR_STATE_DIR";
 pub const SERVER: &str = "PARLOR_SERVER_STATE_DIR";
+/// The variable of the client's file of settings; empty for none.
+pub const CONFIG: &str = "PARLOR_CONFIG";
 
 /// One directory for this run of the tests. What ended runs have left is removed.
 static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
