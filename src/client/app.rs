@@ -358,6 +358,10 @@ impl App {
             Command::Volume { name, wish } => self.ask(Request::Volume { name, wish }),
             Command::Levelling(on) => self.ask(Request::Levelling(on)),
             Command::Sounds(on) => self.ask(Request::Sounds(on)),
+            Command::Devices => self.ask(Request::Devices),
+            Command::Input(name) => self.ask(Request::Input(name)),
+            Command::Output(name) => self.ask(Request::Output(name)),
+            Command::Tone => self.ask(Request::Tone),
             Command::Test => self.ask(Request::TryOut),
             Command::Record(directory) => {
                 let directory = directory.map_or_else(|| self.recordings.clone(), PathBuf::from);

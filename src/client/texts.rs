@@ -10,7 +10,7 @@ use super::event::{
     Room,
 };
 use super::ptt::{Mode, Release};
-use super::voice::{StageName, TrialFigures, TrialNews, Verdict};
+use super::voice::{DeviceList, StageName, TrialFigures, TrialNews, Verdict};
 use super::volumes::Volume;
 use crate::net::codec::Codec;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason};
@@ -224,6 +224,24 @@ pub fn words(event: &Event) -> Vec<String> {
             shown(name),
             shown(error).trim_end_matches('.')
         ),
+        Event::DeviceRefused { direction, name, error, kept } => {
+            let stays = match kept.is_empty() {
+                true => "Nothing is changed".to_owned(),
+                false => format!("'{}' stays in use", shown(kept.split(": ").next().unwrap_or(kept))),
+            };
+            format!(
+                "! {} '{}' cannot be used: {}. {stays}; /devices shows what there is.",
+                device(*direction),
+                shown(name),
+                shown(error).trim_end_matches('.')
+            )
+        }
+        Event::Devices(list) => return devices(list),
+        Event::Tone { output } if output.is_empty() => {
+            "! No tone can be heard: no loudspeaker is open. /devices shows those there are, /output NAME takes one."
+                .to_owned()
+        }
+        Event::Tone { output } => format!("* A test tone plays on {}.", shown(output)),
         Event::Path { path, back } => match (path, back) {
             (PathKind::Udp, false) => "* Voice goes by UDP.".to_owned(),
             (PathKind::Udp, true) => "* Voice is back on UDP.".to_owned(),
@@ -454,7 +472,7 @@ fn test(news: TrialNews) -> String {
             "* The test has been ended: the microphone is as before.".to_owned()
         }
         TrialNews::NoMicrophone => {
-            "! The test has ended: no microphone gives any sound. Plug one in, or choose one (--list-devices shows them).".to_owned()
+            "! The test has ended: no microphone gives any sound. Plug one in, or choose one (/devices shows them).".to_owned()
         }
         TrialNews::Failed => {
             "! There can be no test: your voice cannot be encoded. The log (--log) tells why.".to_owned()
@@ -481,7 +499,7 @@ fn heard(figures: TrialFigures) -> String {
              the system's sound settings. This is what others would have heard:"
         ),
         Verdict::Silent => "! The microphone gives nothing but silence: is it muted in the system, or by a switch of its own? \
-             --list-devices shows whether there is another."
+             /devices shows whether there is another."
             .to_owned(),
     }
 }
@@ -1006,6 +1024,7 @@ fn help(keys: Option<Release>) -> Vec<String> {
     parlor://...          an invite that you paste takes you to its server
     /codec, /bitrate      send as opus or pcm; with how many kbit/s (Opus; 6 to 256)
     /echo, /noise, /gain, /highpass on|off   what is done to your microphone's sound
+    /devices              microphones and loudspeakers; /input NAME, /output NAME take one, /tone plays a test tone
     /test                 hear yourself: five seconds of you, as others would hear them; nobody else does
     /stats                levels, packets, loss, round trip, each speaker
     /volume NAME 0-200    how loud you hear someone, also when he comes back; /ignore, /unignore NAME
@@ -1030,6 +1049,37 @@ fn help(keys: Option<Release>) -> Vec<String> {
         None => {}
     }
     lines(&text)
+}
+
+/// The sound devices there are, with those in use.
+fn devices(list: &DeviceList) -> Vec<String> {
+    if let Some(error) = &list.error {
+        return vec![format!("! There is no list of sound devices: {}.", shown(error))];
+    }
+    let mut lines = Vec::new();
+    let level = format!(", {:.0} dB now", list.input_level_db);
+    for (head, devices, open, level) in [
+        ("* Microphones; /input NAME takes one:", &list.inputs, &list.input, level.as_str()),
+        (
+            "* Loudspeakers; /output NAME takes one, /tone plays a tone on it:",
+            &list.outputs,
+            &list.output,
+            "",
+        ),
+    ] {
+        lines.push(head.to_owned());
+        lines.extend(devices.iter().map(|device| match device.used {
+            true => format!("    {} (in use{level})", shown(&device.name)),
+            false => format!("    {}", shown(&device.name)),
+        }));
+        if devices.is_empty() {
+            lines.push("    none".to_owned());
+        }
+        if !open.is_empty() && !devices.iter().any(|device| device.used) {
+            lines.push(format!("    {} (in use{level})", shown(open)));
+        }
+    }
+    lines
 }
 
 /// The sound devices there are.

@@ -214,6 +214,10 @@ impl<D: Dialer> ControlActor<D> {
             VoiceCommand::Levelling(on) => self.voice.set_levelling(on),
             VoiceCommand::Sound(sound) => self.voice.play_sound(sound),
             VoiceCommand::Sounds(on) => self.voice.set_sounds(on),
+            VoiceCommand::Devices => self.voice.list(),
+            VoiceCommand::Input(name) => self.voice.choose_input(name),
+            VoiceCommand::Output(name) => self.voice.choose_output(name),
+            VoiceCommand::Tone => self.voice.play_tone(),
             VoiceCommand::TryOut => self.voice.try_out(),
             VoiceCommand::Record(directory, own) => {
                 let began = texts::file_time(clock::unix_ms());

@@ -83,6 +83,8 @@ pub struct ControlCore {
     open: BTreeMap<u32, Pending>,
     next_re: u32,
     stats_asked: usize,
+    /// What of sound devices was asked for and is not answered yet.
+    devices: Devices,
     /// Voice goes through the control connection.
     voice_by_stream: bool,
     pace: Pace,
@@ -133,6 +135,7 @@ impl ControlCore {
             open: BTreeMap::new(),
             next_re: 1,
             stats_asked: 0,
+            devices: Devices::default(),
             voice_by_stream: false,
             pace: Pace::new(now),
             heard_at: now,
@@ -438,6 +441,10 @@ impl ControlCore {
                 self.voice(VoiceCommand::Sounds(on));
                 self.tell(Event::Sounds { on });
             }
+            request @ (Request::Devices
+            | Request::Input(_)
+            | Request::Output(_)
+            | Request::Tone) => self.ask_devices(request),
             Request::TryOut => self.voice(VoiceCommand::TryOut),
             Request::Record(directory) => self.record(directory),
             Request::StopRecording => self.stop_recording(),
@@ -527,7 +534,8 @@ impl ControlCore {
                 request => self.send_request(request, now),
             }
         }
-        let drained = self.queue.is_empty() && !self.state_untold && self.stats_asked == 0;
+        let answered = self.stats_asked == 0 && self.devices.are_answered();
+        let drained = self.queue.is_empty() && !self.state_untold && answered;
         if drained && self.finishing == Some(Finish::Draining) {
             // The server answers in order: what it has not answered by then it never will.
             self.finishing = Some(Finish::Barrier);
@@ -582,11 +590,13 @@ impl ControlCore {
     }
 }
 
+mod devices;
 mod door;
 mod incoming;
 mod recording;
 mod volumes;
 
+use devices::Devices;
 use door::Door;
 use recording::Recording;
 

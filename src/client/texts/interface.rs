@@ -28,6 +28,24 @@ pub const MENU_KEYS: &str = "↑↓ choose  Enter do  Esc back";
 pub const FORM_KEYS: &str = "Enter does it  Esc gives up";
 /// Under an invite.
 pub const INVITE_KEYS: &str = "Esc closes";
+/// Over the sound devices.
+pub const DEVICES: &str = "Microphone and loudspeaker";
+/// Under the sound devices.
+pub const DEVICES_KEYS: &str = "Enter use  t tone  r look again  Esc back";
+/// Where there are none of a kind.
+pub const NO_DEVICE: &str = "none";
+/// A device is in use.
+pub const IN_USE: &str = "in use";
+
+/// Over devices of one kind.
+#[must_use]
+pub fn device_heading(kind: crate::client::event::DeviceKind) -> &'static str {
+    match kind {
+        crate::client::event::DeviceKind::Input => "Microphone",
+        crate::client::event::DeviceKind::Output => "Loudspeaker",
+    }
+}
+
 /// Over an invite.
 pub const INVITE: &str = "Invite: whoever scans or types this comes in";
 /// Where the screen is too small for a picture of an invite.
@@ -149,6 +167,11 @@ pub mod menu {
         ME = "Say what you do ...";
         NICK = "Another name ...";
         SOUND = "Sound >";
+        DEVICES = "Microphone and loudspeaker ...";
+        INPUT = "Microphone by its name ...";
+        OUTPUT = "Loudspeaker by its name ...";
+        TONE = "Test tone";
+        WHICH_DEVICE = "Name, or a part of it that only one has; default is the system's";
         TEST = "Hear yourself (test)";
         STATS = "Figures: levels, loss, delay";
         RECORD = "Record this room";

@@ -317,7 +317,6 @@ impl Capture {
         if frame_rate != self.frame_rate {
             let resampler = Resampler::new(self.resampler.rate_in(), frame_rate)?;
             self.change_resampler(resampler, frame_rate);
-            self.encoder = None;
         }
         if self.encoder.as_ref().is_none_or(|encoder| encoder.codec() != codec) {
             let settings = self.redundancy.plan(codec).settings(self.sending);
@@ -330,6 +329,9 @@ impl Capture {
     }
 
     fn change_resampler(&mut self, resampler: Resampler, frame_rate: u32) {
+        if frame_rate != self.frame_rate {
+            self.encoder = None;
+        }
         self.resampler = resampler;
         self.frame_rate = frame_rate;
         self.restart();

@@ -5,8 +5,11 @@
 
 use super::capture::{Capture, level_db};
 use super::chain::ChainFigures;
+use super::chain::far_end::FarEnd;
 use super::chain::gate::Transmit;
-use super::keeper::Change;
+use super::desk::Wanted;
+use super::device::InputDevice;
+use super::keeper::{Change, Keeper};
 use super::link::LastSent;
 use super::load::PerMinute;
 use super::packetizer::Outgoing;
@@ -19,6 +22,7 @@ use crate::net::clock;
 use crate::net::limits::{CLIENT_MAILBOX, DATAGRAM_BYTES_MAX};
 use crate::net::protect::Sealer;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle};
+use rtrb::chunks::ReadChunk;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,6 +47,10 @@ pub struct CaptureActor {
     shared: Arc<Shared>,
     source: Source,
     name: String,
+    /// A microphone that was chosen and is being opened; the source stays until it runs.
+    next: Option<(String, Keeper<InputDevice>)>,
+    /// What is played, for a microphone that takes the place of what is none.
+    far: Option<FarEnd>,
     core: Capture,
     sender: Sender,
     samples: Vec<f32>,
@@ -124,11 +132,12 @@ impl CaptureActor {
     #[must_use]
     pub fn new(
         shared: Arc<Shared>,
-        source: Source,
+        mut source: Source,
         name: String,
         core: Capture,
         outbox: Outbox,
     ) -> Self {
+        shared.devices.note(Direction::Input, &source.description());
         let sender = Sender {
             shared: shared.clone(),
             outbox,
@@ -142,6 +151,8 @@ impl CaptureActor {
             shared,
             source,
             name,
+            next: None,
+            far: None,
             core,
             sender,
             samples: Vec::new(),
@@ -155,6 +166,12 @@ impl CaptureActor {
             overruns_lately: PerMinute::default(),
             timer: None,
         }
+    }
+
+    /// The same; a microphone that is chosen later hears an echo of this.
+    #[must_use]
+    pub fn beside(self, far: Option<FarEnd>) -> Self {
+        Self { far, ..self }
     }
 
     /// Looks at the source at the pace of now, and again when that is another.
@@ -195,6 +212,7 @@ impl CaptureActor {
                 tracing::debug!(?conditions, plan = ?self.core.plan(), "redundancy changes");
             }
         }
+        self.follow_choice(now);
         self.samples.clear();
         let pulled = self.source.pull(now, &mut self.samples);
         if let Some(change) = pulled.change {
@@ -227,7 +245,39 @@ impl CaptureActor {
         };
         self.core.set_latency(self.source.latency());
         self.core.hear(&self.samples, transmit, &mut |packet| self.sender.send(packet, now));
+        self.shared.devices.note_level(self.core.level());
         self.follow_trial(now);
+    }
+
+    /// Opens a microphone that was chosen, and goes over to it when it runs. A talkspurt goes on in it.
+    fn follow_choice(&mut self, now: Instant) {
+        if let Some(Wanted { name, open }) = self.shared.devices.input.take() {
+            self.next = Some((name, Keeper::new(open)));
+        }
+        let Some((name, mut keeper)) = self.next.take() else { return };
+        match keeper.poll(now) {
+            None => self.next = Some((name, keeper)),
+            Some(Change::Up(description)) => {
+                // What it gave so far is not of this moment.
+                if let Some(device) = keeper.device() {
+                    let there = device.ring.slots();
+                    let _ = device.ring.read_chunk(there).map(ReadChunk::commit_all);
+                }
+                (self.source, self.name) = (Source::Device(keeper), name);
+                self.overruns_before = self.source.overruns();
+                if let Some(far) = self.far.take() {
+                    let chain = *self.shared.chain();
+                    self.core.improve(chain, far);
+                }
+                self.core.restart();
+                self.tell(Change::Up(description));
+            }
+            Some(Change::Down(error)) => {
+                let kept = self.source.description();
+                let direction = Direction::Input;
+                self.sender.outbox.push(VoiceEvent::DeviceRefused { direction, name, error, kept });
+            }
+        }
     }
 
     /// Begins a trial if one is asked for, or ends the one that runs.
@@ -327,6 +377,7 @@ impl CaptureActor {
 
     fn tell(&mut self, change: Change) {
         let direction = Direction::Input;
+        self.shared.devices.note(direction, change.description());
         self.sender.outbox.push(match change {
             Change::Up(description) => VoiceEvent::DeviceUp { direction, description },
             Change::Down(error) => {

@@ -132,6 +132,28 @@ impl std::fmt::Debug for OutputDevice {
     }
 }
 
+#[cfg(test)]
+impl InputDevice {
+    /// A device of this name that is only a ring, and the end that it is filled from.
+    pub fn fake(name: &str) -> (Self, Producer<f32>) {
+        let (producer, ring) = RingBuffer::new(RING);
+        let state = Arc::new(DeviceState::default());
+        let description = format!("{name}: {RATE} Hz");
+        (Self { stream: None, ring, rate: RATE, description, state }, producer)
+    }
+}
+
+#[cfg(test)]
+impl OutputDevice {
+    /// A device of this name that is only a ring, and the end that it is emptied from.
+    pub fn fake(name: &str) -> (Self, Consumer<f32>) {
+        let (ring, consumer) = RingBuffer::new(RING);
+        let state = Arc::new(DeviceState::default());
+        let description = format!("{name}: {RATE} Hz");
+        (Self { stream: None, ring, rate: RATE, description, state }, consumer)
+    }
+}
+
 impl Drop for InputDevice {
     fn drop(&mut self) {
         close(self.stream.take());

@@ -36,6 +36,17 @@ pub enum Change {
     Down(String),
 }
 
+impl Change {
+    /// What runs now, for people; empty for nothing.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        match self {
+            Self::Up(description) => description,
+            Self::Down(_) => "",
+        }
+    }
+}
+
 /// A function that opens the device; may block.
 pub type Open<T> = std::sync::Arc<dyn Fn() -> Result<T, String> + Send + Sync>;
 

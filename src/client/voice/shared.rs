@@ -5,6 +5,7 @@
 
 use super::chain::ChainSettings;
 use super::chain::gate::Transmit;
+use super::desk::DeviceDesk;
 use super::link::Sent;
 use super::loudness::Volumes;
 use super::recording::Recorder;
@@ -106,6 +107,8 @@ pub struct Shared {
     pub sounds: SoundBoard,
     /// Hearing ourselves.
     pub trial: TrialDesk,
+    /// Devices that are chosen, and those that are open.
+    pub devices: DeviceDesk,
 }
 
 impl Shared {

@@ -204,7 +204,7 @@ pub(super) fn state(view: &Interface, theme: &Theme, area: Area, buffer: &mut Bu
 }
 
 /// How loud it is, as signs and as a number.
-fn meter(level_db: f32) -> String {
+pub(super) fn meter(level_db: f32) -> String {
     let share = ((level_db - METER_FROM_DB) / -METER_FROM_DB).clamp(0.0, 1.0);
     let full = (0..METER).filter(|k| share * METER as f32 > *k as f32).count();
     format!("{}{} {level_db:.0} dB", "▮".repeat(full), "▯".repeat(METER - full))
