@@ -38,9 +38,8 @@ impl Picker {
         let before = self.chosen().map(|(kind, device)| (kind, device.name.clone()));
         let mut next = Self { list, chosen: 0 };
         let all = next.list.inputs.len() + next.list.outputs.len();
-        let same = (0..all).find(|at| {
-            next.at(*at).map(|(kind, device)| (kind, device.name.clone())) == before
-        });
+        let same = (0..all)
+            .find(|at| next.at(*at).map(|(kind, device)| (kind, device.name.clone())) == before);
         next.chosen = same.unwrap_or(self.chosen).min(all.saturating_sub(1));
         next
     }

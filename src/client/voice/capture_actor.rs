@@ -7,9 +7,9 @@ use super::capture::{Capture, level_db};
 use super::chain::ChainFigures;
 use super::chain::far_end::FarEnd;
 use super::chain::gate::Transmit;
-use super::desk::Wanted;
-use super::device::InputDevice;
-use super::keeper::{Change, Keeper};
+use super::desk::{CLOSE_TIME, Wanted};
+use super::device::{BUSY, InputDevice};
+use super::keeper::{Change, Keeper, Open};
 use super::link::LastSent;
 use super::load::PerMinute;
 use super::packetizer::Outgoing;
@@ -48,7 +48,7 @@ pub struct CaptureActor {
     source: Source,
     name: String,
     /// A microphone that was chosen and is being opened; the source stays until it runs.
-    next: Option<(String, Keeper<InputDevice>)>,
+    next: Option<Next>,
     /// What is played, for a microphone that takes the place of what is none.
     far: Option<FarEnd>,
     core: Capture,
@@ -65,6 +65,16 @@ pub struct CaptureActor {
     overruns: u64,
     overruns_lately: PerMinute,
     timer: Option<SpawnHandle>,
+}
+
+/// A microphone that is being opened.
+struct Next {
+    name: String,
+    open: Open<InputDevice>,
+    keeper: Keeper<InputDevice>,
+    /// What was closed for it.
+    alone: Option<String>,
+    from: Instant,
 }
 
 /// A trial that runs.
@@ -252,32 +262,46 @@ impl CaptureActor {
     /// Opens a microphone that was chosen, and goes over to it when it runs. A talkspurt goes on in it.
     fn follow_choice(&mut self, now: Instant) {
         if let Some(Wanted { name, open }) = self.shared.devices.input.take() {
-            self.next = Some((name, Keeper::new(open)));
+            self.source.wake();
+            let keeper = Keeper::new(open.clone());
+            self.next = Some(Next { name, open, keeper, alone: None, from: now });
         }
-        let Some((name, mut keeper)) = self.next.take() else { return };
-        match keeper.poll(now) {
-            None => self.next = Some((name, keeper)),
-            Some(Change::Up(description)) => {
-                // What it gave so far is not of this moment.
-                if let Some(device) = keeper.device() {
-                    let there = device.ring.slots();
-                    let _ = device.ring.read_chunk(there).map(ReadChunk::commit_all);
-                }
-                (self.source, self.name) = (Source::Device(keeper), name);
-                self.overruns_before = self.source.overruns();
-                if let Some(far) = self.far.take() {
-                    let chain = *self.shared.chain();
-                    self.core.improve(chain, far);
-                }
-                self.core.restart();
-                self.tell(Change::Up(description));
-            }
+        let Some(mut next) = self.next.take() else { return };
+        let change = if now >= next.from { next.keeper.poll(now) } else { None };
+        match change {
+            None => self.next = Some(next),
+            Some(Change::Up(description)) => self.take_over(next, description),
             Some(Change::Down(error)) => {
                 let kept = self.source.description();
-                let direction = Direction::Input;
+                if next.alone.is_none() && error.contains(BUSY) && self.source.rest() {
+                    let keeper = Keeper::new(next.open.clone());
+                    let from = now + CLOSE_TIME;
+                    self.next = Some(Next { keeper, alone: Some(kept), from, ..next });
+                    return;
+                }
+                self.source.wake();
+                let (direction, name) = (Direction::Input, next.name);
+                let kept = next.alone.unwrap_or(kept);
                 self.sender.outbox.push(VoiceEvent::DeviceRefused { direction, name, error, kept });
             }
         }
+    }
+
+    fn take_over(&mut self, next: Next, description: String) {
+        let Next { name, mut keeper, .. } = next;
+        // What it gave so far is not of this moment.
+        if let Some(device) = keeper.device() {
+            let there = device.ring.slots();
+            let _ = device.ring.read_chunk(there).map(ReadChunk::commit_all);
+        }
+        (self.source, self.name) = (Source::Device(keeper), name);
+        self.overruns_before = self.source.overruns();
+        if let Some(far) = self.far.take() {
+            let chain = *self.shared.chain();
+            self.core.improve(chain, far);
+        }
+        self.core.restart();
+        self.tell(Change::Up(description));
     }
 
     /// Begins a trial if one is asked for, or ends the one that runs.

@@ -2,7 +2,8 @@
 //! those two have open, for whoever wants a list.
 //!
 //! Whoever takes a wish opens the new device beside the old one, and goes over when it runs: one that cannot be
-//! opened disturbs nobody.
+//! opened disturbs nobody. Where the new one is in use, perhaps by us under another name, it is tried once more
+//! without the old one, which comes back if that fails.
 
 use super::Direction;
 use super::device::{InputDevice, OutputDevice};
@@ -10,6 +11,10 @@ use super::keeper::Open;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long a device that is given up may take to be closed, before another one is tried in its place.
+pub const CLOSE_TIME: Duration = Duration::from_millis(300);
 
 /// Opens a loudspeaker; so many of its buffer sizes, smallest first, are known to be too small.
 pub type OpenOutput = Arc<dyn Fn(usize) -> Result<OutputDevice, String> + Send + Sync>;

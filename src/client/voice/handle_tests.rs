@@ -488,3 +488,70 @@ async fn another_loudspeaker_takes_over_and_plays_the_tone_and_one_that_fails_ch
     tokio::time::timeout(PATIENCE, heard).await.expect("the tone is heard");
     side.stop().await;
 }
+
+#[tokio::test]
+async fn a_key_is_on_the_wire_within_moments() {
+    let (server, seen) = serve();
+    let (speaker, mut events) = side(InputChoice::Tone(440.0), OutputChoice::Null);
+    speaker.connect(session(1, server));
+    wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let pressed = crate::net::clock::now();
+        speaker.set_transmit(Transmit::Held);
+        seen.recv_timeout(PATIENCE).unwrap();
+        waits.push(crate::net::clock::now().saturating_duration_since(pressed).as_secs_f32() * 1e3);
+        speaker.set_transmit(Transmit::Shut);
+        let ends = |packet: Vec<u8>| RtpPacket::parse(&packet).unwrap().payload.is_empty();
+        let mut ended = 0;
+        while ended < 3 {
+            ended += usize::from(ends(seen.recv_timeout(PATIENCE).unwrap()));
+        }
+    }
+    waits.sort_by(f32::total_cmp);
+    // Only a figure: how fast a machine is does not fail a test.
+    println!("from the key to the wire: {:.1} ms (median), {:.1} at most", waits[4], waits[7]);
+    speaker.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_that_is_in_use_is_tried_without_the_old_one_which_comes_back_if_that_fails() {
+    let running = |name: &'static str| {
+        move || -> Result<device::InputDevice, String> {
+            let (device, _) = device::InputDevice::fake(name);
+            device.state.callbacks.store(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(device)
+        }
+    };
+    let up = |name: &str| VoiceEvent::DeviceUp {
+        direction: Direction::Input,
+        description: format!("{name}: 48000 Hz"),
+    };
+    let (side, mut events) = plain(InputChoice::Silence, OutputChoice::Null);
+    let choose = |name: &str, open: keeper::Open<device::InputDevice>| {
+        side.system.shared.devices.input.put(Wanted { name: name.to_owned(), open });
+    };
+    choose("Old", Arc::new(running("Old")));
+    wait_for(&mut events, |e| *e == up("Old")).await;
+    // In use whoever else is open.
+    choose("Bad", Arc::new(|| -> Result<device::InputDevice, _> { Err(device::BUSY.to_owned()) }));
+    let refused = wait_for(&mut events, |e| matches!(e, VoiceEvent::DeviceRefused { .. })).await;
+    let VoiceEvent::DeviceRefused { kept, .. } = refused else { panic!() };
+    assert_eq!(kept, "Old: 48000 Hz");
+    wait_for(&mut events, |e| *e == up("Old")).await;
+    // In use by ourselves, under the old one's name.
+    let tries = std::sync::atomic::AtomicUsize::new(0);
+    let new = running("New");
+    choose(
+        "New",
+        Arc::new(move || match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => Err(device::BUSY.to_owned()),
+            _ => new(),
+        }),
+    );
+    let event = wait_for(&mut events, |e| {
+        matches!(e, VoiceEvent::DeviceRefused { .. } | VoiceEvent::DeviceUp { .. })
+    });
+    assert_eq!(event.await, up("New"));
+    side.stop().await;
+}

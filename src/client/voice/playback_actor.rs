@@ -5,8 +5,8 @@
 
 use super::capture::level_db;
 use super::capture_actor::Stop;
-use super::desk::{OpenOutput, Wanted};
-use super::device::{OUTPUT_BUFFERS, OutputDevice};
+use super::desk::{CLOSE_TIME, OpenOutput, Wanted};
+use super::device::{BUSY, OUTPUT_BUFFERS, OutputDevice};
 use super::keeper::{Change, Keeper};
 use super::load::{CpuMeter, PerMinute};
 use super::margin::{Margin, Xruns};
@@ -70,6 +70,15 @@ pub struct DeviceSink {
     too_small: Arc<AtomicUsize>,
 }
 
+/// A loudspeaker that is being opened.
+struct Next {
+    sink: Box<DeviceSink>,
+    open: OpenOutput,
+    /// What was closed for it.
+    alone: Option<String>,
+    from: Instant,
+}
+
 /// Where voice comes from.
 #[derive(Debug)]
 pub struct Intake {
@@ -86,7 +95,7 @@ pub struct PlaybackActor {
     intake: Intake,
     sink: Sink,
     /// A loudspeaker that was chosen and is being opened; the sink stays until it runs.
-    next: Option<Box<DeviceSink>>,
+    next: Option<Next>,
     /// What is played goes back to the others: nothing but voice may be.
     echoes: bool,
     pacer: Pacer,
@@ -329,22 +338,34 @@ impl PlaybackActor {
     /// Opens a loudspeaker that was chosen, and goes over to it when it runs.
     fn follow_choice(&mut self, now: Instant) {
         if let Some(Wanted { name, open }) = self.shared.devices.output.take() {
-            self.next = Some(Box::new(DeviceSink::new(name, open)));
+            self.sink.wake();
+            let sink = Box::new(DeviceSink::new(name, open.clone()));
+            self.next = Some(Next { sink, open, alone: None, from: now });
         }
         let Some(mut next) = self.next.take() else { return };
-        match next.keeper.poll(now) {
+        let change = if now >= next.from { next.sink.keeper.poll(now) } else { None };
+        match change {
             None => self.next = Some(next),
             Some(Change::Up(description)) => {
                 self.sink.finish();
-                self.sink = Sink::Device(next);
+                self.sink = Sink::Device(next.sink);
                 if !self.echoes {
                     self.core.add_sounds();
                 }
                 self.tell(Change::Up(description));
             }
             Some(Change::Down(error)) => {
-                let (direction, name) = (Direction::Output, next.name);
                 let kept = self.sink.description();
+                let name = next.sink.name.clone();
+                if next.alone.is_none() && error.contains(BUSY) && self.sink.rest() {
+                    let sink = Box::new(DeviceSink::new(name, next.open.clone()));
+                    let from = now + CLOSE_TIME;
+                    self.next = Some(Next { sink, alone: Some(kept), from, ..next });
+                    return;
+                }
+                self.sink.wake();
+                let direction = Direction::Output;
+                let kept = next.alone.unwrap_or(kept);
                 self.outbox.push(VoiceEvent::DeviceRefused { direction, name, error, kept });
             }
         }
@@ -375,6 +396,21 @@ impl Sink {
         let why = result.err()?;
         *file = None;
         Some(Change::Down(why))
+    }
+
+    /// Gives up its device for another one, if it has one.
+    fn rest(&mut self) -> bool {
+        match self {
+            Self::Device(sink) => sink.keeper.rest(),
+            Self::Wav { .. } | Self::Null => false,
+        }
+    }
+
+    /// Takes its device again.
+    fn wake(&mut self) {
+        if let Self::Device(sink) = self {
+            sink.keeper.wake();
+        }
     }
 
     /// Brings a file to its end.
