@@ -5,6 +5,7 @@
 
 use super::control::dial::Trust;
 use super::diagnosis::{Diagnosis, diagnose};
+use super::listen::Way;
 use super::voice::{
     ByWay, ChainFigures, DeviceList, Direction, SendingStats, StageName, TrialNews, VoicePath,
     VoiceStats,
@@ -371,6 +372,19 @@ pub enum Event {
     },
     /// The sound devices there are (`/devices`).
     Devices(DeviceList),
+    /// Where the talk key is seen.
+    TalkKey {
+        /// Its name.
+        key: String,
+        /// How it is seen while another window is in front; none if it is not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        way: Option<Way>,
+        /// The terminal can tell of it.
+        at_terminal: bool,
+        /// Why it is not seen in other windows.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
     /// A test tone plays (`/tone`).
     Tone {
         /// On which loudspeaker; empty for none, because none is open.
@@ -661,6 +675,8 @@ pub enum NoticeCode {
     NobodyToTalkTo,
     /// The key was held for too long; the microphone was closed.
     HeldTooLong,
+    /// The computer has slept; the microphone is off.
+    Slept,
     /// The key was pressed while we hear ourselves: nothing is sent.
     TestRuns,
     /// We are back after a lost connection; the microphone is off.
@@ -946,6 +962,7 @@ impl Event {
                 | Self::Goodbye { .. }
                 | Self::DeviceDown { .. }
                 | Self::DeviceRefused { .. }
+                | Self::TalkKey { .. }
                 | Self::NewServer { .. }
                 | Self::Test(_)
                 | Self::Help { .. }

@@ -197,8 +197,13 @@ impl Interface {
             Input::FocusGained => {
                 self.in_front = true;
                 self.look();
+                self.give(Input::FocusGained, at);
             }
-            Input::Line(_) | Input::Remote(_) | Input::Event(_) | Input::Tick => {
+            Input::TalkKey(_)
+            | Input::Line(_)
+            | Input::Remote(_)
+            | Input::Event(_)
+            | Input::Tick => {
                 self.give(input, at);
             }
         }

@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 pub mod interface;
+pub mod listen;
 mod moderation;
 pub mod remote;
 pub mod stats;
@@ -240,6 +241,10 @@ pub fn words(event: &Event) -> Vec<String> {
         Event::Tone { output } if output.is_empty() => {
             "! No tone can be heard: no loudspeaker is open. /devices shows those there are, /output NAME takes one."
                 .to_owned()
+        }
+        Event::TalkKey { key, way: Some(way), .. } => listen::everywhere(key, *way),
+        Event::TalkKey { key, at_terminal, error, .. } => {
+            listen::here(key, *at_terminal, error.as_deref().unwrap_or_default())
         }
         Event::Tone { output } => format!("* A test tone plays on {}.", shown(output)),
         Event::Path { path, back } => match (path, back) {
@@ -550,10 +555,10 @@ pub fn goodbye(reason: GoodbyeReason) -> &'static str {
 fn notice(code: NoticeCode) -> &'static str {
     match code {
         NoticeCode::KeysRelease => {
-            "Hold ` (or ё) to talk; the microphone closes when you let go. /help tells the rest."
+            "Hold the talk key (` or ё, if you have named no other) to talk; the microphone closes when you let go. /help tells the rest."
         }
         NoticeCode::KeysRepeat => {
-            "Hold ` (or ё) on an empty line to talk. This terminal does not tell when a key is let go, \
+            "Hold the talk key (` or ё, if you have named no other) on an empty line to talk. This terminal does not tell when a key is let go, \
              so the microphone closes a moment later. /help tells the rest."
         }
         NoticeCode::NobodyToTalkTo => {
@@ -561,6 +566,9 @@ fn notice(code: NoticeCode) -> &'static str {
         }
         NoticeCode::HeldTooLong => {
             "The talk key was held for so long that the microphone was closed. Let go and press it again."
+        }
+        NoticeCode::Slept => {
+            "The computer has slept: the microphone is off, except while you hold the talk key. /unmute opens it."
         }
         NoticeCode::TestRuns => {
             "The test runs, so nobody hears you. Press the key again when it is over, or /test ends it."
@@ -1038,13 +1046,13 @@ fn help(keys: Option<Release>) -> Vec<String> {
     match keys {
         Some(Release::Reported) => text.push_str(
             "
-* Talk: hold the key left of 1 (` or ё). On a line with text a short tap types it, holding talks.",
+* Talk: hold the key left of 1 (` or ё), or the one that --ptt-key names. On a line with text a short tap types it, holding talks.",
         ),
         Some(Release::Guessed) => text.push_str(
             "
-* Talk: hold the key left of 1 (` or ё) on an empty line; on a line with text it types. \
+* Talk: hold the key left of 1 (` or ё; --ptt-key names another) on an empty line; on a line with text it types. \
              This terminal does not tell when a key is let go: the microphone stays on while the key \
-             repeats, and closes 0.2 s after that (0.7 s after a single press). /unmute opens it for good.",
+             repeats, and closes 0.15 s after that (0.7 s after a single press). /unmute opens it for good.",
         ),
         None => {}
     }
@@ -1221,6 +1229,18 @@ pub mod arguments {
 
     /// There is no login name, and a guest's name cannot be made.
     pub const NO_NAME: &str = "say who you are: --name NAME";
+    /// No listener is called so.
+    pub const NO_LISTENER: &str = "auto, off, x11, or evdev";
+
+    /// No key is called so.
+    #[must_use]
+    pub fn no_such_key(name: &str) -> String {
+        format!(
+            "no key is called '{}'; for example: grave, F8, F13, v, space, pause, right-ctrl, mouse4, mouse5",
+            super::shown(name)
+        )
+    }
+
     /// `--loop` without a file.
     pub const LOOP: &str = "--loop repeats a WAV file: use it with --input wav:FILE";
     /// `--log-file` cannot be opened.

@@ -17,6 +17,8 @@ mod encoder;
 mod handle_tests;
 pub(crate) mod jitter;
 mod keeper;
+#[cfg(test)]
+mod key_tests;
 mod limiter;
 pub(crate) mod link;
 mod link_actor;

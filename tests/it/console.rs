@@ -13,6 +13,8 @@ use crate::support::{state, tools};
 mod full;
 mod orders;
 mod recording;
+#[cfg(target_os = "linux")]
+mod talk_key;
 
 /// How long anything may take on a loaded machine.
 const SOON: Duration = Duration::from_secs(30);

@@ -182,6 +182,7 @@ impl ControlCore {
                 Input::Request(request) => self.request(request, now),
                 Input::Voice(event) => self.voice_event(event),
                 Input::Stats(stats) => self.stats(*stats),
+                Input::Slept => self.slept(),
                 Input::Tick => self.tick(now),
             }
             self.apply_volumes();
@@ -405,6 +406,15 @@ impl ControlCore {
         }
     }
 
+    /// The computer has slept: whoever wakes it up does not mean to be heard at once.
+    fn slept(&mut self) {
+        self.voice(VoiceCommand::Transmit(Transmit::Shut));
+        if !self.state.muted {
+            (self.state.muted, self.state_untold) = (true, true);
+        }
+        self.tell(Event::Notice { code: NoticeCode::Slept });
+    }
+
     // ---- what the user wants --------------------------------------------------------------
 
     fn request(&mut self, request: Request, now: Instant) {
@@ -422,6 +432,10 @@ impl ControlCore {
                     self.state_untold = true;
                 }
                 self.state.muted = !open;
+                if !open {
+                    // Whatever it was: what was said until now is never sent.
+                    self.voice(VoiceCommand::Transmit(Transmit::Shut));
+                }
             }
             Request::Deafen(on) => {
                 self.voice(VoiceCommand::Deafened(on));

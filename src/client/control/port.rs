@@ -87,6 +87,8 @@ pub enum Input {
     Voice(VoiceEvent),
     /// The figures that were asked for.
     Stats(Box<VoiceStats>),
+    /// The computer has slept since the last tick.
+    Slept,
     /// Time has passed.
     Tick,
 }

@@ -12,14 +12,14 @@ use crate::client::app::{Input, Key, KeyAction, KeyCode};
 use crate::client::control::request::Request;
 use crate::client::editor::Edit;
 use crate::client::event::DeviceKind;
-use crate::client::ptt::{self, Mode};
+use crate::client::ptt::Mode;
 use crate::client::texts::interface as words;
 use crate::client::volumes::{PERCENT_MAX, Volume};
 use crate::net::name::UserName;
 
 impl Interface {
     pub(super) fn key(&mut self, key: Key, at: Moment) {
-        let talks = matches!(key.code, KeyCode::Char(c) if ptt::is_key(c)) && !key.ctrl && !key.alt;
+        let talks = self.app.talk_key().is(&key).is_some();
         if key.action != KeyAction::Release && (talks || self.app.asking().is_open()) {
             self.completion = None;
         }

@@ -100,17 +100,17 @@ pub fn path(path: PathKind) -> &'static str {
 
 /// How the talk key works here.
 #[must_use]
-pub fn talk_key(release: crate::client::ptt::Release) -> &'static str {
+pub fn talk_key(key: &str, release: crate::client::ptt::Release) -> String {
     match release {
-        crate::client::ptt::Release::Reported => "hold `",
-        crate::client::ptt::Release::Guessed => "hold ` (by repeat)",
+        crate::client::ptt::Release::Reported => format!("hold {key}"),
+        crate::client::ptt::Release::Guessed => format!("hold {key} (by repeat)"),
     }
 }
 
 /// The lines of the help.
 pub const HELP_LINES: &str = "\
 What you type is said to the room, or to the person whose messages are open.
-hold ` or ё    talk (the key left of 1); with text on the line a tap types
+hold ` or ё    talk (left of 1, or --ptt-key); with text on the line a tap types
 F1             this help; ? in the list
 F2             menu: everything that commands do
 F3             search what was said

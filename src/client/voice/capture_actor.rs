@@ -56,6 +56,7 @@ pub struct CaptureActor {
     samples: Vec<f32>,
     generation: u64,
     openings: u64,
+    shuts: u64,
     /// The microphone is tried out.
     trial: Option<Running>,
     /// The talk key was down at this opening when a trial ended: it must be let go first.
@@ -168,6 +169,7 @@ impl CaptureActor {
             samples: Vec::new(),
             generation: 0,
             openings: 0,
+            shuts: 0,
             trial: None,
             stale_key: None,
             last_samples: None,
@@ -245,7 +247,13 @@ impl CaptureActor {
             self.source.opened(now);
             tracing::debug!(?transmit, "microphone opened");
         }
-        if self.stale_key != Some(openings) || transmit != Transmit::Held {
+        let shuts = self.shared.shuts();
+        if self.shuts != shuts {
+            self.shuts = shuts;
+            self.core.set_latency(self.source.latency());
+            self.core.forget(&mut |packet| self.sender.send(packet, now));
+        }
+        if self.stale_key != Some(openings) || !transmit.is_held() {
             self.stale_key = None;
         }
         let free = self.trial.is_none() && self.stale_key.is_none();
@@ -348,7 +356,7 @@ impl CaptureActor {
         }
         self.core.end_trial();
         let (transmit, openings) = self.shared.transmit();
-        self.stale_key = (transmit == Transmit::Held).then_some(openings);
+        self.stale_key = transmit.is_held().then_some(openings);
         self.sender.outbox.push(VoiceEvent::Trial(news));
     }
 

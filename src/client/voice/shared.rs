@@ -91,6 +91,7 @@ impl Wishes {
 pub struct Shared {
     transmit: AtomicU8,
     openings: AtomicU64,
+    shuts: AtomicU64,
     deafened: AtomicBool,
     no_opus: AtomicBool,
     sending: Mutex<Sending>,
@@ -118,6 +119,14 @@ impl Shared {
         if to.is_on() && !Transmit::from_bits(before).is_on() {
             self.openings.fetch_add(1, Ordering::AcqRel);
         }
+        if to == Transmit::Shut {
+            self.shuts.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// How often the microphone was shut, also where it was before.
+    pub fn shuts(&self) -> u64 {
+        self.shuts.load(Ordering::Acquire)
     }
 
     /// What the microphone is meant to do, and how often it has been opened.

@@ -169,7 +169,7 @@ pub(super) fn state(view: &Interface, theme: &Theme, area: Area, buffer: &mut Bu
     let look = if live { theme.alert } else { theme.strong };
     let mut parts: Vec<(Style, String)> = vec![(look, word.to_owned())];
     if let (Mode::PushToTalk, true, Some(release)) = (mode, there && !on, app.keys()) {
-        parts.push((theme.dim, words::talk_key(release).to_owned()));
+        parts.push((theme.dim, words::talk_key(&app.talk_key().label(), release)));
     }
     for (shown, word) in [
         (app.standing().silenced, texts::STATUS_SILENCED),

@@ -70,3 +70,29 @@ fn whoever_asks_for_devices_and_leaves_waits_for_the_answers() {
     bench.give(Input::Voice(VoiceEvent::DeviceRefused { direction, name, error, kept }));
     assert!(pinged(&bench), "now it may go");
 }
+
+#[test]
+fn whatever_was_said_before_a_mute_is_never_sent() {
+    let mut bench = Bench::in_room();
+    bench.actions.clear();
+    // Also where the microphone was off already.
+    bench.ask(Request::Microphone { open: false });
+    assert!(bench.has(&Action::Voice(VoiceCommand::Transmit(Transmit::Shut))));
+}
+
+#[test]
+fn a_sleep_shuts_the_microphone_and_the_others_are_told() {
+    let mut bench = Bench::in_room();
+    bench.ask(Request::Microphone { open: true });
+    bench.pass(1000);
+    bench.actions.clear();
+    bench.give(Input::Slept);
+    bench.pass(1000);
+    assert!(bench.has(&Action::Voice(VoiceCommand::Transmit(Transmit::Shut))));
+    let notice = Event::Notice { code: NoticeCode::Slept };
+    assert!(bench.told().contains(&&notice));
+    let state = |m: &&Envelope<ClientMessage>| {
+        matches!(m.body, ClientMessage::State(MemberState { muted: true, .. }))
+    };
+    assert_eq!(bench.sent().into_iter().filter(state).count(), 1);
+}
