@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod asking;
+pub mod asleep;
 pub mod cli;
 pub mod command;
 pub mod config;
@@ -17,11 +18,13 @@ pub mod editor;
 pub mod event;
 pub mod first;
 pub mod interface;
+pub mod listen;
 pub mod options;
 pub mod ptt;
 pub mod remote;
 pub mod run;
 pub mod state;
+pub mod talk_key;
 pub mod texts;
 pub mod trust;
 pub mod visits;

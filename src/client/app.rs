@@ -8,6 +8,7 @@ use super::editor::{Edit, Editor};
 use super::event::{DeviceKind, Event, HelpTopic, LockKind, NoticeCode, Person, SessionNumber};
 use super::ptt::{self, Mode, Outcome, Ptt, Release};
 use super::remote::Order;
+use super::talk_key::TalkKey;
 use super::texts;
 use super::voice::Transmit;
 use super::volumes::Volume;
@@ -67,6 +68,8 @@ pub enum KeyCode {
     PageDown,
     /// A function key, by its number.
     Function(u8),
+    /// A key without a character or a meaning of its own, as Linux numbers it.
+    Bare(u16),
 }
 
 /// What is done to a key.
@@ -93,6 +96,8 @@ pub enum Input {
     FocusLost,
     /// The terminal is in front again.
     FocusGained,
+    /// A listener for all windows sees the talk key go down, or let go.
+    TalkKey(bool),
     /// An order from elsewhere that [`App::would`] has found possible.
     Remote(Order),
     /// Something happened.
@@ -116,6 +121,9 @@ pub enum Effect {
 #[derive(Debug)]
 pub struct App {
     ptt: Ptt,
+    talk_key: TalkKey,
+    /// Our window is in front, as far as the terminal tells.
+    in_front: bool,
     /// Talking by key is possible, and how its release is known.
     keys: Option<Release>,
     editor: Editor,
@@ -146,6 +154,8 @@ impl App {
     pub fn new(keys: Option<Release>, mode: Mode, deafened: bool) -> Self {
         Self {
             ptt: Ptt::new(keys.unwrap_or(Release::Guessed), mode),
+            talk_key: TalkKey::default(),
+            in_front: true,
             keys,
             editor: Editor::default(),
             session: SessionNumber(0),
@@ -172,6 +182,12 @@ impl App {
         Self { asks, ..self }
     }
 
+    /// The same, with another key that talks.
+    #[must_use]
+    pub fn talking_by(self, talk_key: TalkKey) -> Self {
+        Self { talk_key, ..self }
+    }
+
     /// The same, where recordings usually go into this directory; `at_once` begins one in the first room.
     #[must_use]
     pub fn recording_to(self, directory: PathBuf, at_once: bool) -> Self {
@@ -193,8 +209,12 @@ impl App {
             Input::Line(line) => self.line(&line, now),
             Input::Key(key) => self.key(key, now),
             Input::Paste(text) => self.editor.edit(Edit::Paste(text)),
-            Input::FocusLost => self.ptt(ptt::Input::FocusLost, now),
-            Input::FocusGained => {}
+            Input::FocusLost => {
+                self.in_front = false;
+                self.ptt(ptt::Input::FocusLost, now);
+            }
+            Input::FocusGained => self.in_front = true,
+            Input::TalkKey(down) => self.talk_key_anywhere(down, now),
             Input::Remote(order) => self.order(order, now),
             Input::Event(event) => self.event(event, now),
             Input::Tick => self.ptt(ptt::Input::Tick, now),
@@ -247,6 +267,12 @@ impl App {
     #[must_use]
     pub fn keys(&self) -> Option<Release> {
         self.keys
+    }
+
+    /// The key that talks.
+    #[must_use]
+    pub fn talk_key(&self) -> TalkKey {
+        self.talk_key
     }
 
     /// The line that is being typed.
@@ -362,6 +388,10 @@ impl App {
             Command::Volume { name, wish } => self.ask(Request::Volume { name, wish }),
             Command::Levelling(on) => self.ask(Request::Levelling(on)),
             Command::Sounds(on) => self.ask(Request::Sounds(on)),
+            Command::Devices => self.ask(Request::Devices),
+            Command::Input(name) => self.ask(Request::Input(name)),
+            Command::Output(name) => self.ask(Request::Output(name)),
+            Command::Tone => self.ask(Request::Tone),
             Command::Test => self.ask(Request::TryOut),
             Command::Record(directory) => {
                 let directory = directory.map_or_else(|| self.recordings.clone(), PathBuf::from);
@@ -457,17 +487,17 @@ impl App {
     }
 
     fn key(&mut self, key: Key, now: Instant) {
-        let talks = matches!(key.code, KeyCode::Char(c) if ptt::is_key(c));
+        let talks = self.talk_key.is(&key);
         // Letting go of the key that talks counts whatever is being typed.
-        if self.asking.is_open() && !(talks && key.action == KeyAction::Release) {
+        let lets_go = key.action == KeyAction::Release && self.talk_key.is_let_go(&key);
+        if self.asking.is_open() && !lets_go {
             return self.hidden_key(key);
         }
-        if let KeyCode::Char(c) = key.code
-            && ptt::is_key(c)
-            && !key.ctrl
-            && !key.alt
-        {
-            return self.talk_key(c, key.action, now);
+        if lets_go {
+            return self.by_talk_key(None, key.action, now);
+        }
+        if let Some(character) = talks {
+            return self.by_talk_key(character, key.action, now);
         }
         if key.action == KeyAction::Release {
             return;
@@ -489,7 +519,7 @@ impl App {
         }
     }
 
-    fn talk_key(&mut self, key: char, action: KeyAction, now: Instant) {
+    fn by_talk_key(&mut self, key: Option<char>, action: KeyAction, now: Instant) {
         let typing = !self.editor.is_empty();
         let was_on = self.ptt.transmit().is_on();
         let input = match action {
@@ -501,6 +531,25 @@ impl App {
         if self.ptt.transmit().is_on() && !was_on && self.testing {
             self.show(Event::Notice { code: NoticeCode::TestRuns });
         } else if self.ptt.transmit().is_on() && !was_on && self.up && self.room.is_none() {
+            self.show(Event::Notice { code: NoticeCode::NobodyToTalkTo });
+        }
+    }
+
+    /// The talk key as a listener for all windows sees it.
+    fn talk_key_anywhere(&mut self, down: bool, now: Instant) {
+        if !down {
+            return self.ptt(ptt::Input::GlobalUp, now);
+        }
+        // Somebody types a password here: the key is a part of it.
+        let here = self.keys.is_some() && self.in_front;
+        if here && self.asking.is_open() {
+            return;
+        }
+        let was_on = self.ptt.transmit().is_on();
+        let typing = here && self.talk_key.types_text() && !self.editor.is_empty();
+        self.ptt(ptt::Input::GlobalDown { typing }, now);
+        let on = self.ptt.transmit().is_on() && !was_on;
+        if on && !here && self.up && self.room.is_none() {
             self.show(Event::Notice { code: NoticeCode::NobodyToTalkTo });
         }
     }
@@ -545,6 +594,10 @@ impl App {
             // Put somewhere else, nobody expects to be heard there.
             Event::Left { .. } => {
                 self.leave_room();
+                self.ptt(ptt::Input::Disconnected, now);
+            }
+            // Whoever wakes a computer up does not mean to be heard at once.
+            Event::Notice { code: NoticeCode::Slept } => {
                 self.ptt(ptt::Input::Disconnected, now);
             }
             Event::Connecting { .. } if !self.up => {}
@@ -630,7 +683,7 @@ fn edit(code: KeyCode, ctrl: bool, alt: bool) -> Option<Edit> {
         (KeyCode::Char(c), false, false) => Edit::Insert(c),
         (KeyCode::Char(_) | KeyCode::Enter | KeyCode::Escape, ..) => return None,
         (KeyCode::Tab | KeyCode::BackTab | KeyCode::PageUp | KeyCode::PageDown, ..) => return None,
-        (KeyCode::Function(_), ..) => return None,
+        (KeyCode::Function(_) | KeyCode::Bare(_), ..) => return None,
     })
 }
 

@@ -65,6 +65,14 @@ pub enum Command {
     Levelling(bool),
     /// Play our own sounds, or none.
     Sounds(bool),
+    /// Which sound devices are there?
+    Devices,
+    /// Take another microphone.
+    Input(String),
+    /// Take another loudspeaker.
+    Output(String),
+    /// Play a test tone.
+    Tone,
     /// Hear ourselves.
     Test,
     /// Record the room: into this directory, or where recordings usually go.
@@ -124,6 +132,10 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/deafen", "/deafen"),
     ("/undeafen", "/undeafen"),
     ("/stats", "/stats"),
+    ("/devices", "/devices"),
+    ("/input", "/input NAME"),
+    ("/output", "/output NAME"),
+    ("/tone", "/tone"),
     ("/test", "/test"),
     ("/codec", "/codec opus|pcm"),
     ("/bitrate", "/bitrate 6-256"),
@@ -290,6 +302,10 @@ pub fn parse(line: &str, here: Option<&RoomName>) -> Result<Command, Mistake> {
         "/deafen" => Command::Deafen,
         "/undeafen" => Command::Undeafen,
         "/stats" => Command::Stats,
+        "/devices" => Command::Devices,
+        "/input" => Command::Input(line.one()?),
+        "/output" => Command::Output(line.one()?),
+        "/tone" => Command::Tone,
         "/test" => Command::Test,
         "/volume" => {
             let (name, percent) = match rest.rsplit_once(char::is_whitespace) {
@@ -483,6 +499,15 @@ mod tests {
         assert_eq!(parse("/test"), Ok(Command::Test));
         assert_eq!(parse("/sounds off"), Ok(Command::Sounds(false)));
         assert_eq!(error("/levelling maybe").0, LocalError::NotOnOrOff);
+    }
+
+    #[test]
+    fn devices_are_listed_and_chosen_by_names_with_spaces() {
+        assert_eq!(parse("/devices"), Ok(Command::Devices));
+        assert_eq!(parse("/input USB Mic (2)"), Ok(Command::Input("USB Mic (2)".into())));
+        assert_eq!(parse("/OUTPUT \"hw:0\""), Ok(Command::Output("hw:0".into())));
+        assert_eq!(parse("/tone"), Ok(Command::Tone));
+        assert_eq!(error("/input").0, LocalError::MissingArgument);
     }
 
     #[test]

@@ -38,6 +38,11 @@ pub struct Wires {
 #[rtype(result = "()")]
 pub struct News(pub Option<Event>);
 
+/// Listener to console: the talk key went down, or was let go, in whatever window.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct TalkKey(pub bool);
+
 /// Sends requests to the connection. The microphone is special: what was asked of it last must
 /// arrive, and closing it takes effect here at once.
 pub struct Asker {

@@ -5,8 +5,10 @@
 
 use super::control::dial::Trust;
 use super::diagnosis::{Diagnosis, diagnose};
+use super::listen::Way;
 use super::voice::{
-    ByWay, ChainFigures, Direction, SendingStats, StageName, TrialNews, VoicePath, VoiceStats,
+    ByWay, ChainFigures, DeviceList, Direction, SendingStats, StageName, TrialNews, VoicePath,
+    VoiceStats,
 };
 use super::volumes::Volume;
 use crate::net::codec::Codec;
@@ -380,6 +382,37 @@ pub enum Event {
         /// The sound system's words.
         error: String,
     },
+    /// A sound device that was chosen cannot be opened: what was in use before is in use still.
+    DeviceRefused {
+        /// Microphone or loudspeaker.
+        direction: DeviceKind,
+        /// The name by which it was chosen.
+        name: String,
+        /// The sound system's words.
+        error: String,
+        /// What is in use; empty for nothing.
+        kept: String,
+    },
+    /// The sound devices there are (`/devices`).
+    Devices(DeviceList),
+    /// Where the talk key is seen.
+    TalkKey {
+        /// Its name.
+        key: String,
+        /// How it is seen while another window is in front; none if it is not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        way: Option<Way>,
+        /// The terminal can tell of it.
+        at_terminal: bool,
+        /// Why it is not seen in other windows.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// A test tone plays (`/tone`).
+    Tone {
+        /// On which loudspeaker; empty for none, because none is open.
+        output: String,
+    },
     /// Voice travels another way.
     Path {
         /// Which.
@@ -665,6 +698,8 @@ pub enum NoticeCode {
     NobodyToTalkTo,
     /// The key was held for too long; the microphone was closed.
     HeldTooLong,
+    /// The computer has slept; the microphone is off.
+    Slept,
     /// The key was pressed while we hear ourselves: nothing is sent.
     TestRuns,
     /// We are back after a lost connection; the microphone is off.
@@ -949,6 +984,8 @@ impl Event {
                 | Self::Retrying { .. }
                 | Self::Goodbye { .. }
                 | Self::DeviceDown { .. }
+                | Self::DeviceRefused { .. }
+                | Self::TalkKey { .. }
                 | Self::NewServer { .. }
                 | Self::Test(_)
                 | Self::Help { .. }
@@ -991,6 +1028,7 @@ fn escaped(line: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::voice::DeviceName;
     use serde_json::{Value, json};
 
     fn person(name: &str) -> Person {
@@ -1077,6 +1115,28 @@ mod tests {
         };
         assert_eq!(value(&down)["event"], json!("device_down"));
         assert_eq!(value(&down)["direction"], json!("input"));
+        let refused = Event::DeviceRefused {
+            direction: DeviceKind::Output,
+            name: "B".into(),
+            error: "busy".into(),
+            kept: "A: 48000 Hz".into(),
+        };
+        assert_eq!(value(&refused)["event"], json!("device_refused"));
+        assert!(value(&refused)["message"].as_str().unwrap().contains("A: 48000 Hz"));
+        let name = DeviceName { name: "Mic".into(), used: true };
+        let list = DeviceList {
+            inputs: vec![name],
+            outputs: Vec::new(),
+            input: "Mic: 48000 Hz".into(),
+            output: String::new(),
+            input_level_db: -30.0,
+            error: None,
+        };
+        assert_eq!(
+            value(&Event::Devices(list)),
+            json!({"event": "devices", "inputs": [{"name": "Mic", "used": true}], "outputs": [],
+                "input": "Mic: 48000 Hz", "output": "", "input_level_db": -30.0})
+        );
         assert_eq!(
             value(&Event::Path { path: PathKind::Udp, back: false }),
             json!({"event": "path", "path": "udp"})

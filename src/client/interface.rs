@@ -7,6 +7,7 @@
 
 pub mod completion;
 pub mod conversation;
+pub mod devices;
 mod keys;
 pub mod layout;
 pub mod list;
@@ -25,6 +26,7 @@ use crate::net::moderation::Report;
 use crate::net::name::{RoomName, UserName, printable};
 use completion::Completion;
 use conversation::{Conversation, Entry, Kind, Place};
+use devices::Picker;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use layout::{Panels, Size};
@@ -90,6 +92,8 @@ pub enum Overlay {
     Find,
     /// An invite, to be shown to someone.
     Invite(String),
+    /// The sound devices there are.
+    Devices(Picker),
 }
 
 /// The latest figures of the voice side.
@@ -193,8 +197,13 @@ impl Interface {
             Input::FocusGained => {
                 self.in_front = true;
                 self.look();
+                self.give(Input::FocusGained, at);
             }
-            Input::Line(_) | Input::Remote(_) | Input::Event(_) | Input::Tick => {
+            Input::TalkKey(_)
+            | Input::Line(_)
+            | Input::Remote(_)
+            | Input::Event(_)
+            | Input::Tick => {
                 self.give(input, at);
             }
         }
@@ -466,6 +475,20 @@ impl Interface {
                 self.close_overlay();
                 self.overlay = Some(Overlay::Invite(line));
             }
+            Event::Devices(ref list) if list.error.is_none() => match &self.overlay {
+                None => self.overlay = Some(Overlay::Devices(Picker::new(list.clone()))),
+                Some(Overlay::Devices(picker)) => {
+                    self.overlay = Some(Overlay::Devices(picker.renewed(list.clone())));
+                }
+                Some(_) => self.tell(&event, at),
+            },
+            // What is in use is another now: the marks are.
+            Event::DeviceUp { .. } | Event::DeviceDown { .. } | Event::DeviceRefused { .. } => {
+                self.tell(&event, at);
+                if matches!(self.overlay, Some(Overlay::Devices(_))) {
+                    self.effects.push(Effect::Ask(Request::Devices));
+                }
+            }
             Event::MemberJoined(_) | Event::MemberLeft { .. } | Event::Left { .. } => {
                 let soon = at.now + FIGURES_EVERY;
                 self.asked.rooms_at = self.asked.rooms_at.map(|later| later.min(soon));
@@ -621,7 +644,8 @@ impl Interface {
             }
         }
         let (_, on, _) = self.app.microphone();
-        let busy = on || self.app.testing();
+        let picks = matches!(self.overlay, Some(Overlay::Devices(_)));
+        let busy = on || picks || self.app.testing();
         let every = if busy { LEVEL_EVERY } else { FIGURES_EVERY };
         // The microphone has just been opened: the level is wanted soon.
         let soon = self.asked.stats_at.map(|at| at.min(now + every));
@@ -667,6 +691,9 @@ fn answers(event: &Event) -> bool {
             | Event::Help { .. }
             | Event::Volume { .. }
             | Event::PasswordWanted { .. }
+            | Event::Devices(_)
+            | Event::DeviceRefused { .. }
+            | Event::Tone { .. }
     )
 }
 

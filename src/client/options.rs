@@ -7,7 +7,9 @@ use super::console::draw::theme::ThemeChoice;
 use super::console::full::Looks;
 use super::control::dial::Target;
 use super::control::port::Keys;
+use super::listen::{self, Plan, Surroundings, Wish};
 use super::ptt::Mode;
+use super::talk_key::TalkKey;
 use super::texts::arguments;
 use super::voice::{
     BITRATE, BITRATES, ChainSettings, FrameLength, InputChoice, OutputChoice, Sending,
@@ -134,6 +136,13 @@ pub struct Options {
     /// you speak) [default: ptt]
     #[arg(long, value_name = "ptt|open|voice", value_parser = talk, conflicts_with = "unmute")]
     pub talk: Option<Mode>,
+    /// The key that talks: grave (left of 1), f1 to f24, a letter, space, pause, right-ctrl, mouse4 and others. One that
+    /// you name talks while other windows are in front, too, where the desktop is X11 [default: grave, in this window]
+    #[arg(long, value_name = "KEY", value_parser = TalkKey::parse)]
+    pub ptt_key: Option<TalkKey>,
+    /// Who sees the talk key in other windows: auto, off, x11, or evdev (reads the keyboard, where you may)
+    #[arg(long, value_name = "auto|off|x11|evdev", value_parser = listening, default_value = "auto")]
+    pub ptt_listen: Wish,
     /// Let rumble and hum below the voice pass
     #[arg(long)]
     pub no_high_pass: bool,
@@ -411,6 +420,21 @@ impl Options {
 }
 
 impl Options {
+    /// The key that talks.
+    #[must_use]
+    pub fn talk_key(&self) -> TalkKey {
+        self.ptt_key.unwrap_or_default()
+    }
+
+    /// Whether, and how, it is listened for the talk key in all windows.
+    #[must_use]
+    pub fn listening(&self, there: Surroundings) -> Plan {
+        match self.headless {
+            true => Plan::NotAsked,
+            false => listen::plan(self.ptt_listen, self.ptt_key.is_some(), there),
+        }
+    }
+
     /// When the microphone is on at the start.
     #[must_use]
     pub fn mode(&self) -> Mode {
@@ -502,6 +526,16 @@ fn server(text: &str) -> Result<HostPort, AddressError> {
     match address.port {
         Some(0) => Err(AddressError::BadPort("0".to_owned())),
         _ => Ok(address),
+    }
+}
+
+fn listening(text: &str) -> Result<Wish, &'static str> {
+    match text {
+        "auto" => Ok(Wish::Auto),
+        "off" => Ok(Wish::Off),
+        "x11" => Ok(Wish::X11),
+        "evdev" => Ok(Wish::Evdev),
+        _ => Err(arguments::NO_LISTENER),
     }
 }
 

@@ -5,10 +5,13 @@
 //! key's repetition shows that it is held: the first press counts for [`FIRST_REPEAT`], each
 //! repetition for [`NEXT_REPEAT`], and on a line with text the key types.
 //!
+//! Whoever holds on a line with text has spoken since the key went down: that time is sent, too.
+//!
 //! Letting go of the key lets what is being said come to its end; everything else shuts at once.
 //!
 //! The key may also be held from elsewhere (the socket for orders): then nothing is guessed, and
-//! losing the terminal's focus means nothing.
+//! losing the terminal's focus means nothing. The same holds for a listener that sees the key in all windows; where
+//! it and a terminal that only repeats see the same key, the listener is believed.
 //!
 //! The microphone never hangs: every mishap (focus lost, connection lost, microphone unplugged,
 //! key held for too long) closes it, and a key that is still down then does not open it again.
@@ -19,13 +22,10 @@ use std::time::{Duration, Instant};
 
 /// Repetition has not begun: keyboards wait 250 to 660 ms before it.
 pub const FIRST_REPEAT: Duration = Duration::from_millis(700);
-/// A key that repeats comes every 20 to 100 ms.
-pub const NEXT_REPEAT: Duration = Duration::from_millis(200);
+/// A key that repeats comes every 20 to 100 ms. What comes later begins anew, with what was said since (the pre-roll).
+pub const NEXT_REPEAT: Duration = Duration::from_millis(150);
 /// A key let go sooner than this was tapped, not held.
 pub const TAP: Duration = Duration::from_millis(180);
-
-/// Characters of the key, as Latin and Russian keyboards have them, with and without shift.
-const KEY: [char; 4] = ['`', '~', 'ё', 'Ё'];
 
 /// How it is known that the key was let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +52,8 @@ pub enum Mode {
 pub enum Input {
     /// The key goes down, or repeats; `typing`: there is text on the line.
     Down {
-        /// The character it stands for.
-        key: char,
+        /// The character it stands for, if it has one; without one it never types.
+        key: Option<char>,
         /// The terminal says that it repeats.
         repeat: bool,
         /// There is text on the line.
@@ -73,6 +73,13 @@ pub enum Input {
     Disconnected,
     /// The microphone was unplugged.
     DeviceLost,
+    /// A listener for all windows sees it go down.
+    GlobalDown {
+        /// A terminal sees it too, and there is text on the line.
+        typing: bool,
+    },
+    /// It sees it let go.
+    GlobalUp,
     /// It is held from elsewhere.
     RemoteDown,
     /// It is no longer held from elsewhere.
@@ -95,12 +102,20 @@ pub enum Outcome {
 /// A key that is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Hold {
-    key: char,
+    key: Option<char>,
     since: Instant,
     /// When it must be taken for let go, if releases are guessed.
     until: Option<Instant>,
     /// It talks; if not, it is not yet known whether it types.
     talks: bool,
+    /// That was decided only after a while.
+    late: bool,
+}
+
+impl Hold {
+    fn new(key: Option<char>, since: Instant, until: Option<Instant>, talks: bool) -> Self {
+        Self { key, since, until, talks, late: false }
+    }
 }
 
 /// The state of the microphone.
@@ -111,6 +126,8 @@ pub struct Ptt {
     hold: Option<Hold>,
     /// Held from elsewhere, since then.
     remote: Option<Instant>,
+    /// Held as a listener for all windows sees it. Its key is what a terminal would type meanwhile.
+    global: Option<Hold>,
     /// The key was still down when a mishap closed the microphone. It must be let go first: by
     /// report, or (guessed) by not repeating until then.
     stale: Option<Option<Instant>>,
@@ -118,17 +135,11 @@ pub struct Ptt {
     released: bool,
 }
 
-/// Whether a character belongs to the push-to-talk key.
-#[must_use]
-pub fn is_key(c: char) -> bool {
-    KEY.contains(&c)
-}
-
 impl Ptt {
     /// A microphone that is off.
     #[must_use]
     pub fn new(release: Release, mode: Mode) -> Self {
-        Self { release, mode, hold: None, remote: None, stale: None, released: false }
+        Self { release, mode, hold: None, remote: None, global: None, stale: None, released: false }
     }
 
     /// How it is known that the key was let go.
@@ -156,22 +167,27 @@ impl Ptt {
             Mode::Open => Transmit::Open,
             Mode::Voice => Transmit::Voice,
             Mode::PushToTalk if self.remote.is_some() => Transmit::Held,
-            Mode::PushToTalk if self.hold.is_some_and(|hold| hold.talks) => Transmit::Held,
+            Mode::PushToTalk if self.holds().any(|hold| hold.talks && !hold.late) => Transmit::Held,
+            Mode::PushToTalk if self.holds().any(|hold| hold.talks) => Transmit::HeldLate,
             Mode::PushToTalk if self.released => Transmit::Released,
             Mode::PushToTalk => Transmit::Shut,
         }
+    }
+
+    fn holds(&self) -> impl Iterator<Item = Hold> {
+        [self.hold, self.global].into_iter().flatten()
     }
 
     /// When `Tick` must come, if nothing else does before.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let remote = self.remote.map(|since| since + PTT_HOLD_MAX);
-        let hold = self.hold.and_then(|hold| {
+        let holds = self.holds().flat_map(|hold| {
             let longest = Some(hold.since + PTT_HOLD_MAX);
             let tap = (!hold.talks).then(|| hold.since + TAP);
-            [longest, hold.until, tap].into_iter().flatten().min()
+            [longest, hold.until, tap].into_iter().flatten()
         });
-        [remote, hold].into_iter().flatten().min()
+        holds.chain(remote).min()
     }
 
     /// Takes one input.
@@ -183,11 +199,13 @@ impl Ptt {
             Input::Up => self.up(now),
             Input::FocusLost => self.mishap(now),
             Input::DeviceLost => {
-                self.remote = None;
+                (self.remote, self.global) = (None, None);
                 self.mishap(now)
             }
+            Input::GlobalDown { typing } => self.global_down(typing, now, passed),
+            Input::GlobalUp => self.global_up(now),
             Input::Mute => {
-                (self.mode, self.remote) = (Mode::PushToTalk, None);
+                (self.mode, self.remote, self.global) = (Mode::PushToTalk, None, None);
                 self.mishap(now)
             }
             Input::RemoteDown => {
@@ -203,14 +221,15 @@ impl Ptt {
             Input::Unmute => self.open(Mode::Open),
             Input::Voice => self.open(Mode::Voice),
             Input::Disconnected => {
-                (self.mode, self.remote) = (Mode::PushToTalk, None);
+                (self.mode, self.remote, self.global) = (Mode::PushToTalk, None, None);
                 self.mishap(now)
             }
         }
     }
 
     fn open(&mut self, mode: Mode) -> Outcome {
-        (self.hold, self.remote, self.released, self.mode) = (None, None, false, mode);
+        (self.hold, self.remote, self.global) = (None, None, None);
+        (self.released, self.mode) = (false, mode);
         Outcome::None
     }
 
@@ -225,6 +244,16 @@ impl Ptt {
             self.released = false;
             return Outcome::HeldTooLong;
         }
+        if let Some(global) = &mut self.global {
+            if now >= global.since + PTT_HOLD_MAX {
+                self.global = None;
+                self.mishap(now);
+                return Outcome::HeldTooLong;
+            }
+            if !global.talks && now >= global.since + TAP {
+                (global.talks, global.late) = (true, true);
+            }
+        }
         let Some(hold) = &mut self.hold else { return Outcome::None };
         if now >= hold.since + PTT_HOLD_MAX {
             self.mishap(now);
@@ -233,15 +262,16 @@ impl Ptt {
         if hold.until.is_some_and(|until| now >= until) {
             self.hold = None;
         } else if !hold.talks && now >= hold.since + TAP {
-            hold.talks = true;
+            (hold.talks, hold.late) = (true, true);
         }
         Outcome::None
     }
 
-    fn down(&mut self, key: char, repeat: bool, typing: bool, now: Instant) -> Outcome {
+    fn down(&mut self, key: Option<char>, repeat: bool, typing: bool, now: Instant) -> Outcome {
         if self.mode != Mode::PushToTalk {
-            return Outcome::Type(key);
+            return typed(key);
         }
+        let typing = typing && key.is_some();
         match self.release {
             Release::Reported => {
                 if repeat {
@@ -249,10 +279,17 @@ impl Ptt {
                 }
                 // A new press shows that the key was let go, even if the report was lost.
                 self.stale = None;
-                self.hold = Some(Hold { key, since: now, until: None, talks: !typing });
+                self.hold = Some(Hold::new(key, now, None, !typing));
                 Outcome::None
             }
             Release::Guessed => {
+                if let Some(global) = &mut self.global {
+                    // It knows when the key is let go, and whether this was a tap.
+                    if typing && !global.talks {
+                        global.key = key;
+                    }
+                    return Outcome::None;
+                }
                 if let Some(stale) = &mut self.stale {
                     *stale = Some(now + FIRST_REPEAT);
                     return Outcome::None;
@@ -262,10 +299,10 @@ impl Ptt {
                     return Outcome::None;
                 }
                 if typing {
-                    return Outcome::Type(key);
+                    return typed(key);
                 }
                 let until = Some(now + FIRST_REPEAT);
-                self.hold = Some(Hold { key, since: now, until, talks: true });
+                self.hold = Some(Hold::new(key, now, until, true));
                 Outcome::None
             }
         }
@@ -276,8 +313,33 @@ impl Ptt {
         let hold = self.hold.take();
         self.released |= hold.is_some_and(|hold| hold.talks);
         match hold {
-            Some(hold) if !hold.talks && now < hold.since + TAP => Outcome::Type(hold.key),
+            Some(hold) if !hold.talks && now < hold.since + TAP => typed(hold.key),
             _ => Outcome::None,
+        }
+    }
+
+    fn global_down(&mut self, typing: bool, now: Instant, passed: Outcome) -> Outcome {
+        if self.mode != Mode::PushToTalk || self.global.is_some() {
+            return passed;
+        }
+        if self.release == Release::Guessed {
+            (self.hold, self.stale) = (None, None);
+        }
+        self.global = Some(Hold::new(None, now, None, !typing));
+        passed
+    }
+
+    fn global_up(&mut self, now: Instant) -> Outcome {
+        let Some(hold) = self.global.take() else { return Outcome::None };
+        self.released |= hold.talks;
+        if self.release == Release::Guessed {
+            // What the terminal still has of the key's repetition is of this hold.
+            self.hold = None;
+            self.stale = Some(Some(now + NEXT_REPEAT));
+        }
+        match hold.talks {
+            true => Outcome::None,
+            false => typed(hold.key),
         }
     }
 
@@ -291,6 +353,11 @@ impl Ptt {
         }
         Outcome::None
     }
+}
+
+/// The key was for the line, if it has a character.
+fn typed(key: Option<char>) -> Outcome {
+    key.map_or(Outcome::None, Outcome::Type)
 }
 
 #[cfg(test)]
@@ -314,7 +381,7 @@ mod tests {
         }
 
         fn press(&mut self, typing: bool) -> Outcome {
-            self.give(Input::Down { key: 'ё', repeat: false, typing })
+            self.give(Input::Down { key: Some('ё'), repeat: false, typing })
         }
 
         /// Lets time pass as the shell does: a tick at each deadline.
@@ -341,7 +408,7 @@ mod tests {
         bench.press(false);
         assert!(bench.ptt.transmit().is_on());
         bench.pass(30_000);
-        bench.give(Input::Down { key: 'ё', repeat: true, typing: false });
+        bench.give(Input::Down { key: Some('ё'), repeat: true, typing: false });
         assert!(bench.ptt.transmit().is_on());
         assert_eq!(bench.give(Input::Up), Outcome::None);
         assert!(!bench.ptt.transmit().is_on());
@@ -372,7 +439,7 @@ mod tests {
             assert!(bench.ptt.transmit().is_on());
             bench.pass(90);
         }
-        bench.pass(200);
+        bench.pass(150);
         assert!(!bench.ptt.transmit().is_on());
     }
 
@@ -437,6 +504,87 @@ mod tests {
     }
 
     #[test]
+    fn a_key_seen_in_all_windows_talks_exactly_as_long_as_it_is_held() {
+        for release in [Release::Reported, Release::Guessed] {
+            let mut bench = Bench::new(release);
+            bench.give(Input::GlobalDown { typing: false });
+            assert_eq!(bench.ptt.transmit(), Transmit::Held);
+            bench.give(Input::FocusLost);
+            bench.pass(30_000);
+            assert_eq!(bench.ptt.transmit(), Transmit::Held, "it does not mind the focus");
+            bench.give(Input::GlobalUp);
+            assert_eq!(bench.ptt.transmit(), Transmit::Released);
+            for mishap in [Input::Disconnected, Input::DeviceLost, Input::Mute] {
+                bench.give(Input::GlobalDown { typing: false });
+                bench.give(mishap);
+                assert_eq!(bench.ptt.transmit(), Transmit::Shut, "{mishap:?}");
+                bench.give(Input::GlobalUp);
+                assert_eq!(bench.ptt.transmit(), Transmit::Shut, "{mishap:?}");
+            }
+            bench.give(Input::GlobalDown { typing: false });
+            bench.now += PTT_HOLD_MAX;
+            assert_eq!(bench.give(Input::Tick), Outcome::HeldTooLong);
+            assert_eq!(bench.ptt.transmit(), Transmit::Shut);
+        }
+    }
+
+    #[test]
+    fn where_a_terminal_only_repeats_the_listener_knows_when_the_key_is_let_go() {
+        let mut bench = Bench::new(Release::Guessed);
+        // The terminal's own key comes a moment before or after, and repeats.
+        bench.press(false);
+        bench.give(Input::GlobalDown { typing: false });
+        for _ in 0..20 {
+            bench.pass(40);
+            bench.press(false);
+            assert_eq!(bench.ptt.transmit(), Transmit::Held);
+        }
+        bench.give(Input::GlobalUp);
+        assert_eq!(bench.ptt.transmit(), Transmit::Released);
+        bench.press(false);
+        assert!(!bench.ptt.transmit().is_on(), "a repetition that is late");
+        bench.pass(20);
+        bench.give(Input::GlobalDown { typing: false });
+        assert_eq!(bench.ptt.transmit(), Transmit::Held, "and pressed again at once");
+    }
+
+    #[test]
+    fn with_a_listener_and_text_on_the_line_a_tap_types_and_holding_talks() {
+        for release in [Release::Reported, Release::Guessed] {
+            let mut bench = Bench::new(release);
+            bench.give(Input::GlobalDown { typing: true });
+            assert_eq!(bench.press(true), Outcome::None);
+            bench.pass(100);
+            assert!(!bench.ptt.transmit().is_on(), "typing must not be heard");
+            let outcomes = match release {
+                Release::Reported => [bench.give(Input::Up), bench.give(Input::GlobalUp)],
+                Release::Guessed => [bench.give(Input::GlobalUp), Outcome::None],
+            };
+            let types = outcomes.iter().filter(|outcome| **outcome == Outcome::Type('ё'));
+            assert_eq!(types.count(), 1, "{release:?} {outcomes:?}");
+            bench.pass(500);
+            bench.give(Input::GlobalDown { typing: true });
+            bench.press(true);
+            bench.pass(180);
+            assert_eq!(bench.ptt.transmit(), Transmit::HeldLate);
+            assert_eq!(bench.give(Input::GlobalUp), Outcome::None);
+            if release == Release::Reported {
+                assert_eq!(bench.give(Input::Up), Outcome::None);
+            }
+            assert_eq!(bench.ptt.transmit(), Transmit::Released);
+        }
+    }
+
+    #[test]
+    fn a_key_without_a_character_talks_at_once_whatever_is_on_the_line() {
+        for release in [Release::Reported, Release::Guessed] {
+            let mut bench = Bench::new(release);
+            let outcome = bench.give(Input::Down { key: None, repeat: false, typing: true });
+            assert_eq!((outcome, bench.ptt.transmit()), (Outcome::None, Transmit::Held));
+        }
+    }
+
+    #[test]
     fn voice_activation_ends_with_mute_and_with_the_connection() {
         for end in [Input::Mute, Input::Disconnected] {
             let mut bench = Bench::new(Release::Reported);
@@ -468,7 +616,7 @@ mod tests {
                 for _ in 0..20 {
                     bench.pass(50);
                     let repeat = release == Release::Reported;
-                    bench.give(Input::Down { key: '`', repeat, typing: false });
+                    bench.give(Input::Down { key: Some('`'), repeat, typing: false });
                     assert!(!bench.ptt.transmit().is_on(), "{release:?} {mishap:?}");
                 }
                 bench.give(if release == Release::Reported { Input::Up } else { Input::Tick });
@@ -502,7 +650,7 @@ mod tests {
         bench.now += PTT_HOLD_MAX;
         assert_eq!(bench.give(Input::Tick), Outcome::HeldTooLong);
         assert!(!bench.ptt.transmit().is_on());
-        bench.give(Input::Down { key: '`', repeat: true, typing: false });
+        bench.give(Input::Down { key: Some('`'), repeat: true, typing: false });
         assert!(!bench.ptt.transmit().is_on());
         // The same where a book lies on the key and only repetition shows it.
         let mut bench = Bench::new(Release::Guessed);
@@ -517,19 +665,23 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_happens_silence_follows(steps in prop::collection::vec((0u8..8, 0u64..900), 0..60),
+        fn whatever_happens_silence_follows(steps in prop::collection::vec((0u8..12, 0u64..900), 0..60),
                                             reported: bool) {
             let release = if reported { Release::Reported } else { Release::Guessed };
             let mut bench = Bench::new(release);
             for (step, ms) in steps {
                 bench.give(match step {
-                    0 => Input::Down { key: '`', repeat: false, typing: false },
-                    1 => Input::Down { key: '`', repeat: true, typing: false },
-                    2 => Input::Down { key: '`', repeat: false, typing: true },
+                    0 => Input::Down { key: Some('`'), repeat: false, typing: false },
+                    1 => Input::Down { key: Some('`'), repeat: true, typing: false },
+                    2 => Input::Down { key: Some('`'), repeat: false, typing: true },
                     3 => Input::Up,
                     4 => Input::FocusLost,
                     5 => Input::Mute,
                     6 => Input::Unmute,
+                    7 => Input::GlobalDown { typing: false },
+                    8 => Input::GlobalDown { typing: true },
+                    9 => Input::GlobalUp,
+                    10 => Input::DeviceLost,
                     _ => Input::Disconnected,
                 });
                 bench.pass(ms);

@@ -7,11 +7,13 @@ use super::app::App;
 use super::console::full::FullConsole;
 use super::console::line::LineConsole;
 use super::console::terminal::TerminalConsole;
-use super::console::{Asker, Wires, echo, tty};
+use super::console::{Asker, TalkKey, Wires, echo, tty};
 use super::control::actor::{Ask, ControlActor, Parts};
 use super::control::core::{ControlCore, Settings};
 use super::control::dial::{Authorities, ServerDialer, Target, TcpDialer, TlsDialer};
 use super::control::request::Request;
+use super::event::Event;
+use super::listen::{self, Plan, Surroundings};
 use super::options::Options;
 use super::ptt::{Mode, Release};
 use super::remote::socket::{Remote, Socket};
@@ -92,6 +94,11 @@ pub async fn run(options: Options) -> u8 {
     let (events_in, events) = mpsc::channel(CLIENT_EVENTS_MAX);
     let (ended_in, ended) = oneshot::channel();
     let (done_in, done) = oneshot::channel();
+    // Whatever goes wrong with it is told, and the client goes on.
+    let (listener, told) = listener(&options);
+    if let Some(event) = told {
+        let _ = events_in.try_send(event);
+    }
     let parts = Parts {
         core: ControlCore::new(settings, seed(), clock::now()),
         dialer,
@@ -116,8 +123,11 @@ pub async fn run(options: Options) -> u8 {
     let control = ControlActor::create(|ctx| {
         let asker = Asker::new(ctx.address().recipient(), voice.clone());
         let wires = Wires { asker, events, done: done_in };
-        let shown = start_console(&options, keys, &console, wires);
+        let (shown, talk_key) = start_console(&options, keys, &console, wires);
         serving = orders.and_then(|path| serve(&path, shown));
+        if let Some(changes) = listener {
+            actix_rt::spawn(bring(changes, talk_key));
+        }
         ControlActor::new(parts)
             .keeping(state)
             .remembering_visits(!options.json && !options.headless)
@@ -168,35 +178,71 @@ fn serve(path: &Path, console: Recipient<Remote>) -> Option<JoinHandle<()>> {
     }
 }
 
+/// A listener for the talk key in all windows, and what is to be said about it.
+fn listener(options: &Options) -> (Option<mpsc::Receiver<bool>>, Option<Event>) {
+    let key = options.talk_key();
+    let told = |way, error: Option<String>| Event::TalkKey {
+        key: key.name().to_owned(),
+        way,
+        at_terminal: key.is_at_terminal(),
+        error,
+    };
+    let why = match options.listening(Surroundings::seen()) {
+        Plan::NotAsked if key.is_at_terminal() => return (None, None),
+        Plan::NotAsked => texts::listen::SWITCHED_OFF.to_owned(),
+        Plan::Wayland => texts::listen::WAYLAND.to_owned(),
+        Plan::NoDesktop => texts::listen::NO_DESKTOP.to_owned(),
+        Plan::Listen(way) => match listen::start(way, key) {
+            Ok(listener) => return (Some(listener.changes), Some(told(Some(way), None))),
+            Err(why) => why,
+        },
+    };
+    (None, Some(told(None, Some(why))))
+}
+
+/// Brings what becomes of the talk key to the console.
+async fn bring(mut changes: mpsc::Receiver<bool>, console: Recipient<TalkKey>) {
+    while let Some(down) = changes.recv().await {
+        if console.send(TalkKey(down)).await.is_err() {
+            return;
+        }
+    }
+}
+
 fn start_console(
     options: &Options,
     keys: Option<Release>,
     arbiter: &Arbiter,
     wires: Wires,
-) -> Recipient<Remote> {
+) -> (Recipient<Remote>, Recipient<TalkKey>) {
     let (recordings, at_once) = options.recordings();
     let app = App::new(keys, options.mode(), options.deafen)
         .asking_passwords(options.asks())
-        .recording_to(recordings, at_once);
+        .recording_to(recordings, at_once)
+        .talking_by(options.talk_key());
     let headless = options.headless;
     let json = options.json;
     let arbiter = arbiter.handle();
     match keys {
         Some(release) if !options.inline => {
             let looks = options.looks();
-            FullConsole::start_in_arbiter(&arbiter, move |_| {
+            let console = FullConsole::start_in_arbiter(&arbiter, move |_| {
                 FullConsole::new(app, release, looks, wires)
-            })
-            .recipient()
+            });
+            (console.clone().recipient(), console.recipient())
         }
-        Some(release) => TerminalConsole::start_in_arbiter(&arbiter, move |_| {
-            TerminalConsole::new(app, release, wires)
-        })
-        .recipient(),
-        None => LineConsole::start_in_arbiter(&arbiter, move |_| {
-            LineConsole::new(app, json, wires).staying(headless)
-        })
-        .recipient(),
+        Some(release) => {
+            let console = TerminalConsole::start_in_arbiter(&arbiter, move |_| {
+                TerminalConsole::new(app, release, wires)
+            });
+            (console.clone().recipient(), console.recipient())
+        }
+        None => {
+            let console = LineConsole::start_in_arbiter(&arbiter, move |_| {
+                LineConsole::new(app, json, wires).staying(headless)
+            });
+            (console.clone().recipient(), console.recipient())
+        }
     }
 }
 

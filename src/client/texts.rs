@@ -10,7 +10,7 @@ use super::event::{
     Person, Room,
 };
 use super::ptt::{Mode, Release};
-use super::voice::{StageName, TrialFigures, TrialNews, Verdict};
+use super::voice::{DeviceList, StageName, TrialFigures, TrialNews, Verdict};
 use super::volumes::Volume;
 use crate::net::codec::Codec;
 use crate::net::message::{ErrorCode, GoodbyeReason, LeaveReason};
@@ -22,6 +22,7 @@ pub mod cli;
 pub mod config;
 pub mod first;
 pub mod interface;
+pub mod listen;
 mod moderation;
 pub mod remote;
 pub mod stats;
@@ -235,6 +236,28 @@ pub fn words(event: &Event) -> Vec<String> {
             shown(name),
             shown(error).trim_end_matches('.')
         ),
+        Event::DeviceRefused { direction, name, error, kept } => {
+            let stays = match kept.is_empty() {
+                true => "Nothing is changed".to_owned(),
+                false => format!("'{}' stays in use", shown(kept.split(": ").next().unwrap_or(kept))),
+            };
+            format!(
+                "! {} '{}' cannot be used: {}. {stays}; /devices shows what there is.",
+                device(*direction),
+                shown(name),
+                shown(error).trim_end_matches('.')
+            )
+        }
+        Event::Devices(list) => return devices(list),
+        Event::Tone { output } if output.is_empty() => {
+            "! No tone can be heard: no loudspeaker is open. /devices shows those there are, /output NAME takes one."
+                .to_owned()
+        }
+        Event::TalkKey { key, way: Some(way), .. } => listen::everywhere(key, *way),
+        Event::TalkKey { key, at_terminal, error, .. } => {
+            listen::here(key, *at_terminal, error.as_deref().unwrap_or_default())
+        }
+        Event::Tone { output } => format!("* A test tone plays on {}.", shown(output)),
         Event::Path { path, back } => match (path, back) {
             (PathKind::Udp, false) => "* Voice goes by UDP.".to_owned(),
             (PathKind::Udp, true) => "* Voice is back on UDP.".to_owned(),
@@ -465,7 +488,7 @@ fn test(news: TrialNews) -> String {
             "* The test has been ended: the microphone is as before.".to_owned()
         }
         TrialNews::NoMicrophone => {
-            "! The test has ended: no microphone gives any sound. Plug one in, or choose one (--list-devices shows them).".to_owned()
+            "! The test has ended: no microphone gives any sound. Plug one in, or choose one (/devices shows them).".to_owned()
         }
         TrialNews::Failed => {
             "! There can be no test: your voice cannot be encoded. The log (--log) tells why.".to_owned()
@@ -492,7 +515,7 @@ fn heard(figures: TrialFigures) -> String {
              the system's sound settings. This is what others would have heard:"
         ),
         Verdict::Silent => "! The microphone gives nothing but silence: is it muted in the system, or by a switch of its own? \
-             --list-devices shows whether there is another."
+             /devices shows whether there is another."
             .to_owned(),
     }
 }
@@ -543,10 +566,10 @@ pub fn goodbye(reason: GoodbyeReason) -> &'static str {
 fn notice(code: NoticeCode) -> &'static str {
     match code {
         NoticeCode::KeysRelease => {
-            "Hold ` (or ё) to talk; the microphone closes when you let go. /help tells the rest."
+            "Hold the talk key (` or ё, if you have named no other) to talk; the microphone closes when you let go. /help tells the rest."
         }
         NoticeCode::KeysRepeat => {
-            "Hold ` (or ё) on an empty line to talk. This terminal does not tell when a key is let go, \
+            "Hold the talk key (` or ё, if you have named no other) on an empty line to talk. This terminal does not tell when a key is let go, \
              so the microphone closes a moment later. /help tells the rest."
         }
         NoticeCode::NobodyToTalkTo => {
@@ -554,6 +577,9 @@ fn notice(code: NoticeCode) -> &'static str {
         }
         NoticeCode::HeldTooLong => {
             "The talk key was held for so long that the microphone was closed. Let go and press it again."
+        }
+        NoticeCode::Slept => {
+            "The computer has slept: the microphone is off, except while you hold the talk key. /unmute opens it."
         }
         NoticeCode::TestRuns => {
             "The test runs, so nobody hears you. Press the key again when it is over, or /test ends it."
@@ -1017,6 +1043,7 @@ fn help(keys: Option<Release>) -> Vec<String> {
     parlor://...          an invite that you paste takes you to its server
     /codec, /bitrate      send as opus or pcm; with how many kbit/s (Opus; 6 to 256)
     /echo, /noise, /gain, /highpass on|off   what is done to your microphone's sound
+    /devices              microphones and loudspeakers; /input NAME, /output NAME take one, /tone plays a test tone
     /test                 hear yourself: five seconds of you, as others would hear them; nobody else does
     /stats                levels, packets, loss, round trip, each speaker
     /volume NAME 0-200    how loud you hear someone, also when he comes back; /ignore, /unignore NAME
@@ -1030,17 +1057,48 @@ fn help(keys: Option<Release>) -> Vec<String> {
     match keys {
         Some(Release::Reported) => text.push_str(
             "
-* Talk: hold the key left of 1 (` or ё). On a line with text a short tap types it, holding talks.",
+* Talk: hold the key left of 1 (` or ё), or the one that --ptt-key names. On a line with text a short tap types it, holding talks.",
         ),
         Some(Release::Guessed) => text.push_str(
             "
-* Talk: hold the key left of 1 (` or ё) on an empty line; on a line with text it types. \
+* Talk: hold the key left of 1 (` or ё; --ptt-key names another) on an empty line; on a line with text it types. \
              This terminal does not tell when a key is let go: the microphone stays on while the key \
-             repeats, and closes 0.2 s after that (0.7 s after a single press). /unmute opens it for good.",
+             repeats, and closes 0.15 s after that (0.7 s after a single press). /unmute opens it for good.",
         ),
         None => {}
     }
     lines(&text)
+}
+
+/// The sound devices there are, with those in use.
+fn devices(list: &DeviceList) -> Vec<String> {
+    if let Some(error) = &list.error {
+        return vec![format!("! There is no list of sound devices: {}.", shown(error))];
+    }
+    let mut lines = Vec::new();
+    let level = format!(", {:.0} dB now", list.input_level_db);
+    for (head, devices, open, level) in [
+        ("* Microphones; /input NAME takes one:", &list.inputs, &list.input, level.as_str()),
+        (
+            "* Loudspeakers; /output NAME takes one, /tone plays a tone on it:",
+            &list.outputs,
+            &list.output,
+            "",
+        ),
+    ] {
+        lines.push(head.to_owned());
+        lines.extend(devices.iter().map(|device| match device.used {
+            true => format!("    {} (in use{level})", shown(&device.name)),
+            false => format!("    {}", shown(&device.name)),
+        }));
+        if devices.is_empty() {
+            lines.push("    none".to_owned());
+        }
+        if !open.is_empty() && !devices.iter().any(|device| device.used) {
+            lines.push(format!("    {} (in use{level})", shown(open)));
+        }
+    }
+    lines
 }
 
 /// The sound devices there are.
@@ -1182,6 +1240,18 @@ pub mod arguments {
 
     /// There is no login name, and a guest's name cannot be made.
     pub const NO_NAME: &str = "say who you are: --name NAME";
+    /// No listener is called so.
+    pub const NO_LISTENER: &str = "auto, off, x11, or evdev";
+
+    /// No key is called so.
+    #[must_use]
+    pub fn no_such_key(name: &str) -> String {
+        format!(
+            "no key is called '{}'; for example: grave, F8, F13, v, space, pause, right-ctrl, mouse4, mouse5",
+            super::shown(name)
+        )
+    }
+
     /// `--loop` without a file.
     pub const LOOP: &str = "--loop repeats a WAV file: use it with --input wav:FILE";
     /// `--log-file` cannot be opened.

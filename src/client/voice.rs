@@ -10,12 +10,15 @@ mod capture_actor;
 pub(crate) mod chain;
 mod decoding;
 mod delays;
+mod desk;
 mod device;
 mod encoder;
 #[cfg(test)]
 mod handle_tests;
 pub(crate) mod jitter;
 mod keeper;
+#[cfg(test)]
+mod key_tests;
 mod limiter;
 pub(crate) mod link;
 mod link_actor;
@@ -57,6 +60,7 @@ pub mod workload;
 
 pub use chain::gate::Transmit;
 pub use chain::{ChainFigures, ChainSettings, StageName, StageState};
+pub use desk::{DeviceList, DeviceName};
 pub use recording::RecordingEnd;
 pub use sending::{BITRATE, BITRATES, FrameLength, Sending, SendingStats};
 pub use sounds::Sound;
@@ -68,6 +72,7 @@ use crate::net::ids::{MemberId, Ssrc};
 use crate::net::message::{MemberInfo, Protection, StreamGrant};
 use crate::net::protect::DirectionKey;
 use capture_actor::AskCapture;
+use desk::Wanted;
 use link_actor::AskLink;
 use playback_actor::AskPlayback;
 use serde::Serialize;
@@ -227,6 +232,21 @@ pub enum VoiceEvent {
         /// What happened, in words of the sound system.
         error: String,
     },
+    /// A device that was chosen cannot be opened: what was in use before is in use still.
+    DeviceRefused {
+        /// Which.
+        direction: Direction,
+        /// The name by which it was chosen.
+        name: String,
+        /// What happened, in words of the sound system.
+        error: String,
+        /// What is in use; empty for nothing.
+        kept: String,
+    },
+    /// The sound devices there are, as asked for.
+    Devices(DeviceList),
+    /// A test tone plays on this loudspeaker; empty: on none, because none is open.
+    Tone(String),
     /// Someone's voice is played, or is not any more. Comes from the stream itself.
     Speaking {
         /// Who.
@@ -507,6 +527,42 @@ impl VoiceHandle {
     /// the end must be let go first.
     pub fn try_out(&self) {
         self.system.shared.trial.ask();
+    }
+
+    /// Takes the microphone of this name (or a part of it that only one has), or the default one, from now on. The
+    /// one before stays until it runs. [`VoiceEvent::DeviceUp`] or [`VoiceEvent::DeviceRefused`] tells how it went.
+    pub fn choose_input(&self, name: String) {
+        let wanted = name.clone();
+        let open = Arc::new(move || device::open_input(Some(&wanted)));
+        self.system.shared.devices.input.put(Wanted { name, open });
+    }
+
+    /// The same for the loudspeaker.
+    pub fn choose_output(&self, name: String) {
+        let wanted = name.clone();
+        let open = Arc::new(move |skip| device::open_output(Some(&wanted), skip));
+        self.system.shared.devices.output.put(Wanted { name, open });
+    }
+
+    /// Asks for the sound devices there are; [`VoiceEvent::Devices`] tells them. Sound systems take their time.
+    pub fn list(&self) {
+        // Nobody listens to a voice side that has ended.
+        let Some(events) = self.system.events.upgrade() else { return };
+        let shared = self.system.shared.clone();
+        let look = move || {
+            let list = shared.devices.list(device::list());
+            // The receiver has gone with the client.
+            let _ = events.blocking_send(VoiceEvent::Devices(list));
+        };
+        let thread = std::thread::Builder::new().name("device-list".to_owned());
+        if let Err(error) = thread.spawn(look) {
+            tracing::error!(%error, "the sound devices cannot be looked for");
+        }
+    }
+
+    /// Plays a test tone; [`VoiceEvent::Tone`] tells where.
+    pub fn play_tone(&self) {
+        self.play_sound(Sound::Tone);
     }
 
     /// Plays a sound of our own, where a sound device plays.

@@ -16,6 +16,8 @@ mod full;
 mod orders;
 mod papers;
 mod recording;
+#[cfg(target_os = "linux")]
+mod talk_key;
 
 /// How long anything may take on a loaded machine.
 const SOON: Duration = Duration::from_secs(30);

@@ -105,6 +105,59 @@ fn sound_comes_back_when_the_device_does() {
     assert!(latency <= LATENCY_MS_MAX, "{latency:.0} ms from mouth to ear");
 }
 
+/// Another microphone and another loudspeaker in mid-call, without a reconnect; and one that cannot be had.
+#[test]
+fn a_call_goes_on_with_another_microphone_and_another_loudspeaker() {
+    if sound::missing("a_call_goes_on_with_another_microphone_and_another_loudspeaker") {
+        return;
+    }
+    let card = SoundCard::up();
+    let server = Server::start();
+    let mut alice = server.client(&card, Side::A, "Alice", &["--unmute"]);
+    let mut bob = server.client(&card, Side::B, "Bob", &[]);
+    for client in [&mut alice, &mut bob] {
+        await_event(client, "path", "path", "udp");
+        await_event(client, "device_up", "direction", "input");
+        await_event(client, "device_up", "direction", "output");
+    }
+    alice.type_line("/input nonsense");
+    await_event(&mut alice, "device_refused", "name", "nonsense");
+    alice.type_line("/devices");
+    let used = alice.wait_for("a list of devices", SOON, |line| {
+        let told: Value = serde_json::from_str(line).ok()?;
+        let inputs = told.get("inputs")?.as_array()?.clone();
+        inputs.into_iter().find(|device| device["used"] == true)
+    });
+    assert!(used["name"].as_str().unwrap().contains("mic_a"), "{used}");
+    // The other side's microphone, which lies on the same card.
+    let before = count(&mut alice, "device_up");
+    alice.type_line(&format!("/input {}.monitor", Side::B.microphone()));
+    let deadline = parlor::net::clock::now() + SOON;
+    let up = crate::support::process::poll_until(deadline, || {
+        (count(&mut alice, "device_up") > before).then_some(())
+    });
+    assert!(up.is_some(), "the other microphone does not run: {:?}", alice.said());
+    converse(&card, Side::B, Side::B);
+    let judged = converse(&card, Side::B, Side::B);
+    understood("another microphone in mid-call", &judged, CORRELATION_MIN_FIRST);
+    // And the tone comes out of the loudspeaker that was taken.
+    bob.type_line(&format!("/output {}", Side::A.loudspeaker()));
+    let up = crate::support::process::poll_until(parlor::net::clock::now() + SOON, || {
+        (count(&mut bob, "device_up") > 2).then_some(())
+    });
+    assert!(up.is_some(), "the other loudspeaker does not run: {:?}", bob.said());
+    let recorder = card.record(Side::A.loudspeaker());
+    recorder.wait_awake();
+    bob.type_line("/tone");
+    await_event(&mut bob, "tone", "event", "tone");
+    let heard = finish_after_play(recorder);
+    let loudest = heard.samples.iter().fold(0.0f32, |most, sample| most.max(sample.abs()));
+    assert!(loudest > 0.02, "no tone: {loudest}");
+    for client in [&mut alice, &mut bob] {
+        assert_eq!((count(client, "welcome"), count(client, "lost")), (1, 0), "no reconnect");
+    }
+}
+
 /// How many events of this kind a client has told of.
 fn count(client: &mut Running, kind: &str) -> usize {
     let fits = |line: &&String| {

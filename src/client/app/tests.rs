@@ -409,3 +409,73 @@ fn an_order_from_elsewhere_talks_without_a_terminal_in_front_and_says_text_only(
     bench.join();
     assert!(!bench.transmitted().contains(&true), "it is let go with the connection");
 }
+
+#[test]
+fn whoever_wakes_the_computer_up_is_not_heard_at_once() {
+    let mut bench = Bench::in_room();
+    bench.give(Input::Line("/unmute".into()));
+    bench.event(Event::Notice { code: NoticeCode::Slept });
+    assert_eq!(bench.transmitted(), [true, false]);
+    assert_eq!(bench.app.microphone().0, Mode::PushToTalk);
+    for down in [Input::TalkKey(true), Input::Remote(Order::Press)] {
+        bench.give(down);
+        bench.event(Event::Notice { code: NoticeCode::Slept });
+        assert_eq!(bench.transmitted(), [true, false]);
+        bench.give(Input::TalkKey(false));
+        bench.give(Input::Remote(Order::Release));
+        assert_eq!(bench.transmitted(), [false; 0]);
+    }
+}
+
+#[test]
+fn another_key_talks_in_the_place_of_the_usual_one_whatever_is_on_the_line() {
+    let key = TalkKey::parse("f8").unwrap();
+    let mut bench = Bench::in_room();
+    let app = std::mem::replace(&mut bench.app, App::new(None, Mode::PushToTalk, false));
+    bench.app = app.talking_by(key);
+    bench.type_text("a`");
+    assert_eq!(bench.app.editor().text(), "a`", "the usual one types");
+    assert_eq!(bench.transmitted(), [false; 0]);
+    bench.key(KeyCode::Function(8), KeyAction::Press);
+    bench.key(KeyCode::Function(8), KeyAction::Release);
+    assert_eq!(bench.transmitted(), [true, false]);
+}
+
+#[test]
+fn a_key_seen_in_all_windows_types_nothing_into_passwords_and_minds_no_focus() {
+    let mut bench = Bench::in_room();
+    bench.give(Input::FocusLost);
+    bench.give(Input::TalkKey(true));
+    bench.give(Input::FocusGained);
+    bench.give(Input::FocusLost);
+    bench.give(Input::TalkKey(false));
+    assert_eq!(bench.transmitted(), [true, false]);
+    // Text that waits on our line is of no concern while another window is in front.
+    bench.type_text("half");
+    bench.give(Input::TalkKey(true));
+    assert_eq!(bench.transmitted(), [true]);
+    bench.give(Input::TalkKey(false));
+    bench.give(Input::FocusGained);
+    bench.transmitted();
+    bench.give(Input::TalkKey(true));
+    assert_eq!(bench.transmitted(), [false; 0], "here it may be typing");
+    bench.give(Input::TalkKey(false));
+    bench.app = std::mem::replace(&mut bench.app, App::new(None, Mode::PushToTalk, false))
+        .asking_passwords(true);
+    let (lock, of, turn) = (LockKind::Room, "attic".to_owned(), Turn::First);
+    bench.event(Event::PasswordWanted { lock, of, turn });
+    bench.transmitted();
+    bench.give(Input::TalkKey(true));
+    bench.now += Duration::from_secs(1);
+    bench.give(Input::Tick);
+    assert_eq!(bench.transmitted(), [false; 0]);
+}
+
+#[test]
+fn the_talk_key_let_go_together_with_ctrl_is_let_go() {
+    let mut bench = Bench::in_room();
+    bench.key(KeyCode::Char('`'), KeyAction::Press);
+    let (code, action) = (KeyCode::Char('`'), KeyAction::Release);
+    bench.give(Input::Key(Key { code, ctrl: true, alt: false, action }));
+    assert_eq!(bench.transmitted(), [true, false]);
+}

@@ -6,7 +6,7 @@
 use super::draw::theme::{Theme, ThemeChoice};
 use super::draw::{self};
 use super::keyboard::Keyboard;
-use super::{Asker, News, Wires, pump, threads, tty};
+use super::{Asker, News, TalkKey, Wires, pump, threads, tty};
 use crate::client::app::{App, Input};
 use crate::client::control::request::Request;
 use crate::client::event::{Event, LocalError};
@@ -143,12 +143,13 @@ impl FullConsole {
     pub fn new(app: App, release: Release, looks: Looks, wires: Wires) -> Self {
         let Wires { asker, events, done } = wires;
         let size = crossterm::terminal::size().unwrap_or(SIZE_DEFAULT);
+        let keyboard = Keyboard::new(release, app.talk_key());
         Self {
             view: Interface::new(app, TimeZone::system(), bounded(size)),
             canvas: Canvas::new(),
             theme: Theme::new(looks.theme),
             bell: looks.bell,
-            keyboard: Keyboard::new(release),
+            keyboard,
             asker,
             events: Some(events),
             done: Some(done),
@@ -326,6 +327,14 @@ impl Handler<Remote> for FullConsole {
         }
         // Whoever asked may have gone.
         let _ = done.send(answer);
+    }
+}
+
+impl Handler<TalkKey> for FullConsole {
+    type Result = ();
+
+    fn handle(&mut self, TalkKey(down): TalkKey, ctx: &mut Self::Context) {
+        self.give(Input::TalkKey(down), ctx);
     }
 }
 

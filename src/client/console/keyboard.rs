@@ -5,7 +5,8 @@
 
 use super::{keys, tty};
 use crate::client::app::{Input, KeyAction, KeyCode};
-use crate::client::ptt::{self, Release};
+use crate::client::ptt::Release;
+use crate::client::talk_key::TalkKey;
 use crossterm::event::{Event as TerminalEvent, KeyEvent, KeyEventKind};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ const ALT_GR_TIME: Duration = Duration::from_millis(700);
 #[derive(Debug)]
 pub struct Keyboard {
     release: Release,
+    talk_key: TalkKey,
     /// AltGr was pressed: until then keys come as text, as the layout makes it.
     alt_gr: Option<Instant>,
     /// Codes for the terminal's modes, to go out with the next frame.
@@ -23,10 +25,10 @@ pub struct Keyboard {
 }
 
 impl Keyboard {
-    /// A keyboard whose releases are known so.
+    /// A keyboard whose releases are known so, and whose talk key is this.
     #[must_use]
-    pub fn new(release: Release) -> Self {
-        Self { release, alt_gr: None, codes: String::new() }
+    pub fn new(release: Release, talk_key: TalkKey) -> Self {
+        Self { release, talk_key, alt_gr: None, codes: String::new() }
     }
 
     /// How it is known that a key was let go.
@@ -58,11 +60,14 @@ impl Keyboard {
             return None;
         }
         let translated = keys::translate(key, self.release)?;
+        let talks = self.talk_key.is(&translated);
+        // Shift and the like mean nothing by themselves.
+        if matches!(translated.code, KeyCode::Bare(_)) && talks.is_none() {
+            return None;
+        }
         if let Some(until) = &mut self.alt_gr {
             *until = now + ALT_GR_TIME;
-            if let KeyCode::Char(c) = translated.code
-                && ptt::is_key(c)
-            {
+            if let Some(Some(c)) = talks {
                 let typed = translated.action != KeyAction::Release;
                 return typed.then(|| Input::Paste(c.to_string()));
             }
@@ -98,7 +103,8 @@ mod tests {
 
     #[test]
     fn while_alt_gr_is_used_the_terminal_is_asked_for_text_and_nothing_talks() {
-        let (mut keyboard, now) = (Keyboard::new(Release::Reported), clock::now());
+        let (mut keyboard, now) =
+            (Keyboard::new(Release::Reported, TalkKey::default()), clock::now());
         let key = |code| TerminalEvent::Key(KeyEvent::new(code, KeyModifiers::NONE));
         let alt_gr = key(Code::Modifier(ModifierKeyCode::IsoLevel3Shift));
         assert_eq!(keyboard.input(alt_gr, now), Some(Input::FocusLost));
@@ -109,5 +115,24 @@ mod tests {
         assert_eq!(keyboard.codes(), tty::KEYS_WITH_RELEASE);
         assert_eq!(keyboard.deadline(), None);
         assert!(matches!(keyboard.input(key(Code::Char('`')), now), Some(Input::Key(_))));
+    }
+
+    #[test]
+    fn keys_without_characters_come_only_where_they_talk() {
+        let now = clock::now();
+        let press = |keyboard: &mut Keyboard, code| {
+            keyboard.input(TerminalEvent::Key(KeyEvent::new(code, KeyModifiers::NONE)), now)
+        };
+        let right = Code::Modifier(ModifierKeyCode::RightControl);
+        let left = Code::Modifier(ModifierKeyCode::LeftControl);
+        let mut plain = Keyboard::new(Release::Reported, TalkKey::default());
+        assert_eq!(press(&mut plain, right), None);
+        let key = TalkKey::parse("right-ctrl").unwrap();
+        let mut keyboard = Keyboard::new(Release::Reported, key);
+        let Some(Input::Key(talks)) = press(&mut keyboard, right) else { panic!() };
+        assert_eq!(key.is(&talks), Some(None));
+        assert_eq!(press(&mut keyboard, left), None);
+        let mut keyboard = Keyboard::new(Release::Guessed, TalkKey::parse("pause").unwrap());
+        assert!(press(&mut keyboard, Code::Pause).is_some());
     }
 }

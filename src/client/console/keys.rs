@@ -68,7 +68,7 @@ pub fn translate(event: KeyEvent, release: Release) -> Option<Key> {
         Code::PageUp => KeyCode::PageUp,
         Code::PageDown => KeyCode::PageDown,
         Code::F(number) => KeyCode::Function(number),
-        _ => return None,
+        code => KeyCode::Bare(bare(code)?),
     };
     let action = match event.kind {
         KeyEventKind::Press => KeyAction::Press,
@@ -76,6 +76,24 @@ pub fn translate(event: KeyEvent, release: Release) -> Option<Key> {
         KeyEventKind::Release => KeyAction::Release,
     };
     Some(Key { code, ctrl, alt, action })
+}
+
+/// Keys without a character, as Linux numbers them.
+fn bare(code: Code) -> Option<u16> {
+    Some(match code {
+        Code::Insert => 110,
+        Code::Pause => 119,
+        Code::ScrollLock => 70,
+        Code::CapsLock => 58,
+        Code::Menu => 127,
+        Code::Modifier(ModifierKeyCode::LeftControl) => 29,
+        Code::Modifier(ModifierKeyCode::RightControl) => 97,
+        Code::Modifier(ModifierKeyCode::LeftShift) => 42,
+        Code::Modifier(ModifierKeyCode::RightShift) => 54,
+        Code::Modifier(ModifierKeyCode::LeftAlt) => 56,
+        Code::Modifier(ModifierKeyCode::RightAlt) => 100,
+        _ => return None,
+    })
 }
 
 fn character(c: char, event: KeyEvent, ctrl: bool, kitty: bool) -> char {

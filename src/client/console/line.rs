@@ -3,7 +3,7 @@
 //! The actor may block on stdout: it has a thread of its own, and whoever is ahead of it waits.
 
 use super::stdin::{self, Typed};
-use super::{Asker, News, Wires, echo, pump};
+use super::{Asker, News, TalkKey, Wires, echo, pump};
 use crate::client::app::{App, Effect, Input};
 use crate::client::control::request::Request;
 use crate::client::event::{Event, LocalError};
@@ -103,6 +103,14 @@ impl LineConsole {
         }
     }
 
+    /// No key is held here but from elsewhere: that has a longest time.
+    fn look_later(&mut self, ctx: &mut Context<Self>) {
+        if let Some(deadline) = self.app.deadline() {
+            let wait = deadline.saturating_duration_since(clock::now());
+            ctx.run_later(wait, |console, _| console.give(Input::Tick, None));
+        }
+    }
+
     fn show(&mut self, event: &Event) {
         if let Event::Error { code, args, fatal: true } = event {
             eprintln!("{}", texts::fatal(*code, args));
@@ -182,13 +190,18 @@ impl Handler<Remote> for LineConsole {
         if answer.is_ok() {
             self.give(Input::Remote(order), None);
         }
-        // No key is held here but from elsewhere: that has a longest time.
-        if let Some(deadline) = self.app.deadline() {
-            let wait = deadline.saturating_duration_since(clock::now());
-            ctx.run_later(wait, |console, _| console.give(Input::Tick, None));
-        }
+        self.look_later(ctx);
         // Whoever asked may have gone.
         let _ = done.send(answer);
+    }
+}
+
+impl Handler<TalkKey> for LineConsole {
+    type Result = ();
+
+    fn handle(&mut self, TalkKey(down): TalkKey, ctx: &mut Self::Context) {
+        self.give(Input::TalkKey(down), None);
+        self.look_later(ctx);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use super::keyboard::Keyboard;
 use super::screen::{Prompt, Screen};
-use super::{Asker, News, Wires, pump, threads, tty};
+use super::{Asker, News, TalkKey, Wires, pump, threads, tty};
 use crate::client::app::{App, Effect, Input};
 use crate::client::control::request::Request;
 use crate::client::event::{Event, LocalError, NoticeCode};
@@ -73,9 +73,10 @@ impl TerminalConsole {
     #[must_use]
     pub fn new(app: App, release: Release, wires: Wires) -> Self {
         let Wires { asker, events, done } = wires;
+        let keyboard = Keyboard::new(release, app.talk_key());
         Self {
             app,
-            keyboard: Keyboard::new(release),
+            keyboard,
             asker,
             events: Some(events),
             done: Some(done),
@@ -287,6 +288,14 @@ impl Handler<Remote> for TerminalConsole {
         }
         // Whoever asked may have gone.
         let _ = done.send(answer);
+    }
+}
+
+impl Handler<TalkKey> for TerminalConsole {
+    type Result = ();
+
+    fn handle(&mut self, TalkKey(down): TalkKey, ctx: &mut Self::Context) {
+        self.give(Input::TalkKey(down), ctx);
     }
 }
 

@@ -13,6 +13,7 @@ use super::core::{Action, ControlCore, Input, VoiceCommand};
 use super::dial::{Dialed, Dialer};
 use super::link::{Deliver, Link, VoiceLane};
 use super::request::Request;
+use crate::client::asleep::SleepWatch;
 use crate::client::event::{Event, LocalError, LossCause};
 use crate::client::state::ClientState;
 use crate::client::texts;
@@ -81,6 +82,7 @@ pub struct ControlActor<D: Dialer> {
     generation: Generation,
     link: Option<Link>,
     permits: VecDeque<Option<OwnedSemaphorePermit>>,
+    sleep: SleepWatch,
 }
 
 /// What the actor is made of.
@@ -116,6 +118,7 @@ impl<D: Dialer> ControlActor<D> {
             generation: Generation(0),
             link: None,
             permits: VecDeque::new(),
+            sleep: SleepWatch::default(),
         }
     }
 
@@ -226,6 +229,10 @@ impl<D: Dialer> ControlActor<D> {
             VoiceCommand::Levelling(on) => self.voice.set_levelling(on),
             VoiceCommand::Sound(sound) => self.voice.play_sound(sound),
             VoiceCommand::Sounds(on) => self.voice.set_sounds(on),
+            VoiceCommand::Devices => self.voice.list(),
+            VoiceCommand::Input(name) => self.voice.choose_input(name),
+            VoiceCommand::Output(name) => self.voice.choose_output(name),
+            VoiceCommand::Tone => self.voice.play_tone(),
             VoiceCommand::TryOut => self.voice.try_out(),
             VoiceCommand::Record(directory, own) => {
                 let began = texts::file_time(clock::unix_ms());
@@ -281,7 +288,12 @@ impl<D: Dialer> Actor for ControlActor<D> {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(CLIENT_MAILBOX);
-        ctx.run_interval(TICK, |actor, ctx| actor.give(Input::Tick, ctx));
+        ctx.run_interval(TICK, |actor, ctx| {
+            if actor.sleep.look(clock::now(), clock::always()) {
+                actor.give(Input::Slept, ctx);
+            }
+            actor.give(Input::Tick, ctx);
+        });
         if let Some(events) = self.voice_events.take() {
             actix_rt::spawn(pump_voice(events, Rc::clone(&self.voice_out), ctx.address()));
         }

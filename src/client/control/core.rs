@@ -87,6 +87,8 @@ pub struct ControlCore {
     open: BTreeMap<u32, Pending>,
     next_re: u32,
     stats_asked: usize,
+    /// What of sound devices was asked for and is not answered yet.
+    devices: Devices,
     /// Voice goes through the control connection.
     voice_by_stream: bool,
     pace: Pace,
@@ -138,6 +140,7 @@ impl ControlCore {
             open: BTreeMap::new(),
             next_re: 1,
             stats_asked: 0,
+            devices: Devices::default(),
             voice_by_stream: false,
             pace: Pace::new(now),
             heard_at: now,
@@ -184,6 +187,7 @@ impl ControlCore {
                 Input::Request(request) => self.request(request, now),
                 Input::Voice(event) => self.voice_event(event),
                 Input::Stats(stats) => self.stats(*stats),
+                Input::Slept => self.slept(),
                 Input::Tick => self.tick(now),
             }
             self.apply_volumes();
@@ -407,6 +411,15 @@ impl ControlCore {
         }
     }
 
+    /// The computer has slept: whoever wakes it up does not mean to be heard at once.
+    fn slept(&mut self) {
+        self.voice(VoiceCommand::Transmit(Transmit::Shut));
+        if !self.state.muted {
+            (self.state.muted, self.state_untold) = (true, true);
+        }
+        self.tell(Event::Notice { code: NoticeCode::Slept });
+    }
+
     // ---- what the user wants --------------------------------------------------------------
 
     fn request(&mut self, request: Request, now: Instant) {
@@ -430,6 +443,10 @@ impl ControlCore {
                     self.state_untold = true;
                 }
                 self.state.muted = !open;
+                if !open {
+                    // Whatever it was: what was said until now is never sent.
+                    self.voice(VoiceCommand::Transmit(Transmit::Shut));
+                }
             }
             Request::Deafen(on) => {
                 self.voice(VoiceCommand::Deafened(on));
@@ -449,6 +466,10 @@ impl ControlCore {
                 self.voice(VoiceCommand::Sounds(on));
                 self.tell(Event::Sounds { on });
             }
+            request @ (Request::Devices
+            | Request::Input(_)
+            | Request::Output(_)
+            | Request::Tone) => self.ask_devices(request),
             Request::TryOut => self.voice(VoiceCommand::TryOut),
             Request::Record(directory) => self.record(directory),
             Request::StopRecording => self.stop_recording(),
@@ -538,7 +559,8 @@ impl ControlCore {
                 request => self.send_request(request, now),
             }
         }
-        let drained = self.queue.is_empty() && !self.state_untold && self.stats_asked == 0;
+        let answered = self.stats_asked == 0 && self.devices.are_answered();
+        let drained = self.queue.is_empty() && !self.state_untold && answered;
         if drained && self.finishing == Some(Finish::Draining) {
             // The server answers in order: what it has not answered by then it never will.
             self.finishing = Some(Finish::Barrier);
@@ -596,11 +618,13 @@ impl ControlCore {
     }
 }
 
+mod devices;
 mod door;
 mod incoming;
 mod recording;
 mod volumes;
 
+use devices::Devices;
 use door::Door;
 use recording::Recording;
 

@@ -87,6 +87,8 @@ pub enum Input {
     Voice(VoiceEvent),
     /// The figures that were asked for.
     Stats(Box<VoiceStats>),
+    /// The computer has slept since the last tick.
+    Slept,
     /// Time has passed.
     Tick,
 }
@@ -141,6 +143,14 @@ pub enum VoiceCommand {
     Sound(Sound),
     /// Such sounds are played, or none.
     Sounds(bool),
+    /// Tell which sound devices there are.
+    Devices,
+    /// Take this microphone.
+    Input(String),
+    /// Take this loudspeaker.
+    Output(String),
+    /// Play a test tone.
+    Tone,
     /// Let us hear ourselves, or end that.
     TryOut,
     /// Record into this directory; we are called so.
@@ -176,6 +186,8 @@ impl PartialEq for VoiceCommand {
             (Self::Levelling(a), Self::Levelling(b)) => a == b,
             (Self::Sound(a), Self::Sound(b)) => a == b,
             (Self::Sounds(a), Self::Sounds(b)) => a == b,
+            (Self::Devices, Self::Devices) | (Self::Tone, Self::Tone) => true,
+            (Self::Input(a), Self::Input(b)) | (Self::Output(a), Self::Output(b)) => a == b,
             (Self::TryOut, Self::TryOut) => true,
             (Self::Bitrate(a), Self::Bitrate(b)) => a == b,
             (Self::RoomCodecs(a), Self::RoomCodecs(b)) => a == b,

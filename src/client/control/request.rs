@@ -78,6 +78,14 @@ pub enum Request {
     Levelling(bool),
     /// Play our own sounds, or none.
     Sounds(bool),
+    /// Which sound devices are there?
+    Devices,
+    /// Take another microphone.
+    Input(String),
+    /// Take another loudspeaker.
+    Output(String),
+    /// Play a test tone.
+    Tone,
     /// Let us hear ourselves, or end that.
     TryOut,
     /// Record the room into this directory.
@@ -152,6 +160,10 @@ impl Request {
                 | Self::Volume { .. }
                 | Self::Levelling(_)
                 | Self::Sounds(_)
+                | Self::Devices
+                | Self::Input(_)
+                | Self::Output(_)
+                | Self::Tone
                 | Self::TryOut
                 | Self::Record(_)
                 | Self::StopRecording
@@ -190,6 +202,10 @@ impl Request {
             Self::Volume { name, .. } => format!("/volume {name}"),
             Self::Levelling(_) => "/levelling".to_owned(),
             Self::Sounds(_) => "/sounds".to_owned(),
+            Self::Devices => "/devices".to_owned(),
+            Self::Input(name) => format!("/input {name}"),
+            Self::Output(name) => format!("/output {name}"),
+            Self::Tone => "/tone".to_owned(),
             Self::TryOut => "/test".to_owned(),
             Self::Record(_) => "/record".to_owned(),
             Self::StopRecording => "/record stop".to_owned(),

@@ -4,20 +4,22 @@
 
 use super::completion::{Completion, Known, quoted};
 use super::conversation::Place;
+use super::devices::Picker;
 use super::list::Row;
 use super::menu::{Act, Menu, MenuKind};
 use super::{Effect, Focus, Interface, Moment, Overlay, VOLUME_STEP, command};
 use crate::client::app::{Input, Key, KeyAction, KeyCode};
 use crate::client::control::request::Request;
 use crate::client::editor::Edit;
-use crate::client::ptt::{self, Mode};
+use crate::client::event::DeviceKind;
+use crate::client::ptt::Mode;
 use crate::client::texts::interface as words;
 use crate::client::volumes::{PERCENT_MAX, Volume};
 use crate::net::name::UserName;
 
 impl Interface {
     pub(super) fn key(&mut self, key: Key, at: Moment) {
-        let talks = matches!(key.code, KeyCode::Char(c) if ptt::is_key(c)) && !key.ctrl && !key.alt;
+        let talks = self.app.talk_key().is(&key).is_some();
         if key.action != KeyAction::Release && (talks || self.app.asking().is_open()) {
             self.completion = None;
         }
@@ -37,6 +39,7 @@ impl Interface {
             Some(Overlay::Form { question, before }) => self.form_key(question, before, key, at),
             Some(Overlay::Find) => self.find_key(key, at),
             Some(Overlay::Invite(line)) => self.invite_key(line, key),
+            Some(Overlay::Devices(picker)) => self.devices_key(picker, key, at),
             None if self.everywhere(key, at) => {}
             None if self.focus == Focus::List => self.list_key(key, at),
             None => self.line_key(key, at),
@@ -409,6 +412,39 @@ impl Interface {
             KeyCode::Enter | KeyCode::Up | KeyCode::Down => {}
             KeyCode::Char('d') if key.ctrl => self.app.editor_mut().edit(Edit::Delete),
             _ => self.give(Input::Key(key), at),
+        }
+    }
+
+    fn devices_key(&mut self, mut picker: Picker, key: Key, at: Moment) {
+        let line = match key.code {
+            KeyCode::Escape | KeyCode::Left | KeyCode::Char('q' | 'й') => return,
+            KeyCode::Function(1) => {
+                self.overlay = Some(Overlay::Help(0));
+                return;
+            }
+            KeyCode::Function(2) => return self.show_menu(MenuKind::Sound),
+            KeyCode::Up | KeyCode::BackTab => {
+                picker.step(-1);
+                None
+            }
+            KeyCode::Down | KeyCode::Tab => {
+                picker.step(1);
+                None
+            }
+            KeyCode::Enter | KeyCode::Char(' ') => picker.chosen().map(|(kind, device)| {
+                let command = match kind {
+                    DeviceKind::Input => "/input",
+                    DeviceKind::Output => "/output",
+                };
+                format!("{command} {}", device.name)
+            }),
+            KeyCode::Char('t' | 'е') => Some("/tone".to_owned()),
+            KeyCode::Char('r' | 'к') => Some("/devices".to_owned()),
+            _ => None,
+        };
+        self.overlay = Some(Overlay::Devices(picker));
+        if let Some(line) = line {
+            self.line(line, at);
         }
     }
 

@@ -139,6 +139,7 @@ fn main() -> Vec<Item> {
         ask(words::MESSAGE, "/msg ", words::WHOM_AND_WHAT),
         ask(words::ME, "/me ", words::WHAT_DO_YOU_DO),
         ask(words::NICK, "/nick ", words::WHICH_NAME),
+        line(words::DEVICES, "", "/devices"),
         act(words::SOUND, "", Act::Open(MenuKind::Sound)),
         line(words::TEST, "", "/test"),
         line(words::STATS, "", "/stats"),
@@ -158,6 +159,10 @@ fn main() -> Vec<Item> {
 
 fn sound() -> Vec<Item> {
     vec![
+        line(words::DEVICES, "", "/devices"),
+        ask(words::INPUT, "/input ", words::WHICH_DEVICE),
+        ask(words::OUTPUT, "/output ", words::WHICH_DEVICE),
+        line(words::TONE, "", "/tone"),
         line(words::TEST, "", "/test"),
         line(words::ECHO_ON, "", "/echo on"),
         line(words::ECHO_OFF, "", "/echo off"),

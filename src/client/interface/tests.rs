@@ -4,7 +4,7 @@ use super::*;
 use crate::client::app::{Key, KeyAction, KeyCode};
 use crate::client::event::{DeviceKind, Person, SessionNumber, Stats};
 use crate::client::ptt::{Mode, Release};
-use crate::client::voice::VoiceStats;
+use crate::client::voice::{DeviceList, DeviceName, VoiceStats};
 use crate::net::clock;
 use crate::net::message::Standing;
 use crate::net::moderation::Role;
@@ -465,4 +465,75 @@ proptest! {
         canvas.frame(&bench.view, &theme);
         prop_assert!(canvas.frame(&bench.view, &theme).is_empty(), "nothing changed, nothing drawn");
     }
+}
+
+/// Two microphones, of which the second is in use, and two loudspeakers.
+pub(crate) fn devices() -> DeviceList {
+    let device = |name: &str, used| DeviceName { name: name.to_owned(), used };
+    DeviceList {
+        inputs: vec![device("Built-in Audio", false), device("usb-mic (Mic 日本)", true)],
+        outputs: vec![device("default", true), device("hdmi (Screen)", false)],
+        input: "usb-mic (Mic 日本): 48000 Hz".to_owned(),
+        output: "default: 48000 Hz".to_owned(),
+        input_level_db: -40.0,
+        error: None,
+    }
+}
+
+#[test]
+fn the_picker_does_what_the_commands_do_and_stays_open() {
+    let mut bench = Bench::in_room(80, 24);
+    bench.type_text("half");
+    bench.press(KeyCode::Function(2));
+    let menu = |bench: &Bench| match bench.view.overlay() {
+        Some(Overlay::Menu(menu)) => menu.act(),
+        _ => None,
+    };
+    while menu(&bench) != Some(menu::Act::Line("/devices".into())) {
+        bench.press(KeyCode::Down);
+    }
+    bench.press(KeyCode::Enter);
+    assert_eq!(bench.asked(), [Request::Devices]);
+    bench.event(Event::Devices(devices()));
+    bench.press(KeyCode::Up);
+    bench.press(KeyCode::Enter);
+    assert_eq!(bench.asked(), [Request::Input("Built-in Audio".into())]);
+    (0..3).for_each(|_| bench.press(KeyCode::Down));
+    bench.press(KeyCode::Enter);
+    bench.press(KeyCode::Char('t'));
+    assert_eq!(bench.asked(), [Request::Output("hdmi (Screen)".into()), Request::Tone]);
+    // The marks follow what is in use.
+    let description = "hdmi (Screen): 48000 Hz".to_owned();
+    bench.event(Event::DeviceUp { direction: DeviceKind::Output, description });
+    assert_eq!(bench.asked(), [Request::Devices]);
+    let mut later = devices();
+    later.outputs[0].used = false;
+    later.outputs[1].used = true;
+    bench.event(Event::Devices(later));
+    let Some(Overlay::Devices(picker)) = bench.view.overlay() else { panic!() };
+    assert_eq!(picker.chosen().map(|(_, device)| device.used), Some(true));
+    // What was typed was not touched, and the talk key talks.
+    bench.press(KeyCode::Escape);
+    assert!(bench.view.overlay().is_none());
+    assert_eq!(bench.on_line(), "half");
+}
+
+#[test]
+fn the_level_is_asked_for_often_while_devices_are_picked_and_not_after() {
+    let mut bench = Bench::in_room(80, 24);
+    let asks = |bench: &mut Bench| {
+        bench.effects.clear();
+        for _ in 0..40 {
+            bench.pass(50);
+            let stats = Stats::new(VoiceStats::default(), |_| None);
+            bench.event(Event::Stats(Box::new(stats)));
+        }
+        let asked = bench.effects.iter();
+        asked.filter(|effect| **effect == Effect::Ask(Request::Stats)).count()
+    };
+    assert!(asks(&mut bench) <= 2);
+    bench.event(Event::Devices(devices()));
+    assert!(asks(&mut bench) >= 10);
+    bench.press(KeyCode::Escape);
+    assert!(asks(&mut bench) <= 2);
 }

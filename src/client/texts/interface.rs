@@ -28,6 +28,24 @@ pub const MENU_KEYS: &str = "↑↓ choose  Enter do  Esc back";
 pub const FORM_KEYS: &str = "Enter does it  Esc gives up";
 /// Under an invite.
 pub const INVITE_KEYS: &str = "Esc closes";
+/// Over the sound devices.
+pub const DEVICES: &str = "Microphone and loudspeaker";
+/// Under the sound devices.
+pub const DEVICES_KEYS: &str = "Enter use  t tone  r look again  Esc back";
+/// Where there are none of a kind.
+pub const NO_DEVICE: &str = "none";
+/// A device is in use.
+pub const IN_USE: &str = "in use";
+
+/// Over devices of one kind.
+#[must_use]
+pub fn device_heading(kind: crate::client::event::DeviceKind) -> &'static str {
+    match kind {
+        crate::client::event::DeviceKind::Input => "Microphone",
+        crate::client::event::DeviceKind::Output => "Loudspeaker",
+    }
+}
+
 /// Over an invite.
 pub const INVITE: &str = "Invite: whoever scans or types this comes in";
 /// Where the screen is too small for a picture of an invite.
@@ -82,17 +100,17 @@ pub fn path(path: PathKind) -> &'static str {
 
 /// How the talk key works here.
 #[must_use]
-pub fn talk_key(release: crate::client::ptt::Release) -> &'static str {
+pub fn talk_key(key: &str, release: crate::client::ptt::Release) -> String {
     match release {
-        crate::client::ptt::Release::Reported => "hold `",
-        crate::client::ptt::Release::Guessed => "hold ` (by repeat)",
+        crate::client::ptt::Release::Reported => format!("hold {key}"),
+        crate::client::ptt::Release::Guessed => format!("hold {key} (by repeat)"),
     }
 }
 
 /// The lines of the help.
 pub const HELP_LINES: &str = "\
 What you type is said to the room, or to the person whose messages are open.
-hold ` or ё    talk (the key left of 1); with text on the line a tap types
+hold ` or ё    talk (left of 1, or --ptt-key); with text on the line a tap types
 F1             this help; ? in the list
 F2             menu: everything that commands do
 F3             search what was said
@@ -149,6 +167,11 @@ pub mod menu {
         ME = "Say what you do ...";
         NICK = "Another name ...";
         SOUND = "Sound >";
+        DEVICES = "Microphone and loudspeaker ...";
+        INPUT = "Microphone by its name ...";
+        OUTPUT = "Loudspeaker by its name ...";
+        TONE = "Test tone";
+        WHICH_DEVICE = "Name, or a part of it that only one has; default is the system's";
         TEST = "Hear yourself (test)";
         STATS = "Figures: levels, loss, delay";
         RECORD = "Record this room";

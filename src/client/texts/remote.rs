@@ -24,14 +24,61 @@ pub fn failed(why: &str) -> String {
 
 /// What `parlor doctor ptt` says.
 pub mod ladder {
+    use crate::client::listen::Way;
+
+    /// The step in use, and its key.
+    #[must_use]
+    pub fn step(step: &str, key: &str) -> String {
+        format!(
+            "you talk by {step}; the key is {key} (--ptt-key NAME chooses another: F8, pause, right-ctrl, mouse4, ...)"
+        )
+    }
+
+    /// A step of the ladder.
+    pub const STEP_X11: &str = "a key that the X server tells of in all windows, exactly";
+    /// A step of the ladder.
+    pub const STEP_EVDEV: &str =
+        "a key that is read from the keyboard itself, in all windows, exactly";
+    /// A step of the ladder.
+    pub const STEP_RELEASES: &str = "a key in this terminal, exactly until it is let go";
+    /// A step of the ladder.
+    pub const STEP_REPEATS: &str = "a key in this terminal, as long as it repeats";
+    /// A step of the ladder.
+    pub const STEP_ORDERS: &str = "orders from elsewhere (parlor ptt)";
+    /// A terminal tells of no such button.
+    pub const MOUSE: &str =
+        "a terminal does not tell of this button: it must be seen in all windows (next line)";
+    /// It could be seen.
+    pub const POSSIBLE: &str = "the X server would tell of a key while another window is in front: name one that you do not type, with --ptt-key F8";
+    /// It is not wanted.
+    pub const NOT_ASKED: &str =
+        "the key is seen in this window only, because --ptt-listen off says so";
+    /// Wayland.
+    pub const WAYLAND_KEYS: &str = "Wayland lets no program see the keys of other windows. Better: a key of the desktop (below), or --ptt-listen evdev, where you may read the keyboard (group input)";
+
+    /// It is seen.
+    #[must_use]
+    pub fn seen(by: Way) -> String {
+        format!(
+            "the key talks while another window is in front, too: {}",
+            super::super::listen::way(by)
+        )
+    }
+
+    /// It is not.
+    #[must_use]
+    pub fn not_seen(why: &str) -> String {
+        format!("the key is not seen while another window is in front: {why}")
+    }
+
     /// Not on a terminal.
     pub const NO_TERMINAL: &str = "not asked from a terminal: run it in the one that you talk in";
     /// The terminal reports releases.
-    pub const REPORTS: &str = "this terminal reports when a key is let go (kitty keyboard protocol): holding ` or ё talks exactly as long as you hold it";
+    pub const REPORTS: &str = "this terminal reports when a key is let go (kitty keyboard protocol): holding the key talks exactly as long as you hold it";
     /// Windows reports releases.
-    pub const WINDOWS: &str = "the Windows console reports when a key is let go: holding ` or ё talks exactly as long as you hold it";
+    pub const WINDOWS: &str = "the Windows console reports when a key is let go: holding the key talks exactly as long as you hold it";
     /// The terminal reports none.
-    pub const REPEATS: &str = "this terminal does not report when a key is let go, so the key's repetition counts: the microphone closes 0.2 s after it (0.7 s after a single press). Better: kitty, foot, WezTerm, Ghostty or Alacritty, or a key of the desktop (below)";
+    pub const REPEATS: &str = "this terminal does not report when a key is let go, so the key's repetition counts: the microphone closes 0.15 s after it (0.7 s after a single press). Better: kitty, foot, WezTerm, Ghostty or Alacritty, or a key of the desktop (below)";
     /// Something stands between us and the terminal.
     pub const MULTIPLEXER: &str = "tmux or screen stands between Parlor and your terminal and passes no releases on, so the key's repetition counts. Better: run parlor outside of it, or use a key of the desktop (below)";
     /// A client takes orders.

@@ -1,13 +1,13 @@
 //! The capture core: samples of any rate in, RTP packets of one of our streams out, while transmitting.
 //!
 //! Pure. Samples are brought to 48 kHz, cut into frames of 10 ms and go through the capture chain all the
-//! time, also while nobody may hear them; the gate decides which frames are encoded. The last 150 ms are
-//! kept for the word that opens it; what came in before that is never sent.
+//! time, also while nobody may hear them; the gate decides which frames are encoded. The last 150 ms before a key
+//! are kept for the word that opens it; what came in before that, or before the microphone was shut, is never sent.
 
 use super::chain::activity::VoiceActivity;
 use super::chain::far_end::FarEnd;
 use super::chain::gate::{Gate, Transmit, Verdict};
-use super::chain::pre_roll::{PRE_ROLL, PreRoll};
+use super::chain::pre_roll::{LATE, PRE_ROLL, PreRoll};
 use super::chain::{self, Chain, ChainFigures, ChainSettings};
 use super::encoder::{EncoderError, VoiceEncoder};
 use super::packetizer::{Around, Emit, Packetizer};
@@ -32,6 +32,9 @@ const FRAME_MEDIA: u64 = OPUS_RATE as u64 / 100;
 /// Frames after a trial that are not kept for a later word: what was said during it has passed by then.
 const TRIAL_TAIL: u32 = 10;
 
+/// Frames of what sounded earlier that the chain may still hold back, and the one that is being filled.
+const CHAIN_FRAMES: usize = 4;
+
 /// What becomes of the samples of one microphone.
 #[derive(Debug)]
 pub struct Capture {
@@ -52,8 +55,10 @@ pub struct Capture {
     improving: Improving,
     gate: Gate,
     pre_roll: PreRoll,
-    /// How much of the pre-roll is sent: what sounded up to 150 ms before the key went down.
-    pre_roll_frames: usize,
+    /// Frames between a sound and its samples' coming: so much less of the pre-roll is sent.
+    latency_frames: usize,
+    /// Frames that still hold what sounded before the microphone was shut.
+    unheard: usize,
     spurt: Option<Spurt>,
     tape: Option<Tape>,
     trial: Option<Box<Trial>>,
@@ -107,7 +112,8 @@ impl Capture {
             improving: Improving::Nothing(Box::default()),
             gate: Gate::default(),
             pre_roll: PreRoll::default(),
-            pre_roll_frames: PRE_ROLL,
+            latency_frames: 0,
+            unheard: 0,
             spurt: None,
             tape: None,
             trial: None,
@@ -144,8 +150,14 @@ impl Capture {
 
     /// So long ago did the samples sound that come now: so much less of the pre-roll is sent.
     pub fn set_latency(&mut self, latency: Duration) {
-        let frames = usize::try_from(latency.as_millis().div_ceil(10)).unwrap_or(PRE_ROLL);
-        self.pre_roll_frames = PRE_ROLL.saturating_sub(frames);
+        self.latency_frames = usize::try_from(latency.as_millis().div_ceil(10)).unwrap_or(PRE_ROLL);
+    }
+
+    /// The microphone was shut just now: a talkspurt ends, and nothing that sounded until now is sent any more.
+    pub fn forget(&mut self, emit: &mut Emit<'_>) {
+        self.end(emit);
+        self.pre_roll.clear();
+        self.unheard = self.latency_frames.min(PRE_ROLL) + CHAIN_FRAMES;
     }
 
     /// Samples come at this rate from now on.
@@ -317,7 +329,6 @@ impl Capture {
         if frame_rate != self.frame_rate {
             let resampler = Resampler::new(self.resampler.rate_in(), frame_rate)?;
             self.change_resampler(resampler, frame_rate);
-            self.encoder = None;
         }
         if self.encoder.as_ref().is_none_or(|encoder| encoder.codec() != codec) {
             let settings = self.redundancy.plan(codec).settings(self.sending);
@@ -330,6 +341,9 @@ impl Capture {
     }
 
     fn change_resampler(&mut self, resampler: Resampler, frame_rate: u32) {
+        if frame_rate != self.frame_rate {
+            self.encoder = None;
+        }
         self.resampler = resampler;
         self.frame_rate = frame_rate;
         self.restart();
@@ -346,8 +360,9 @@ impl Capture {
 
     /// A talkspurt begins with what was kept of the time before this media time, as far as it is not
     /// sent already. Time stamps say when it was said.
-    fn begin_with_pre_roll(&mut self, codec: Codec, media: u64, emit: &mut Emit<'_>) {
-        let kept = self.pre_roll.len().min(self.pre_roll_frames);
+    fn begin_with_pre_roll(&mut self, codec: Codec, media: u64, late: bool, emit: &mut Emit<'_>) {
+        let wanted = PRE_ROLL.saturating_sub(self.latency_frames) + if late { LATE } else { 0 };
+        let kept = self.pre_roll.len().min(wanted);
         let start = media.saturating_sub(kept as u64 * FRAME_MEDIA);
         let unsent = media.saturating_sub(self.in_order(codec, start, false)) / FRAME_MEDIA;
         self.begin(codec, media.saturating_sub(unsent * FRAME_MEDIA));
@@ -412,9 +427,14 @@ impl Capture {
     /// A frame of 10 ms is whole, heard or not, that began at this media time.
     fn whole_frame(&mut self, transmit: Transmit, media: u64, emit: &mut Emit<'_>) {
         let raw = self.trial.is_some().then(|| Raw::of(&self.frame));
-        let voice = self.improve_frame();
+        let mut voice = self.improve_frame();
         if self.hushed > 0 {
             return self.hush(raw, voice);
+        }
+        if self.unheard > 0 {
+            self.unheard -= 1;
+            self.frame.fill(0.0);
+            voice = false;
         }
         let codec = self.codec();
         let verdict = self.gate.pass(transmit, voice);
@@ -428,7 +448,10 @@ impl Capture {
         }
         match (self.spurt, verdict) {
             (Some(_), _) => {}
-            (None, Verdict::Opens) => self.begin_with_pre_roll(codec, media, emit),
+            (None, Verdict::Opens) => {
+                let late = transmit == Transmit::HeldLate;
+                self.begin_with_pre_roll(codec, media, late, emit);
+            }
             (None, _) => self.begin(codec, media),
         }
         self.pre_roll.clear();
@@ -712,6 +735,47 @@ mod tests {
         assert_eq!(times, (0..25).map(|k| 16_000 - 2400 + 160 * k).collect::<Vec<_>>());
         let marked = sent.0.iter().position(|(h, _, _)| h.marker);
         assert_eq!((marked, sent.0.iter().filter(|(h, _, _)| h.marker).count()), (Some(0), 1));
+    }
+
+    #[test]
+    fn a_key_that_was_late_for_talking_has_the_time_since_it_went_down() {
+        let (mut capture, mut sent) = (capture(48_000), Sent::default());
+        say(&mut capture, 0.1, 1000, Transmit::Shut, &mut sent, 48_000);
+        say(&mut capture, 0.1, 180, Transmit::Released, &mut sent, 48_000);
+        say(&mut capture, 0.1, 100, Transmit::HeldLate, &mut sent, 48_000);
+        let base = u32::MAX - 100;
+        let times: Vec<_> = sent.0.iter().map(|(h, _, _)| h.timestamp.wrapping_sub(base)).collect();
+        let first = 16_000 - 2400;
+        assert_eq!(times, (0..43).map(|k| first + 160 * k).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nothing_from_before_the_microphone_was_shut_is_ever_sent() {
+        for (latency, transmit) in [
+            (0, Transmit::Held),
+            (0, Transmit::HeldLate),
+            (25, Transmit::Held),
+            (0, Transmit::Open),
+            (0, Transmit::Voice),
+        ] {
+            for before in [Transmit::Shut, Transmit::Released, Transmit::Held, Transmit::Voice] {
+                for ms in [0, 5, 20, 100] {
+                    let (mut capture, mut sent) = (capture(48_000), Sent::default());
+                    capture.set_latency(Duration::from_millis(latency));
+                    say(&mut capture, 0.1, 503, before, &mut sent, 48_000);
+                    capture.forget(&mut sent.emit());
+                    let from = sent.0.len();
+                    // What sounded before is still on its way; then there is silence.
+                    let on_the_way = usize::try_from(latency).unwrap();
+                    say(&mut capture, 0.1, on_the_way, Transmit::Shut, &mut sent, 48_000);
+                    say(&mut capture, 0.0, ms, Transmit::Shut, &mut sent, 48_000);
+                    say(&mut capture, 0.0, 100, transmit, &mut sent, 48_000);
+                    let rest = sent.0.iter().skip(from).flat_map(|(_, samples, _)| samples);
+                    let most = rest.map(|sample| sample.unsigned_abs()).max().unwrap_or(0);
+                    assert!(most < 50, "{latency} {transmit:?} {before:?} {ms}: {most}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,8 +5,11 @@
 
 use super::capture::{Capture, level_db};
 use super::chain::ChainFigures;
+use super::chain::far_end::FarEnd;
 use super::chain::gate::Transmit;
-use super::keeper::Change;
+use super::desk::{CLOSE_TIME, Wanted};
+use super::device::{BUSY, InputDevice};
+use super::keeper::{Change, Keeper, Open};
 use super::link::LastSent;
 use super::load::PerMinute;
 use super::packetizer::Outgoing;
@@ -19,6 +22,7 @@ use crate::net::clock;
 use crate::net::limits::{CLIENT_MAILBOX, DATAGRAM_BYTES_MAX};
 use crate::net::protect::Sealer;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, SpawnHandle};
+use rtrb::chunks::ReadChunk;
 use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,11 +47,16 @@ pub struct CaptureActor {
     shared: Arc<Shared>,
     source: Source,
     name: String,
+    /// A microphone that was chosen and is being opened; the source stays until it runs.
+    next: Option<Next>,
+    /// What is played, for a microphone that takes the place of what is none.
+    far: Option<FarEnd>,
     core: Capture,
     sender: Sender,
     samples: Vec<f32>,
     generation: u64,
     openings: u64,
+    shuts: u64,
     /// The microphone is tried out.
     trial: Option<Running>,
     /// The talk key was down at this opening when a trial ended: it must be let go first.
@@ -57,6 +66,16 @@ pub struct CaptureActor {
     overruns: u64,
     overruns_lately: PerMinute,
     timer: Option<SpawnHandle>,
+}
+
+/// A microphone that is being opened.
+struct Next {
+    name: String,
+    open: Open<InputDevice>,
+    keeper: Keeper<InputDevice>,
+    /// What was closed for it.
+    alone: Option<String>,
+    from: Instant,
 }
 
 /// A trial that runs.
@@ -124,11 +143,12 @@ impl CaptureActor {
     #[must_use]
     pub fn new(
         shared: Arc<Shared>,
-        source: Source,
+        mut source: Source,
         name: String,
         core: Capture,
         outbox: Outbox,
     ) -> Self {
+        shared.devices.note(Direction::Input, &source.description());
         let sender = Sender {
             shared: shared.clone(),
             outbox,
@@ -142,11 +162,14 @@ impl CaptureActor {
             shared,
             source,
             name,
+            next: None,
+            far: None,
             core,
             sender,
             samples: Vec::new(),
             generation: 0,
             openings: 0,
+            shuts: 0,
             trial: None,
             stale_key: None,
             last_samples: None,
@@ -155,6 +178,12 @@ impl CaptureActor {
             overruns_lately: PerMinute::default(),
             timer: None,
         }
+    }
+
+    /// The same; a microphone that is chosen later hears an echo of this.
+    #[must_use]
+    pub fn beside(self, far: Option<FarEnd>) -> Self {
+        Self { far, ..self }
     }
 
     /// Looks at the source at the pace of now, and again when that is another.
@@ -195,6 +224,7 @@ impl CaptureActor {
                 tracing::debug!(?conditions, plan = ?self.core.plan(), "redundancy changes");
             }
         }
+        self.follow_choice(now);
         self.samples.clear();
         let pulled = self.source.pull(now, &mut self.samples);
         if let Some(change) = pulled.change {
@@ -217,7 +247,13 @@ impl CaptureActor {
             self.source.opened(now);
             tracing::debug!(?transmit, "microphone opened");
         }
-        if self.stale_key != Some(openings) || transmit != Transmit::Held {
+        let shuts = self.shared.shuts();
+        if self.shuts != shuts {
+            self.shuts = shuts;
+            self.core.set_latency(self.source.latency());
+            self.core.forget(&mut |packet| self.sender.send(packet, now));
+        }
+        if self.stale_key != Some(openings) || !transmit.is_held() {
             self.stale_key = None;
         }
         let free = self.trial.is_none() && self.stale_key.is_none();
@@ -227,7 +263,53 @@ impl CaptureActor {
         };
         self.core.set_latency(self.source.latency());
         self.core.hear(&self.samples, transmit, &mut |packet| self.sender.send(packet, now));
+        self.shared.devices.note_level(self.core.level());
         self.follow_trial(now);
+    }
+
+    /// Opens a microphone that was chosen, and goes over to it when it runs. A talkspurt goes on in it.
+    fn follow_choice(&mut self, now: Instant) {
+        if let Some(Wanted { name, open }) = self.shared.devices.input.take() {
+            self.source.wake();
+            let keeper = Keeper::new(open.clone());
+            self.next = Some(Next { name, open, keeper, alone: None, from: now });
+        }
+        let Some(mut next) = self.next.take() else { return };
+        let change = if now >= next.from { next.keeper.poll(now) } else { None };
+        match change {
+            None => self.next = Some(next),
+            Some(Change::Up(description)) => self.take_over(next, description),
+            Some(Change::Down(error)) => {
+                let kept = self.source.description();
+                if next.alone.is_none() && error.contains(BUSY) && self.source.rest() {
+                    let keeper = Keeper::new(next.open.clone());
+                    let from = now + CLOSE_TIME;
+                    self.next = Some(Next { keeper, alone: Some(kept), from, ..next });
+                    return;
+                }
+                self.source.wake();
+                let (direction, name) = (Direction::Input, next.name);
+                let kept = next.alone.unwrap_or(kept);
+                self.sender.outbox.push(VoiceEvent::DeviceRefused { direction, name, error, kept });
+            }
+        }
+    }
+
+    fn take_over(&mut self, next: Next, description: String) {
+        let Next { name, mut keeper, .. } = next;
+        // What it gave so far is not of this moment.
+        if let Some(device) = keeper.device() {
+            let there = device.ring.slots();
+            let _ = device.ring.read_chunk(there).map(ReadChunk::commit_all);
+        }
+        (self.source, self.name) = (Source::Device(keeper), name);
+        self.overruns_before = self.source.overruns();
+        if let Some(far) = self.far.take() {
+            let chain = *self.shared.chain();
+            self.core.improve(chain, far);
+        }
+        self.core.restart();
+        self.tell(Change::Up(description));
     }
 
     /// Begins a trial if one is asked for, or ends the one that runs.
@@ -274,7 +356,7 @@ impl CaptureActor {
         }
         self.core.end_trial();
         let (transmit, openings) = self.shared.transmit();
-        self.stale_key = (transmit == Transmit::Held).then_some(openings);
+        self.stale_key = transmit.is_held().then_some(openings);
         self.sender.outbox.push(VoiceEvent::Trial(news));
     }
 
@@ -327,6 +409,7 @@ impl CaptureActor {
 
     fn tell(&mut self, change: Change) {
         let direction = Direction::Input;
+        self.shared.devices.note(direction, change.description());
         self.sender.outbox.push(match change {
             Change::Up(description) => VoiceEvent::DeviceUp { direction, description },
             Change::Down(error) => {

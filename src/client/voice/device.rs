@@ -26,6 +26,9 @@ const RING: usize = 1 << 15;
 /// The error of a device whose formats are all strange.
 const NO_FORMAT: &str = "the device offers no usable format";
 
+/// The error of a device that somebody else has, and be it we ourselves by another name.
+pub const BUSY: &str = "the device is in use";
+
 /// What callbacks tell their worker.
 #[derive(Debug, Default)]
 pub struct DeviceState {
@@ -132,6 +135,28 @@ impl std::fmt::Debug for OutputDevice {
     }
 }
 
+#[cfg(test)]
+impl InputDevice {
+    /// A device of this name that is only a ring, and the end that it is filled from.
+    pub fn fake(name: &str) -> (Self, Producer<f32>) {
+        let (producer, ring) = RingBuffer::new(RING);
+        let state = Arc::new(DeviceState::default());
+        let description = format!("{name}: {RATE} Hz");
+        (Self { stream: None, ring, rate: RATE, description, state }, producer)
+    }
+}
+
+#[cfg(test)]
+impl OutputDevice {
+    /// A device of this name that is only a ring, and the end that it is emptied from.
+    pub fn fake(name: &str) -> (Self, Consumer<f32>) {
+        let (ring, consumer) = RingBuffer::new(RING);
+        let state = Arc::new(DeviceState::default());
+        let description = format!("{name}: {RATE} Hz");
+        (Self { stream: None, ring, rate: RATE, description, state }, consumer)
+    }
+}
+
 impl Drop for InputDevice {
     fn drop(&mut self) {
         close(self.stream.take());
@@ -177,11 +202,19 @@ pub fn open_input(name: Option<&str>) -> Result<InputDevice, String> {
                         state,
                     });
                 }
-                Err(why) => error = why.to_string(),
+                Err(why) => error = worded(&why),
             }
         }
         Err(error)
     })
+}
+
+/// Why a device cannot be opened.
+fn worded(why: &cpal::Error) -> String {
+    match why.kind() {
+        cpal::ErrorKind::DeviceBusy => BUSY.to_owned(),
+        _ => why.to_string(),
+    }
 }
 
 /// Opens the loudspeaker of this name, or the one that the environment names. The first `skip` of
@@ -210,7 +243,7 @@ pub fn open_output(name: Option<&str>, skip: usize) -> Result<OutputDevice, Stri
                         state,
                     });
                 }
-                Err(why) => error = why.to_string(),
+                Err(why) => error = worded(&why),
             }
         }
         Err(error)

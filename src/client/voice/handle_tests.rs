@@ -393,3 +393,165 @@ async fn who_hears_himself_is_heard_by_nobody_else_and_a_key_held_beyond_it_must
     assert!(RtpPacket::parse(&packet).unwrap().header.marker);
     speaker.stop().await;
 }
+
+/// A voice side with nothing done to the microphone's sound.
+fn plain(input: InputChoice, output: OutputChoice) -> (VoiceHandle, mpsc::Receiver<VoiceEvent>) {
+    let (sender, events) = mpsc::channel(64);
+    let chain = ChainSettings { high_pass: false, echo: false, noise: false, gain: false };
+    let config = VoiceConfig::new(input, output).sending(Sending::pcm()).chain(chain);
+    (VoiceHandle::start(config, sender).unwrap(), events)
+}
+
+#[tokio::test]
+async fn another_microphone_takes_over_in_mid_word_and_one_that_fails_disturbs_nobody() {
+    let (server, seen) = serve();
+    let (speaker, mut events) = plain(InputChoice::Tone(440.0), OutputChoice::Null);
+    speaker.connect(session(1, server));
+    wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
+    speaker.set_transmit(Transmit::Open);
+    let mut packets = vec![seen.recv_timeout(PATIENCE).unwrap()];
+
+    let devices = &speaker.system.shared.devices;
+    let open = Arc::new(|| -> Result<device::InputDevice, _> { Err("it is busy".to_owned()) });
+    devices.input.put(Wanted { name: "bad".to_owned(), open });
+    let refused = wait_for(&mut events, |e| matches!(e, VoiceEvent::DeviceRefused { .. })).await;
+    let (direction, name) = (Direction::Input, "bad".to_owned());
+    let (error, kept) = ("it is busy".to_owned(), "tone of 440 Hz".to_owned());
+    assert_eq!(refused, VoiceEvent::DeviceRefused { direction, name, error, kept });
+
+    let (device, mut ring) = device::InputDevice::fake("Other");
+    device.state.callbacks.store(1, std::sync::atomic::Ordering::Relaxed);
+    // From before it was taken: never heard.
+    (0..960).for_each(|_| ring.push(0.9).unwrap());
+    let device = Mutex::new(Some(device));
+    let taken = move || device.lock().unwrap().take().ok_or_else(|| "once only".to_owned());
+    devices.input.put(Wanted { name: "Oth".to_owned(), open: Arc::new(taken) });
+    let up = wait_for(&mut events, |e| matches!(e, VoiceEvent::DeviceUp { .. })).await;
+    let description = "Other: 48000 Hz".to_owned();
+    assert_eq!(up, VoiceEvent::DeviceUp { direction: Direction::Input, description });
+    (0..48 * 400).for_each(|_| ring.push(0.5).unwrap());
+    let level = |packet: &[u8]| {
+        let mut samples = Vec::new();
+        l16_decode(RtpPacket::parse(packet).unwrap().payload, &mut samples).unwrap();
+        samples.into_iter().map(i16::unsigned_abs).max().unwrap_or(0)
+    };
+    while !packets.iter().rev().take(20).all(|packet| level(packet) > 15_000) {
+        packets.push(seen.recv_timeout(PATIENCE).unwrap());
+    }
+    assert!(packets.iter().all(|packet| level(packet) < 20_000), "what it heard before is sent");
+    let read: Vec<_> = packets.iter().map(|p| RtpPacket::parse(p).unwrap()).collect();
+    let marked = read.iter().filter(|packet| packet.header.marker).count();
+    // A machine that stood still between the two left a pause.
+    match read.iter().any(|packet| packet.payload.is_empty()) {
+        true => println!("too slow to see whether a word goes on"),
+        false => assert_eq!(marked, 1, "one talkspurt"),
+    }
+    assert!(read.windows(2).all(|w| w[1].header.seq == w[0].header.seq.wrapping_add(1)));
+    let step = |w: &[RtpPacket<'_>]| w[1].header.timestamp.wrapping_sub(w[0].header.timestamp);
+    assert!(read.windows(2).all(|w| (160..16_000).contains(&step(w))), "time never goes back");
+    let stats = speaker.stats().await;
+    assert_eq!((stats.input.as_str(), stats.input_is_device), ("Other: 48000 Hz", true));
+    speaker.list();
+    let list = wait_for(&mut events, |e| matches!(e, VoiceEvent::Devices(_))).await;
+    let VoiceEvent::Devices(list) = list else { panic!() };
+    assert_eq!((list.input.as_str(), list.output.as_str()), ("Other: 48000 Hz", "null"));
+    speaker.stop().await;
+}
+
+#[tokio::test]
+async fn another_loudspeaker_takes_over_and_plays_the_tone_and_one_that_fails_changes_nothing() {
+    let (side, mut events) = plain(InputChoice::Silence, OutputChoice::Null);
+    side.play_tone();
+    let none = wait_for(&mut events, |e| matches!(e, VoiceEvent::Tone(_))).await;
+    assert_eq!(none, VoiceEvent::Tone(String::new()), "nothing that can be heard is open");
+    let devices = &side.system.shared.devices;
+    let open = Arc::new(|_: usize| -> Result<device::OutputDevice, _> {
+        Err("no device is called \"x\"".to_owned())
+    });
+    devices.output.put(Wanted { name: "x".to_owned(), open });
+    let refused = wait_for(&mut events, |e| matches!(e, VoiceEvent::DeviceRefused { .. })).await;
+    assert!(matches!(refused, VoiceEvent::DeviceRefused { kept, .. } if kept == "null"));
+    let (device, mut ring) = device::OutputDevice::fake("Ear");
+    device.state.callbacks.store(1, std::sync::atomic::Ordering::Relaxed);
+    let device = Mutex::new(Some(device));
+    let taken = move |_: usize| device.lock().unwrap().take().ok_or_else(|| "once only".to_owned());
+    devices.output.put(Wanted { name: "Ear".to_owned(), open: Arc::new(taken) });
+    wait_for(&mut events, |e| matches!(e, VoiceEvent::DeviceUp { .. })).await;
+    side.play_tone();
+    let tone = wait_for(&mut events, |e| matches!(e, VoiceEvent::Tone(_))).await;
+    assert_eq!(tone, VoiceEvent::Tone("Ear: 48000 Hz".to_owned()));
+    let heard = async {
+        while !ring.pop().is_ok_and(|sample| sample.abs() > 0.02) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, heard).await.expect("the tone is heard");
+    side.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_is_on_the_wire_within_moments() {
+    let (server, seen) = serve();
+    let (speaker, mut events) = side(InputChoice::Tone(440.0), OutputChoice::Null);
+    speaker.connect(session(1, server));
+    wait_for(&mut events, |e| *e == VoiceEvent::Path(VoicePath::Udp)).await;
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let pressed = crate::net::clock::now();
+        speaker.set_transmit(Transmit::Held);
+        seen.recv_timeout(PATIENCE).unwrap();
+        waits.push(crate::net::clock::now().saturating_duration_since(pressed).as_secs_f32() * 1e3);
+        speaker.set_transmit(Transmit::Shut);
+        let ends = |packet: Vec<u8>| RtpPacket::parse(&packet).unwrap().payload.is_empty();
+        let mut ended = 0;
+        while ended < 3 {
+            ended += usize::from(ends(seen.recv_timeout(PATIENCE).unwrap()));
+        }
+    }
+    waits.sort_by(f32::total_cmp);
+    // Only a figure: how fast a machine is does not fail a test.
+    println!("from the key to the wire: {:.1} ms (median), {:.1} at most", waits[4], waits[7]);
+    speaker.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_that_is_in_use_is_tried_without_the_old_one_which_comes_back_if_that_fails() {
+    let running = |name: &'static str| {
+        move || -> Result<device::InputDevice, String> {
+            let (device, _) = device::InputDevice::fake(name);
+            device.state.callbacks.store(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(device)
+        }
+    };
+    let up = |name: &str| VoiceEvent::DeviceUp {
+        direction: Direction::Input,
+        description: format!("{name}: 48000 Hz"),
+    };
+    let (side, mut events) = plain(InputChoice::Silence, OutputChoice::Null);
+    let choose = |name: &str, open: keeper::Open<device::InputDevice>| {
+        side.system.shared.devices.input.put(Wanted { name: name.to_owned(), open });
+    };
+    choose("Old", Arc::new(running("Old")));
+    wait_for(&mut events, |e| *e == up("Old")).await;
+    // In use whoever else is open.
+    choose("Bad", Arc::new(|| -> Result<device::InputDevice, _> { Err(device::BUSY.to_owned()) }));
+    let refused = wait_for(&mut events, |e| matches!(e, VoiceEvent::DeviceRefused { .. })).await;
+    let VoiceEvent::DeviceRefused { kept, .. } = refused else { panic!() };
+    assert_eq!(kept, "Old: 48000 Hz");
+    wait_for(&mut events, |e| *e == up("Old")).await;
+    // In use by ourselves, under the old one's name.
+    let tries = std::sync::atomic::AtomicUsize::new(0);
+    let new = running("New");
+    choose(
+        "New",
+        Arc::new(move || match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+            0 => Err(device::BUSY.to_owned()),
+            _ => new(),
+        }),
+    );
+    let event = wait_for(&mut events, |e| {
+        matches!(e, VoiceEvent::DeviceRefused { .. } | VoiceEvent::DeviceUp { .. })
+    });
+    assert_eq!(event.await, up("New"));
+    side.stop().await;
+}

@@ -36,6 +36,17 @@ pub enum Change {
     Down(String),
 }
 
+impl Change {
+    /// What runs now, for people; empty for nothing.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        match self {
+            Self::Up(description) => description,
+            Self::Down(_) => "",
+        }
+    }
+}
+
 /// A function that opens the device; may block.
 pub type Open<T> = std::sync::Arc<dyn Fn() -> Result<T, String> + Send + Sync>;
 
@@ -45,6 +56,8 @@ pub struct Keeper<T: Opened> {
     state: State<T>,
     /// Down has been told and Up has not been since.
     told_down: bool,
+    /// Another device has its place for a while.
+    resting: bool,
 }
 
 enum State<T> {
@@ -62,7 +75,7 @@ impl<T: Opened> std::fmt::Debug for Keeper<T> {
 impl<T: Opened> Keeper<T> {
     /// Nothing is open yet; the first `poll` begins.
     pub fn new(open: Open<T>) -> Self {
-        Self { open, state: State::Closed { retry_at: None }, told_down: false }
+        Self { open, state: State::Closed { retry_at: None }, told_down: false, resting: false }
     }
 
     /// The device, while it runs.
@@ -80,8 +93,26 @@ impl<T: Opened> Keeper<T> {
         }
     }
 
+    /// Closes the device, if it runs, until [`Keeper::wake`]; whether it ran.
+    pub fn rest(&mut self) -> bool {
+        let ran = matches!(self.state, State::Running { .. });
+        if ran {
+            self.state = State::Closed { retry_at: None };
+            self.resting = true;
+        }
+        ran
+    }
+
+    /// Opens the device again that was closed for another one.
+    pub fn wake(&mut self) {
+        self.resting = false;
+    }
+
     /// Looks after the device.
     pub fn poll(&mut self, now: Instant) -> Option<Change> {
+        if self.resting {
+            return None;
+        }
         match &mut self.state {
             State::Closed { retry_at } if retry_at.is_none_or(|at| now >= at) => {
                 let (sender, result) = channel();

@@ -91,6 +91,11 @@ impl Playback {
         Self { sounds: Some(Sounds::default()), ..self }
     }
 
+    /// From now on a sound device plays the mix, and our own sounds with it.
+    pub fn add_sounds(&mut self) {
+        self.sounds.get_or_insert_default();
+    }
+
     /// Takes what came from the link. The buffer of a payload that was read comes back, to be used again.
     pub fn handle(&mut self, item: ToPlayback) -> Option<Vec<u8>> {
         match item {

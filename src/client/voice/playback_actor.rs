@@ -5,13 +5,15 @@
 
 use super::capture::level_db;
 use super::capture_actor::Stop;
-use super::device::{OUTPUT_BUFFERS, OutputDevice};
+use super::desk::{CLOSE_TIME, OpenOutput, Wanted};
+use super::device::{BUSY, OUTPUT_BUFFERS, OutputDevice};
 use super::keeper::{Change, Keeper};
 use super::load::{CpuMeter, PerMinute};
 use super::margin::{Margin, Xruns};
 use super::playback::{BLOCK, MIX_RATE, Playback, ToPlayback};
 use super::resample::Resampler;
 use super::shared::{Outbox, Shared};
+use super::sounds::Sound;
 use super::source::Pacer;
 use super::wav::WavOutput;
 use super::{Direction, SpeakerStats, VoiceEvent};
@@ -68,6 +70,15 @@ pub struct DeviceSink {
     too_small: Arc<AtomicUsize>,
 }
 
+/// A loudspeaker that is being opened.
+struct Next {
+    sink: Box<DeviceSink>,
+    open: OpenOutput,
+    /// What was closed for it.
+    alone: Option<String>,
+    from: Instant,
+}
+
 /// Where voice comes from.
 #[derive(Debug)]
 pub struct Intake {
@@ -83,6 +94,10 @@ pub struct PlaybackActor {
     core: Playback,
     intake: Intake,
     sink: Sink,
+    /// A loudspeaker that was chosen and is being opened; the sink stays until it runs.
+    next: Option<Next>,
+    /// What is played goes back to the others: nothing but voice may be.
+    echoes: bool,
     pacer: Pacer,
     echo: Option<Producer<f32>>,
     outbox: Outbox,
@@ -118,12 +133,13 @@ pub struct PlaybackFigures {
 }
 
 impl DeviceSink {
-    /// A device that is kept open; `name` is how it was asked for, and `too_small` tells the keeper's
-    /// opener how many buffer sizes to leave out.
+    /// A device that is kept open; `name` is how it was asked for.
     #[must_use]
-    pub fn new(keeper: Keeper<OutputDevice>, name: String, too_small: Arc<AtomicUsize>) -> Self {
+    pub fn new(name: String, open: OpenOutput) -> Self {
+        let too_small = Arc::new(AtomicUsize::new(0));
+        let skip = too_small.clone();
         Self {
-            keeper,
+            keeper: Keeper::new(Arc::new(move || open(skip.load(Ordering::Relaxed)))),
             name,
             resampler: None,
             resampled: Vec::new(),
@@ -213,15 +229,18 @@ impl PlaybackActor {
         shared: Arc<Shared>,
         core: Playback,
         intake: Intake,
-        sink: Sink,
+        mut sink: Sink,
         echo: Option<Producer<f32>>,
         outbox: Outbox,
     ) -> Self {
+        shared.devices.note(Direction::Output, &sink.description());
         Self {
             shared,
             core,
             intake,
             sink,
+            next: None,
+            echoes: false,
             pacer: Pacer::default(),
             echo,
             outbox,
@@ -231,7 +250,14 @@ impl PlaybackActor {
         }
     }
 
+    /// The same, where what is played goes back to the others.
+    #[must_use]
+    pub fn echoing(self, echoes: bool) -> Self {
+        Self { echoes, ..self }
+    }
+
     fn tick(&mut self, now: Instant) {
+        self.follow_choice(now);
         while let Ok(item) = self.intake.packets.pop() {
             if let Some(payload) = self.core.handle(item) {
                 // Where the ring is full, there are buffers enough.
@@ -242,6 +268,9 @@ impl PlaybackActor {
         self.core.set_deafened(deafened);
         for sound in self.shared.sounds.take(deafened).into_iter().flatten() {
             self.core.play_sound(sound);
+            if sound == Sound::Tone {
+                self.outbox.push(VoiceEvent::Tone(self.sink.sounding()));
+            }
         }
         if self.shared.trial.is_stopped() {
             self.core.stop_replay();
@@ -306,8 +335,45 @@ impl PlaybackActor {
         self.cpu.look(now, process::cpu_time);
     }
 
+    /// Opens a loudspeaker that was chosen, and goes over to it when it runs.
+    fn follow_choice(&mut self, now: Instant) {
+        if let Some(Wanted { name, open }) = self.shared.devices.output.take() {
+            self.sink.wake();
+            let sink = Box::new(DeviceSink::new(name, open.clone()));
+            self.next = Some(Next { sink, open, alone: None, from: now });
+        }
+        let Some(mut next) = self.next.take() else { return };
+        let change = if now >= next.from { next.sink.keeper.poll(now) } else { None };
+        match change {
+            None => self.next = Some(next),
+            Some(Change::Up(description)) => {
+                self.sink.finish();
+                self.sink = Sink::Device(next.sink);
+                if !self.echoes {
+                    self.core.add_sounds();
+                }
+                self.tell(Change::Up(description));
+            }
+            Some(Change::Down(error)) => {
+                let kept = self.sink.description();
+                let name = next.sink.name.clone();
+                if next.alone.is_none() && error.contains(BUSY) && self.sink.rest() {
+                    let sink = Box::new(DeviceSink::new(name, next.open.clone()));
+                    let from = now + CLOSE_TIME;
+                    self.next = Some(Next { sink, alone: Some(kept), from, ..next });
+                    return;
+                }
+                self.sink.wake();
+                let direction = Direction::Output;
+                let kept = next.alone.unwrap_or(kept);
+                self.outbox.push(VoiceEvent::DeviceRefused { direction, name, error, kept });
+            }
+        }
+    }
+
     fn tell(&mut self, change: Change) {
         let direction = Direction::Output;
+        self.shared.devices.note(direction, change.description());
         self.outbox.push(match change {
             Change::Up(description) => VoiceEvent::DeviceUp { direction, description },
             Change::Down(error) => {
@@ -330,6 +396,38 @@ impl Sink {
         let why = result.err()?;
         *file = None;
         Some(Change::Down(why))
+    }
+
+    /// Gives up its device for another one, if it has one.
+    fn rest(&mut self) -> bool {
+        match self {
+            Self::Device(sink) => sink.keeper.rest(),
+            Self::Wav { .. } | Self::Null => false,
+        }
+    }
+
+    /// Takes its device again.
+    fn wake(&mut self) {
+        if let Self::Device(sink) = self {
+            sink.keeper.wake();
+        }
+    }
+
+    /// Brings a file to its end.
+    fn finish(&mut self) {
+        if let Self::Wav { file: Some(file), .. } = self
+            && let Err(error) = file.flush()
+        {
+            tracing::warn!(%error, "the WAV output is not complete");
+        }
+    }
+
+    /// The sound device that plays now; empty where none does.
+    fn sounding(&mut self) -> String {
+        match self {
+            Self::Device(_) => self.description(),
+            Self::Wav { .. } | Self::Null => String::new(),
+        }
     }
 
     fn ring_ms(&self) -> f32 {
@@ -394,11 +492,7 @@ impl Handler<Stop> for PlaybackActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, context: &mut Context<Self>) {
-        if let Sink::Wav { file: Some(file), .. } = &mut self.sink
-            && let Err(error) = file.flush()
-        {
-            tracing::warn!(%error, "the WAV output is not complete");
-        }
+        self.sink.finish();
         // Whatever is open is closed with it.
         self.sink = Sink::Null;
         self.core.set_tape(None);

@@ -5,6 +5,7 @@
 
 use super::chain::ChainSettings;
 use super::chain::gate::Transmit;
+use super::desk::DeviceDesk;
 use super::link::Sent;
 use super::loudness::Volumes;
 use super::recording::Recorder;
@@ -90,6 +91,7 @@ impl Wishes {
 pub struct Shared {
     transmit: AtomicU8,
     openings: AtomicU64,
+    shuts: AtomicU64,
     deafened: AtomicBool,
     no_opus: AtomicBool,
     sending: Mutex<Sending>,
@@ -106,6 +108,8 @@ pub struct Shared {
     pub sounds: SoundBoard,
     /// Hearing ourselves.
     pub trial: TrialDesk,
+    /// Devices that are chosen, and those that are open.
+    pub devices: DeviceDesk,
 }
 
 impl Shared {
@@ -115,6 +119,14 @@ impl Shared {
         if to.is_on() && !Transmit::from_bits(before).is_on() {
             self.openings.fetch_add(1, Ordering::AcqRel);
         }
+        if to == Transmit::Shut {
+            self.shuts.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// How often the microphone was shut, also where it was before.
+    pub fn shuts(&self) -> u64 {
+        self.shuts.load(Ordering::Acquire)
     }
 
     /// What the microphone is meant to do, and how often it has been opened.

@@ -33,12 +33,21 @@ pub enum Sound {
     Undeafened,
     /// We hear nobody.
     Deafened,
+    /// Nothing: it shows whether a loudspeaker can be heard.
+    Tone,
 }
 
 impl Sound {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Joined, Self::Left, Self::Unmuted, Self::Muted, Self::Undeafened, Self::Deafened];
+    pub const ALL: [Self; 7] = [
+        Self::Joined,
+        Self::Left,
+        Self::Unmuted,
+        Self::Muted,
+        Self::Undeafened,
+        Self::Deafened,
+        Self::Tone,
+    ];
 
     /// It answers something that we did ourselves.
     #[must_use]
@@ -52,13 +61,17 @@ impl Sound {
         const ROOM: ([f32; 2], usize, [f32; 2]) = ([784.0, 1046.5], 70, [0.1, 0.0]);
         const MICROPHONE: ([f32; 2], usize, [f32; 2]) = ([440.0, 659.3], 45, [0.5, 0.2]);
         const EARS: ([f32; 2], usize, [f32; 2]) = ([261.6, 392.0], 75, [0.4, 0.4]);
+        const TONE: ([f32; 2], usize, [f32; 2]) = ([440.0, 554.4], 450, [0.2, 0.0]);
         let ([low, high], ms, timbre) = match self {
+            Self::Tone => return TONE,
             Self::Joined | Self::Left => ROOM,
             Self::Unmuted | Self::Muted => MICROPHONE,
             Self::Undeafened | Self::Deafened => EARS,
         };
         match self {
-            Self::Joined | Self::Unmuted | Self::Undeafened => ([low, high], ms, timbre),
+            Self::Joined | Self::Unmuted | Self::Undeafened | Self::Tone => {
+                ([low, high], ms, timbre)
+            }
             Self::Left | Self::Muted | Self::Deafened => ([high, low], ms, timbre),
         }
     }
@@ -165,9 +178,9 @@ impl SoundBoard {
         self.off.store(!on, Ordering::Release);
     }
 
-    /// This is to be heard.
+    /// This is to be heard; a test tone also where sounds are switched off.
     pub fn ask(&self, sound: Sound) {
-        if !self.off.load(Ordering::Acquire) {
+        if sound == Sound::Tone || !self.off.load(Ordering::Acquire) {
             let number = u8::try_from(1 + sound as usize).unwrap_or(0);
             let slot = if sound.is_own() { &self.own } else { &self.others };
             slot.store(number, Ordering::Release);
@@ -209,7 +222,8 @@ mod tests {
     fn each_sound_is_short_soft_and_without_a_click() {
         for sound in Sound::ALL {
             let samples = sound.samples();
-            assert!(samples.len() <= MIX_RATE as usize * 15 / 100, "{sound:?}");
+            let ms_max = if sound == Sound::Tone { 1000 } else { 150 };
+            assert!(samples.len() <= MIX_RATE as usize * ms_max / 1000, "{sound:?}");
             let power = samples.iter().map(|s| s * s).sum::<f32>() / samples.len() as f32;
             assert!((10.0 * power.log10() + 30.0).abs() < 0.1, "{sound:?}");
             let peak = samples.iter().fold(0.0f32, |m, s| m.max(s.abs()));
@@ -229,7 +243,7 @@ mod tests {
             let (first, second) = samples.split_at(samples.len() / 2);
             (crossings(first), crossings(second))
         });
-        for pair in halves.chunks(2) {
+        for pair in halves.as_chunks::<2>().0 {
             assert!(pair[0].0 < pair[0].1 && pair[1].0 > pair[1].1, "{pair:?}");
         }
         let lengths = Sound::ALL.map(|sound| sound.samples().len());
@@ -282,5 +296,7 @@ mod tests {
         board.switch(false);
         board.ask(Sound::Joined);
         assert_eq!(board.take(false), [None, None]);
+        board.ask(Sound::Tone);
+        assert_eq!(board.take(true), [Some(Sound::Tone), None], "who asks for it wants to hear it");
     }
 }

@@ -102,6 +102,21 @@ impl Source {
         }
     }
 
+    /// Gives up its device for another one, if it has one.
+    pub fn rest(&mut self) -> bool {
+        match self {
+            Self::Device(keeper) => keeper.rest(),
+            _ => false,
+        }
+    }
+
+    /// Takes its device again.
+    pub fn wake(&mut self) {
+        if let Self::Device(keeper) = self {
+            keeper.wake();
+        }
+    }
+
     /// The microphone is opened: a file begins, if it has not.
     pub fn opened(&mut self, now: Instant) {
         if let Self::Wav(_, pacer) = self {

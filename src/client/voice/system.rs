@@ -16,8 +16,7 @@ use super::wav::{WavInput, WavOutput};
 use super::{InputChoice, OutputChoice, VoiceConfig, VoiceError, VoiceEvent};
 use crate::net::limits::VOICE_QUEUE_PACKETS_MAX;
 use actix::{Actor, Addr, Arbiter, System};
-use rtrb::{Consumer, Producer, RingBuffer};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use rtrb::{Consumer, RingBuffer};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -70,14 +69,20 @@ impl VoiceSystem {
             _ => (None, None),
         };
         let mut capture_core = Capture::new(config.sending).map_err(|why| error(&why))?;
-        let echo_in = match config.input {
-            // What is played is what a microphone hears an echo of.
-            InputChoice::Default | InputChoice::Device(_) => {
+        // What is played is what a microphone hears an echo of; one may be chosen later.
+        let (echo_in, far) = match config.input {
+            InputChoice::Echo => (echo_in, None),
+            _ => {
                 let (producer, consumer) = RingBuffer::new(FAR_END_RING);
-                capture_core.improve(config.chain, FarEnd::new(consumer));
-                Some(producer)
+                (Some(producer), Some(FarEnd::new(consumer)))
             }
-            _ => echo_in,
+        };
+        let far = match (&config.input, far) {
+            (InputChoice::Default | InputChoice::Device(_), Some(far)) => {
+                capture_core.improve(config.chain, far);
+                None
+            }
+            (_, far) => far,
         };
         let (source, source_name) = source(&config.input, echo_out)?;
         let sink = sink(&config.output)?;
@@ -89,8 +94,15 @@ impl VoiceSystem {
         };
         let outbox = || Outbox::new(events.clone());
         let capture =
-            CaptureActor::new(shared.clone(), source, source_name, capture_core, outbox());
-        let make_playback = playback_maker(shared.clone(), playback_core, sink, echo_in, outbox());
+            CaptureActor::new(shared.clone(), source, source_name, capture_core, outbox())
+                .beside(far);
+        let echoes = config.input == InputChoice::Echo;
+        let (for_playback, playback_outbox) = (shared.clone(), outbox());
+        // Playback is built where it runs, because the link's ring begins there.
+        let make_playback: MakePlayback = Box::new(move |intake| {
+            PlaybackActor::new(for_playback, playback_core, intake, sink, echo_in, playback_outbox)
+                .echoing(echoes)
+        });
 
         let (end, ended) = oneshot::channel();
         let (ready_in, ready) = std::sync::mpsc::channel();
@@ -148,18 +160,7 @@ impl VoiceSystem {
     }
 }
 
-/// Playback is built where it runs, because the link's ring begins there.
 type MakePlayback = Box<dyn FnOnce(Intake) -> PlaybackActor + Send>;
-
-fn playback_maker(
-    shared: Arc<Shared>,
-    core: Playback,
-    sink: Sink,
-    echo: Option<Producer<f32>>,
-    outbox: Outbox,
-) -> MakePlayback {
-    Box::new(move |intake| PlaybackActor::new(shared, core, intake, sink, echo, outbox))
-}
 
 /// The thread of the actor system.
 fn run(
@@ -220,13 +221,8 @@ fn source(
 fn sink(choice: &OutputChoice) -> Result<Sink, VoiceError> {
     let device = |name: Option<String>| {
         let shown = name.clone().unwrap_or_else(|| "default".to_owned());
-        // How many of the buffer sizes, smallest first, have turned out too small.
-        let too_small = Arc::new(AtomicUsize::new(0));
-        let skip = too_small.clone();
-        let keeper = Keeper::new(Arc::new(move || {
-            open_output(name.as_deref(), skip.load(Ordering::Relaxed))
-        }));
-        Sink::Device(Box::new(DeviceSink::new(keeper, shown, too_small)))
+        let open = Arc::new(move |skip| open_output(name.as_deref(), skip));
+        Sink::Device(Box::new(DeviceSink::new(shown, open)))
     };
     Ok(match choice {
         OutputChoice::Default => device(None),

@@ -1,11 +1,15 @@
 //! What lies over the panels: help, menus, forms, an invite.
 
+use super::panels::meter;
 use super::qr;
 use super::theme::Theme;
+use crate::client::event::DeviceKind;
+use crate::client::interface::devices::{Picker, PickerRow};
 use crate::client::interface::menu::Menu;
 use crate::client::interface::wrap::{fit, wrap};
 use crate::client::interface::{Interface, Overlay};
 use crate::client::texts::interface as words;
+use crate::net::name::printable;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Style;
@@ -42,6 +46,10 @@ pub(super) fn draw(
             self::menu(menu, theme, buffer);
             None
         }
+        Some(Overlay::Devices(picker)) => {
+            devices(view, picker, theme, buffer);
+            None
+        }
         Some(Overlay::Invite(line)) => {
             invite(line, theme, buffer);
             None
@@ -70,6 +78,33 @@ fn menu(menu: &Menu, theme: &Theme, buffer: &mut Buffer) {
         buffer,
         false,
     );
+}
+
+fn devices(view: &Interface, picker: &Picker, theme: &Theme, buffer: &mut Buffer) {
+    let level = view.figures().level_db.unwrap_or(picker.level_db());
+    let (shown, chosen) = picker.rows();
+    let rows = shown.into_iter().map(|row| match row {
+        PickerRow::Heading(kind) => {
+            let mut text = words::device_heading(kind).to_owned();
+            if let Some(beside) = picker.beside(kind) {
+                text = format!("{text}: {}", printable(beside));
+            }
+            if kind == DeviceKind::Input {
+                text = format!("{text}  {}", meter(level));
+            }
+            (text, theme.strong)
+        }
+        PickerRow::None => (format!("    {}", words::NO_DEVICE), theme.dim),
+        PickerRow::Device(device, is_chosen) => {
+            let mark = if is_chosen { '>' } else { ' ' };
+            let used = if device.used { format!(" ({})", words::IN_USE) } else { String::new() };
+            let look = if is_chosen { theme.chosen } else { Style::new() };
+            (format!("{mark} {}{used}", printable(&device.name)), look)
+        }
+    });
+    let height = usize::from(buffer.area.height).saturating_sub(2);
+    let from = (chosen + 1).saturating_sub(height);
+    boxed(words::DEVICES, rows.collect(), from, words::DEVICES_KEYS, theme, buffer, false);
 }
 
 /// Rows in a box in the middle of the screen, from one of them on.

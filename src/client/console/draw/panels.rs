@@ -170,7 +170,7 @@ pub(super) fn state(view: &Interface, theme: &Theme, area: Area, buffer: &mut Bu
     let look = if live { theme.alert } else { theme.strong };
     let mut parts: Vec<(Style, String)> = vec![(look, word.to_owned())];
     if let (Mode::PushToTalk, true, Some(release)) = (mode, there && !on, app.keys()) {
-        parts.push((theme.dim, words::talk_key(release).to_owned()));
+        parts.push((theme.dim, words::talk_key(&app.talk_key().label(), release)));
     }
     for (shown, word) in [
         (app.standing().silenced, texts::STATUS_SILENCED),
@@ -205,7 +205,7 @@ pub(super) fn state(view: &Interface, theme: &Theme, area: Area, buffer: &mut Bu
 }
 
 /// How loud it is, as signs and as a number.
-fn meter(level_db: f32) -> String {
+pub(super) fn meter(level_db: f32) -> String {
     let share = ((level_db - METER_FROM_DB) / -METER_FROM_DB).clamp(0.0, 1.0);
     let full = (0..METER).filter(|k| share * METER as f32 > *k as f32).count();
     format!("{}{} {level_db:.0} dB", "▮".repeat(full), "▯".repeat(METER - full))

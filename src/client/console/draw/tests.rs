@@ -4,7 +4,7 @@ use super::theme::ThemeChoice;
 use super::*;
 use crate::client::app::KeyCode;
 use crate::client::event::{Event, Stats};
-use crate::client::interface::tests::{Bench, person};
+use crate::client::interface::tests::{Bench, devices, person};
 use crate::client::voice::{SpeakerStats, VoiceStats};
 use crate::client::volumes::Volume;
 use crate::net::ids::MemberId;
@@ -123,6 +123,20 @@ fn the_menu_and_a_question_lie_over_the_room() {
     bench.press(KeyCode::Function(3));
     bench.type_text("notes");
     shows(&bench, "search-80x24");
+}
+
+#[test]
+fn devices_are_picked_with_a_level_beside_them() {
+    let mut bench = busy(80, 24);
+    bench.event(Event::Devices(devices()));
+    bench.press(KeyCode::Down);
+    bench.press(KeyCode::Down);
+    let stats = VoiceStats { input_level_db: -24.0, ..VoiceStats::default() };
+    bench.event(Event::Stats(Box::new(Stats::new(stats, |_| None))));
+    shows(&bench, "devices-80x24");
+    bench.view.resize(crate::client::interface::layout::Size { width: 30, height: 5 });
+    let shown = screen(&bench).0.join("\n");
+    assert!(shown.contains("> hdmi"), "what is chosen is seen: {shown}");
 }
 
 #[test]

@@ -327,7 +327,21 @@ impl ControlCore {
     pub(super) fn voice_event(&mut self, event: VoiceEvent) {
         match event {
             VoiceEvent::DeviceUp { direction, description } => {
+                self.devices.settled(direction);
                 self.tell(Event::DeviceUp { direction: direction.into(), description });
+            }
+            VoiceEvent::DeviceRefused { direction, name, error, kept } => {
+                self.devices.settled(direction);
+                let direction = direction.into();
+                self.tell(Event::DeviceRefused { direction, name, error, kept });
+            }
+            VoiceEvent::Devices(list) => {
+                self.devices.listed();
+                self.tell(Event::Devices(list));
+            }
+            VoiceEvent::Tone(output) => {
+                self.devices.sounded();
+                self.tell(Event::Tone { output });
             }
             VoiceEvent::DeviceDown { direction, name, error } => {
                 self.tell(Event::DeviceDown { direction: direction.into(), name, error });

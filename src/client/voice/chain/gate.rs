@@ -23,6 +23,8 @@ pub enum Transmit {
     Released,
     /// The key is held.
     Held,
+    /// The same, and it was held for a while before it was known to be for talking.
+    HeldLate,
     /// Everything is sent.
     Open,
     /// Voices are sent.
@@ -31,12 +33,19 @@ pub enum Transmit {
 
 impl Transmit {
     /// All of them.
-    const ALL: [Self; 5] = [Self::Shut, Self::Released, Self::Held, Self::Open, Self::Voice];
+    const ALL: [Self; 6] =
+        [Self::Shut, Self::Released, Self::Held, Self::HeldLate, Self::Open, Self::Voice];
 
     /// Whether anything that is said from now on may be heard.
     #[must_use]
     pub fn is_on(self) -> bool {
         !matches!(self, Self::Shut | Self::Released)
+    }
+
+    /// Whether a key is held.
+    #[must_use]
+    pub fn is_held(self) -> bool {
+        matches!(self, Self::Held | Self::HeldLate)
     }
 
     /// As a number, for an atomic.
@@ -92,7 +101,9 @@ impl Gate {
         let was_open = self.open;
         match transmit {
             Transmit::Shut => (self.open, self.left) = (false, 0),
-            Transmit::Held | Transmit::Open => (self.open, self.left) = (true, TAIL),
+            Transmit::Held | Transmit::HeldLate | Transmit::Open => {
+                (self.open, self.left) = (true, TAIL)
+            }
             Transmit::Released => {
                 self.open = was_open && self.left > 0;
                 self.left = self.left.min(TAIL).saturating_sub(1);

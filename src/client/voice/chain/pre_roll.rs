@@ -1,11 +1,16 @@
-//! The pre-roll: what was said in the last 150 ms, for the word that opens the microphone.
+//! The pre-roll: what was said in the last 150 ms, for the word that opens the microphone; and while it was not
+//! known yet whether a key was for talking.
 //!
 //! What is older is gone for good.
 
 use super::{FRAME, FRAMES_PER_SECOND};
 
-/// Frames that are kept: 150 ms.
+/// Frames of the time before a key: 150 ms.
 pub const PRE_ROLL: usize = 15 * FRAMES_PER_SECOND / 100;
+
+/// Frames of a key that turned out only later to be for talking: 180 ms.
+pub const LATE: usize = 18 * FRAMES_PER_SECOND / 100;
+const KEPT: usize = PRE_ROLL + LATE;
 
 /// The last frames that were not sent, of 10 ms at any rate up to 48 kHz.
 #[derive(Debug)]
@@ -18,11 +23,7 @@ pub struct PreRoll {
 
 impl Default for PreRoll {
     fn default() -> Self {
-        Self {
-            frames: (0..PRE_ROLL).map(|_| Vec::with_capacity(FRAME)).collect(),
-            next: 0,
-            count: 0,
-        }
+        Self { frames: (0..KEPT).map(|_| Vec::with_capacity(FRAME)).collect(), next: 0, count: 0 }
     }
 }
 
@@ -33,8 +34,8 @@ impl PreRoll {
             slot.clear();
             slot.extend_from_slice(frame);
         }
-        self.next = (self.next + 1) % PRE_ROLL;
-        self.count = (self.count + 1).min(PRE_ROLL);
+        self.next = (self.next + 1) % KEPT;
+        self.count = (self.count + 1).min(KEPT);
     }
 
     /// How many frames are kept.
@@ -47,7 +48,7 @@ impl PreRoll {
     #[must_use]
     pub fn back(&self, frames: usize) -> Option<&[f32]> {
         let there = (1..=self.count).contains(&frames);
-        let slot = (self.next + PRE_ROLL).checked_sub(frames)? % PRE_ROLL;
+        let slot = (self.next + KEPT).checked_sub(frames)? % KEPT;
         self.frames.get(slot).filter(|_| there).map(Vec::as_slice)
     }
 
@@ -64,12 +65,12 @@ mod tests {
     #[test]
     fn only_the_last_frames_are_kept() {
         let mut kept = PreRoll::default();
-        for k in 0..40u8 {
+        for k in 0..60u8 {
             kept.keep(&[f32::from(k); FRAME]);
         }
         let all: Vec<f32> = (1..50).map_while(|back| kept.back(back)).map(|f| f[0]).collect();
-        assert_eq!(all, (25..40u8).rev().map(f32::from).collect::<Vec<_>>());
-        assert_eq!((kept.len(), kept.back(0)), (PRE_ROLL, None));
+        assert_eq!(all, (27..60u8).rev().map(f32::from).collect::<Vec<_>>());
+        assert_eq!((kept.len(), kept.back(0)), (KEPT, None));
         kept.clear();
         assert_eq!(kept.back(1), None);
     }
