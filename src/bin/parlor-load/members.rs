@@ -8,7 +8,7 @@ use crate::connect::{Connector, Stream};
 use anyhow::{Context, bail};
 use parlor::net::frame;
 use parlor::net::ids::{PacketIndex, Ssrc};
-use parlor::net::limits::PING_INTERVAL;
+use parlor::net::limits::{KEEPALIVE_INTERVAL, PING_INTERVAL};
 use parlor::net::message::{ClientMessage, Envelope, Hello, Protection, ServerMessage, Welcome};
 use parlor::net::protect::{DirectionKey, Opener, Sealer};
 use parlor::net::rtcp::{self, App, RtcpPacket};
@@ -18,7 +18,7 @@ use parlor::net::{clock, codec};
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -67,6 +67,8 @@ pub struct Members {
     transmitter: Transmitter,
     queue: SendQueue,
     voice: SocketAddr,
+    /// When their voice paths have to show life again.
+    alive: Instant,
     /// One in so many copies is opened and its latency noted; the others are counted alone.
     pub opened_every: u64,
     stop: watch::Sender<bool>,
@@ -115,6 +117,7 @@ impl Members {
             transmitter: Transmitter::default(),
             queue: SendQueue::default(),
             voice,
+            alive: clock::now(),
             opened_every: 1,
             stop: watch::Sender::new(false),
         })
@@ -234,8 +237,13 @@ impl Members {
         Ok(())
     }
 
-    /// Shows signs of life on all voice paths, as clients do that are silent.
+    /// Shows signs of life on all voice paths when it is time, as clients do that are silent.
     pub fn keep_alive(&mut self) {
+        let now = clock::now();
+        if now < self.alive {
+            return;
+        }
+        self.alive = now + KEEPALIVE_INTERVAL;
         for k in 0..self.all.len() {
             self.send_app(k, App::Keepalive([0; 8]));
         }

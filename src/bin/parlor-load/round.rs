@@ -4,7 +4,7 @@ use crate::members::{Heard, Members};
 use crate::process::{Cpu, cpu, udp_drops};
 use crate::talk::{Spurts, Talk};
 use parlor::net::clock;
-use parlor::net::limits::{KEEPALIVE_INTERVAL, TALKSPURT_END_PACKETS};
+use parlor::net::limits::TALKSPURT_END_PACKETS;
 use parlor::net::rtp::AudioLevel;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -130,7 +130,6 @@ pub fn round(speech: &Speech, members: &mut Members, measured: Measured) -> Roun
     let period = Duration::from_secs_f64(1.0 / speech.pps);
     let step = if speech.aligned { Duration::ZERO } else { period / count.max(1) };
     let (mut turn, mut frame) = (0usize, 0u32);
-    let mut alive = began + KEEPALIVE_INTERVAL;
     loop {
         let now = clock::now();
         if now >= began + speech.length {
@@ -153,10 +152,7 @@ pub fn round(speech: &Speech, members: &mut Members, measured: Measured) -> Roun
             due = began + period * frame + step * u32::try_from(turn).unwrap_or(0);
         }
         members.flush();
-        if now >= alive {
-            members.keep_alive();
-            alive = now + KEEPALIVE_INTERVAL;
-        }
+        members.keep_alive();
         members.receive(&mut heard);
         let next = due.saturating_duration_since(clock::now());
         std::thread::sleep(next.min(DRAIN_INTERVAL));
