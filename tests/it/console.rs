@@ -14,6 +14,7 @@ mod config;
 mod first;
 mod full;
 mod orders;
+mod package;
 mod papers;
 mod recording;
 #[cfg(target_os = "linux")]

@@ -1,5 +1,6 @@
 //! The words about the file of settings and its address book.
 
+use super::shown;
 use crate::client::config::layers::Origin;
 use crate::client::ptt::Mode;
 use std::path::Path;
@@ -22,7 +23,7 @@ pub const NO_PLACE: &str =
 /// The place of what is wrong.
 #[must_use]
 pub fn wrong(path: &Path, line: usize, what: &str) -> String {
-    format!("{}, line {line}: {what}", path.display())
+    format!("{}, line {line}: {}", shown(path.display()), shown(what))
 }
 
 /// The file is no TOML.
@@ -113,7 +114,8 @@ pub fn no_address(name: &str) -> String {
 /// There is no entry of this name.
 #[must_use]
 pub fn no_entry(word: &str, path: Option<&Path>, names: &[&str]) -> String {
-    let file = path.map_or_else(String::new, |path| format!(" in {}", path.display()));
+    let (word, file) = (shown(word), path.map(|path| format!(" in {}", shown(path.display()))));
+    let file = file.unwrap_or_default();
     format!(
         "there is no server '{word}'{file}; there {}: {}. A host of that name is meant with --server {word}",
         if names.len() == 1 { "is" } else { "are" },

@@ -110,7 +110,7 @@ pub fn talk_key(key: &str, release: crate::client::ptt::Release) -> String {
 /// The lines of the help.
 pub const HELP_LINES: &str = "\
 What you type is said to the room, or to the person whose messages are open.
-hold ` or ё    talk (left of 1, or --ptt-key); with text on the line a tap types
+hold ` or ё    talk (left of 1, or --ptt-key); with text there a tap types
 F1             this help; ? in the list
 F2             menu: everything that commands do
 F3             search what was said

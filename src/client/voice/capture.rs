@@ -361,7 +361,8 @@ impl Capture {
     /// A talkspurt begins with what was kept of the time before this media time, as far as it is not
     /// sent already. Time stamps say when it was said.
     fn begin_with_pre_roll(&mut self, codec: Codec, media: u64, late: bool, emit: &mut Emit<'_>) {
-        let wanted = PRE_ROLL.saturating_sub(self.latency_frames) + if late { LATE } else { 0 };
+        let before = if late { LATE } else { PRE_ROLL };
+        let wanted = before.saturating_sub(self.latency_frames);
         let kept = self.pre_roll.len().min(wanted);
         let start = media.saturating_sub(kept as u64 * FRAME_MEDIA);
         let unsent = media.saturating_sub(self.in_order(codec, start, false)) / FRAME_MEDIA;
@@ -745,8 +746,9 @@ mod tests {
         say(&mut capture, 0.1, 100, Transmit::HeldLate, &mut sent, 48_000);
         let base = u32::MAX - 100;
         let times: Vec<_> = sent.0.iter().map(|(h, _, _)| h.timestamp.wrapping_sub(base)).collect();
-        let first = 16_000 - 2400;
-        assert_eq!(times, (0..43).map(|k| first + 160 * k).collect::<Vec<_>>());
+        // 20 ms before it went down.
+        let first = 16_000 - 320;
+        assert_eq!(times, (0..30).map(|k| first + 160 * k).collect::<Vec<_>>());
     }
 
     #[test]

@@ -8,9 +8,11 @@ use super::{FRAME, FRAMES_PER_SECOND};
 /// Frames of the time before a key: 150 ms.
 pub const PRE_ROLL: usize = 15 * FRAMES_PER_SECOND / 100;
 
-/// Frames of a key that turned out only later to be for talking: 180 ms.
-pub const LATE: usize = 18 * FRAMES_PER_SECOND / 100;
-const KEPT: usize = PRE_ROLL + LATE;
+/// Frames since a key went down that turned out 180 ms later to be for talking, and up to two that it fell into: as
+/// many as receivers take for the opening of a talkspurt and not for a network that holds packets up.
+pub const LATE: usize = 20 * FRAMES_PER_SECOND / 100;
+/// Frames that are kept.
+const KEPT: usize = LATE;
 
 /// The last frames that were not sent, of 10 ms at any rate up to 48 kHz.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ mod tests {
             kept.keep(&[f32::from(k); FRAME]);
         }
         let all: Vec<f32> = (1..50).map_while(|back| kept.back(back)).map(|f| f[0]).collect();
-        assert_eq!(all, (27..60u8).rev().map(f32::from).collect::<Vec<_>>());
+        assert_eq!(all, (40..60u8).rev().map(f32::from).collect::<Vec<_>>());
         assert_eq!((kept.len(), kept.back(0)), (KEPT, None));
         kept.clear();
         assert_eq!(kept.back(1), None);
