@@ -1122,7 +1122,7 @@ mod tests {
             kept: "A: 48000 Hz".into(),
         };
         assert_eq!(value(&refused)["event"], json!("device_refused"));
-        assert!(value(&refused)["message"].as_str().unwrap().contains("A: 48000 Hz"));
+        assert!(value(&refused)["message"].as_str().unwrap().contains("'A' stays in use"));
         let name = DeviceName { name: "Mic".into(), used: true };
         let list = DeviceList {
             inputs: vec![name],

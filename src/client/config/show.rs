@@ -120,6 +120,7 @@ fn sample(key: &str, arg: &Arg) -> String {
                 "talk" => "ptt",
                 "theme" => "dark",
                 "log" => "info",
+                "ptt-key" => "grave",
                 "input" | "output" => "default",
                 "fingerprint" => "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
                 _ => default.as_deref().unwrap_or("~/parlor"),

@@ -37,6 +37,7 @@ fn sample(key: &str, arg: &Arg, file: &str) -> String {
         (Kind::Text, "codec") => "\"pcm\"".to_owned(),
         (Kind::Text, "talk") => "\"voice\"".to_owned(),
         (Kind::Text, "theme") => "\"light\"".to_owned(),
+        (Kind::Text, "ptt-key") => "\"f8\"".to_owned(),
         (Kind::Text, _) => match arg.get_default_values().first() {
             Some(value) => format!("{value:?}"),
             None => "\"debug\"".to_owned(),

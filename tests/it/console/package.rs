@@ -10,7 +10,7 @@ use std::process::Command;
 #[test]
 fn a_friend_unpacks_the_archive_and_comes_in_with_an_invite() {
     let home = tempfile::tempdir().unwrap();
-    let release = home.path().join("target/release");
+    let release = home.path().join("target/dist");
     std::fs::create_dir_all(&release).unwrap();
     for program in [env!("CARGO_BIN_EXE_parlor"), env!("CARGO_BIN_EXE_parlor-server")] {
         symlink(program, release.join(Path::new(program).file_name().unwrap())).unwrap();
