@@ -13,7 +13,7 @@ use super::access::store::{Commit, NotWritten, Store};
 use super::bucket::{Bucket, Rate};
 use super::limits::{Limits, text_cost};
 use super::outbox::Outbox;
-use super::room::core::{Change, Member};
+use super::room::core::{Change, Member, TextNumbers};
 use super::room::{self, Room};
 use super::routes::{Routes, SessionVoice, VoicePath};
 use crate::net::clock;
@@ -46,6 +46,8 @@ pub struct Lobby {
     hasher: Hasher,
     issuer: Option<Issuer>,
     limits: Arc<Limits>,
+    /// Of all rooms' texts.
+    numbers: TextNumbers,
 }
 
 struct Client {
@@ -262,6 +264,7 @@ impl Lobby {
             hasher: gate.hasher,
             issuer: gate.issuer,
             limits,
+            numbers: TextNumbers::default(),
         }
     }
 
@@ -343,7 +346,8 @@ impl Lobby {
     /// The room of a place, which is made if nobody was in it.
     fn open_room(&mut self, Place { room, name, created }: Place) -> RoomId {
         if created {
-            let actor = Room::new(room, name, self.routes.clone(), &self.limits);
+            let actor =
+                Room::new(room, name, self.routes.clone(), &self.limits, self.numbers.clone());
             self.rooms.insert(room, actor.start());
         }
         room

@@ -4,7 +4,7 @@
 
 pub mod core;
 
-use self::core::{Change, Effects, Full, Member, RoomCore};
+use self::core::{Change, Effects, Full, Member, RoomCore, TextNumbers};
 use super::limits::Limits;
 use super::outbox::Outbox;
 use super::routes::{Receipt, Routes};
@@ -115,8 +115,14 @@ pub struct Close;
 impl Room {
     /// An empty room, with what the limits say of text and of how many are heard.
     #[must_use]
-    pub fn new(id: RoomId, name: RoomName, routes: Routes, limits: &Limits) -> Self {
-        let core = RoomCore::new(id, name, limits, clock::now());
+    pub fn new(
+        id: RoomId,
+        name: RoomName,
+        routes: Routes,
+        limits: &Limits,
+        numbers: TextNumbers,
+    ) -> Self {
+        let core = RoomCore::new(id, name, limits, numbers, clock::now());
         Self { id, core, outboxes: BTreeMap::new(), routes }
     }
 
@@ -309,11 +315,16 @@ mod tests {
         }
     }
 
+    fn room(name: RoomName, routes: &Routes) -> Room {
+        let numbers = TextNumbers::default();
+        Room::new(RoomId(1), name, routes.clone(), &Limits::default(), numbers)
+    }
+
     #[actix::test]
     async fn a_leave_is_confirmed_only_when_every_forwarder_has_it_in_force() {
         let routes = Routes::new(2);
         let name = RoomName::parse("hall").unwrap();
-        let room = Room::new(RoomId(1), name, routes.clone(), &Limits::default()).start();
+        let room = room(name, &routes).start();
         for k in 1..=2 {
             let enter =
                 Enter { member: member(k), outbox: Outbox::default(), after: None, re: None };
@@ -339,7 +350,7 @@ mod tests {
         let routes = Routes::new(1);
         routes.feeds()[0].retire();
         let name = RoomName::parse("hall").unwrap();
-        let room = Room::new(RoomId(1), name, routes.clone(), &Limits::default()).start();
+        let room = room(name, &routes).start();
         let outboxes = [Outbox::default(), Outbox::default(), Outbox::default()];
         for (k, outbox) in (1..).zip(&outboxes) {
             let enter = Enter { member: member(k), outbox: outbox.clone(), after: None, re: None };

@@ -13,6 +13,7 @@ use crate::net::name::{RoomName, UserName};
 use crate::net::protect::Sealer;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A member, as his session brings him.
@@ -100,23 +101,30 @@ struct History {
     bytes: usize,
     /// As many are kept at most.
     most: usize,
-    /// The number of the last text.
-    last: u64,
+    numbers: TextNumbers,
+}
+
+/// The numbers of a server's texts. They go by the time, so that those of a room of the same name that comes later are
+/// higher, also after a restart; and they only rise, though the clock be set back.
+#[derive(Debug, Clone, Default)]
+pub struct TextNumbers(Arc<AtomicU64>);
+
+impl TextNumbers {
+    /// Below 2^53, which JSON can tell, for some 280 years.
+    const PER_MS: u64 = 1024;
+
+    /// The number of a text that is said now.
+    fn next(&self, at_ms: u64) -> u64 {
+        let next = |last: u64| at_ms.saturating_mul(Self::PER_MS).max(last.saturating_add(1));
+        let update = |last| Some(next(last));
+        // Never an error: there is always a next one.
+        next(self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update).unwrap_or(0))
+    }
 }
 
 impl History {
-    /// Texts are numbered by the time, so that those of a room of the same name that comes later have higher ones,
-    /// also after a restart of the server. Below 2^53 for some 280,000 years.
-    const NUMBERS_PER_MS: u64 = 1024;
-
-    fn new(most: usize) -> Self {
-        Self { lines: VecDeque::new(), bytes: 0, most, last: 0 }
-    }
-
-    /// The number of a text that is said now.
-    fn number(&mut self, at_ms: u64) -> u64 {
-        self.last = at_ms.saturating_mul(Self::NUMBERS_PER_MS).max(self.last + 1);
-        self.last
+    fn new(most: usize, numbers: TextNumbers) -> Self {
+        Self { lines: VecDeque::new(), bytes: 0, most, numbers }
     }
 
     fn keep(&mut self, line: ChatLine) {
@@ -139,14 +147,20 @@ impl History {
 impl RoomCore {
     /// An empty room, with what the limits say of text and of how many are heard.
     #[must_use]
-    pub fn new(id: RoomId, name: RoomName, limits: &Limits, now: Instant) -> Self {
+    pub fn new(
+        id: RoomId,
+        name: RoomName,
+        limits: &Limits,
+        numbers: TextNumbers,
+        now: Instant,
+    ) -> Self {
         Self {
             id,
             name,
             members: BTreeMap::new(),
             text: Bucket::full(limits.room_text_bytes(), now),
             stage: Stage::new(limits.heard_at_once, now),
-            history: History::new(limits.room_history_lines),
+            history: History::new(limits.room_history_lines, numbers),
         }
     }
 
@@ -167,7 +181,7 @@ impl RoomCore {
             return Err(self.text.wait(cost));
         }
         self.text.spend(cost);
-        let no = self.history.number(at_ms);
+        let no = self.history.numbers.next(at_ms);
         let line = ChatLine { no, id, name: name.clone(), text: text.clone(), at_ms };
         self.history.keep(line);
         Ok(Some(ServerMessage::Chat { id, name, text, at_ms, no }))
@@ -371,9 +385,18 @@ mod tests {
     }
 
     fn room(history: usize) -> RoomCore {
+        room_of(history, TextNumbers::default())
+    }
+
+    fn room_of(history: usize, numbers: TextNumbers) -> RoomCore {
         let limits = Limits { room_history_lines: history, ..Limits::loosest() };
-        let mut room =
-            RoomCore::new(RoomId(1), RoomName::parse("hall").unwrap(), &limits, clock::now());
+        let mut room = RoomCore::new(
+            RoomId(1),
+            RoomName::parse("hall").unwrap(),
+            &limits,
+            numbers,
+            clock::now(),
+        );
         room.enter(member(1), None).unwrap();
         room
     }
@@ -409,6 +432,16 @@ mod tests {
         assert_eq!(told(&mut room, None), ["one", "two", "three"]);
         assert_eq!(told(&mut room, Some(first)), ["two", "three"]);
         assert_eq!(told(&mut room, Some(u64::MAX)), [""; 0]);
+    }
+
+    #[test]
+    fn numbers_rise_from_one_room_to_the_next_of_its_name() {
+        let numbers = TextNumbers::default();
+        let mut first = room_of(100, numbers.clone());
+        say(&mut first, "one", 1000);
+        let two = say(&mut first, "two", 1000);
+        drop(first);
+        assert!(say(&mut room_of(100, numbers), "three", 1000) > two);
     }
 
     #[test]

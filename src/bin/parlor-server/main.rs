@@ -50,7 +50,7 @@ const PASSWORD_IN_THE_OPEN: &str =
 
 /// Parlor's server: rooms in which people talk.
 #[derive(Parser)]
-#[command(version, long_version = texts::version(), about, after_help = texts::after_help())]
+#[command(name = "parlor-server", version, long_version = texts::version(), about, after_help = texts::after_help())]
 struct Args {
     /// Where clients connect: HOST:PORT, `[IPV6]:PORT`; port 0 lets the system pick
     #[arg(long, value_name = "HOST:PORT", default_value_t = any(TCP_PORT), value_parser = HostPort::parse)]

@@ -109,7 +109,7 @@ impl Bench {
         self.event(Event::Private { from, to, text, at_ms: AFTERNOON_MS, you: false });
     }
 
-    fn pass(&mut self, ms: u64) {
+    pub(crate) fn pass(&mut self, ms: u64) {
         self.now += Duration::from_millis(ms);
         self.give(Input::Tick);
     }

@@ -24,9 +24,7 @@ pub fn name(usual: &str) -> String {
 #[must_use]
 pub fn server(usual: &str, first: bool) -> String {
     match first {
-        true => format!(
-            "Server, or the invite that you were sent (parlor://...) [{usual}, this machine]:"
-        ),
+        true => format!("Server, or an invite (parlor://...) [{usual}, this machine]:"),
         false => format!("Server or invite [{usual}]:"),
     }
 }

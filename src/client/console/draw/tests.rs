@@ -131,6 +131,8 @@ fn devices_are_picked_with_a_level_beside_them() {
     bench.event(Event::Devices(devices()));
     bench.press(KeyCode::Down);
     bench.press(KeyCode::Down);
+    // The picker asks for the level by itself.
+    bench.pass(200);
     let stats = VoiceStats { input_level_db: -24.0, ..VoiceStats::default() };
     bench.event(Event::Stats(Box::new(Stats::new(stats, |_| None))));
     shows(&bench, "devices-80x24");
