@@ -57,11 +57,11 @@ packages() {
     build-pacman) echo base-devel cmake pkgconf alsa-lib ;;
     build-brew) echo cmake pkgconf ;;
     test-apt)
-      if pipewire_desktop && [ "${CI:-}" != true ]; then echo pulseaudio-utils libasound2-plugins tmux valgrind xvfb xdotool
-      else echo pulseaudio pulseaudio-utils libasound2-plugins tmux valgrind xvfb xdotool
+      if pipewire_desktop && [ "${CI:-}" != true ]; then echo pulseaudio-utils libasound2-plugins tmux valgrind xvfb xdotool man-db
+      else echo pulseaudio pulseaudio-utils libasound2-plugins tmux valgrind xvfb xdotool man-db
       fi ;;
-    test-dnf) echo pulseaudio-utils alsa-plugins-pulseaudio tmux valgrind xorg-x11-server-Xvfb xdotool ;;
-    test-pacman) echo libpulse alsa-plugins tmux valgrind xorg-server-xvfb xdotool ;;
+    test-dnf) echo pulseaudio-utils alsa-plugins-pulseaudio tmux valgrind xorg-x11-server-Xvfb xdotool man-db ;;
+    test-pacman) echo libpulse alsa-plugins tmux valgrind xorg-server-xvfb xdotool man-db ;;
     test-brew) echo tmux ;;
     interop-apt) echo gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad tshark ;;
     interop-dnf) echo gstreamer1 gstreamer1-plugins-base gstreamer1-plugins-good gstreamer1-plugins-bad-free wireshark-cli ;;

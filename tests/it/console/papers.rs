@@ -70,8 +70,7 @@ fn man_takes_every_page() {
     assert!(pages.len() > 30, "{pages:?}");
     let test = "man_takes_every_page";
     let absent: Vec<&str> = ["man"].into_iter().filter(|p| tools::find(p).is_none()).collect();
-    if !absent.is_empty() {
-        tools::say(&format!("SKIPPED in part: {test}: missing man"));
+    if tools::skips(test, &absent, "PARLOR_TEST_REQUIRE_MAN") {
         return;
     }
     for page in pages {
