@@ -15,7 +15,7 @@ pub struct Chapter {
     /// Its heading.
     pub title: &'static str,
     /// Each entry: what it is about (a code, a file, a variable; may be empty), and what there is to say.
-    pub entries: Vec<(String, String)>,
+    pub entries: &'static [(&'static str, &'static str)],
 }
 
 /// Writes what a shell completes a program's command line with.
@@ -51,12 +51,12 @@ pub fn page(command: Command, chapters: &[Chapter], out: &mut dyn Write) -> io::
     for Chapter { title, entries } in chapters {
         let mut roff = Roff::new();
         roff.control("SH", [*title]);
-        for (about, text) in entries {
+        for (about, text) in *entries {
             if !about.is_empty() {
                 roff.control("TP", []);
-                roff.text([bold(about.as_str())]);
+                roff.text([bold(*about)]);
             }
-            roff.text([roman(text.as_str())]);
+            roff.text([roman(*text)]);
         }
         roff.to_writer(out)?;
     }
@@ -114,8 +114,7 @@ mod tests {
     #[test]
     fn a_page_has_flags_and_chapters_and_each_sub_command_a_page() {
         let directory = tempfile::tempdir().unwrap();
-        let entries = vec![("2".to_owned(), "It is wrong.".to_owned())];
-        let chapters = [Chapter { title: "EXIT STATUS", entries }];
+        let chapters = [Chapter { title: "EXIT STATUS", entries: &[("2", "It is wrong.")] }];
         let written = pages(command(), &chapters, directory.path()).unwrap();
         let names: Vec<_> = written.iter().map(|path| path.file_name().unwrap()).collect();
         assert_eq!(names, ["prog-deep-deeper.1", "prog-deep.1", "prog.1"]);

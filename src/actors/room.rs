@@ -287,33 +287,9 @@ impl Handler<Close> for Room {
 
 #[cfg(test)]
 mod tests {
+    use super::core::tests::member;
     use super::*;
     use crate::actors::outbox::Take;
-    use crate::actors::routes::SessionVoice;
-    use crate::net::codec::Codec;
-    use crate::net::ids::Ssrc;
-    use crate::net::message::MemberState;
-    use crate::net::message::Protection;
-    use crate::net::name::UserName;
-    use crate::net::protect::Sealer;
-    use crate::net::secret::Secret;
-    use std::sync::Arc;
-
-    fn member(k: u32) -> Member {
-        Member {
-            id: MemberId(u64::from(k)),
-            session: SessionId(u64::from(k)),
-            name: UserName::parse(&format!("user {k}")).unwrap(),
-            state: MemberState::default(),
-            speaking: false,
-            role: None,
-            silenced: false,
-            codecs: vec![Codec::Pcm],
-            voice: Arc::new(SessionVoice::new(Ssrc(k * 4))),
-            sealer: Sealer::new(Protection::Plain, &Secret::new([0; 28])).unwrap(),
-            path: None,
-        }
-    }
 
     fn room(name: RoomName, routes: &Routes) -> Room {
         let numbers = TextNumbers::default();

@@ -360,7 +360,7 @@ fn info(member: &Member) -> MemberInfo {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::net::clock;
     use crate::net::frame;
@@ -368,7 +368,7 @@ mod tests {
     use crate::net::message::{Envelope, Protection};
     use crate::net::secret::Secret;
 
-    fn member(k: u32) -> Member {
+    pub(in crate::actors::room) fn member(k: u32) -> Member {
         Member {
             id: MemberId(k.into()),
             session: SessionId(k.into()),

@@ -44,28 +44,25 @@ pub(crate) fn version() -> String {
 
 /// What the manual says beside the flags.
 pub(crate) fn chapters() -> Vec<Chapter> {
-    let pairs = |all: &[(&str, &str)]| {
-        all.iter().map(|(about, text)| ((*about).to_owned(), (*text).to_owned())).collect()
-    };
     vec![
-        Chapter { title: "EXIT STATUS", entries: pairs(&EXIT_CODES) },
+        Chapter { title: "EXIT STATUS", entries: &EXIT_CODES },
         Chapter {
             title: "FILES",
-            entries: pairs(&[(
+            entries: &[(
                 "~/.local/state/parlor-server/",
                 "The server's key, people, invites and bans, and the socket for sub-commands (--state-dir).",
-            )]),
+            )],
         },
         Chapter {
             title: "ENVIRONMENT",
-            entries: pairs(&[
+            entries: &[
                 ("PARLOR_SERVER_STATE_DIR", "As --state-dir."),
                 (
                     "PARLOR_SERVER_PASSWORD",
                     "The password to come in without an invite, where no file is named.",
                 ),
                 ("PARLOR_LOG", "As --log."),
-            ]),
+            ],
         },
     ]
 }

@@ -49,14 +49,11 @@ pub fn version(version: &str, features: &str, codec: &str, os: &str, arch: &str)
 /// What the manual says beside the flags.
 #[must_use]
 pub fn chapters() -> Vec<Chapter> {
-    let pairs = |all: &[(&str, &str)]| {
-        all.iter().map(|(about, text)| ((*about).to_owned(), (*text).to_owned())).collect()
-    };
     vec![
-        Chapter { title: "EXIT STATUS", entries: pairs(&EXIT_CODES) },
+        Chapter { title: "EXIT STATUS", entries: &EXIT_CODES },
         Chapter {
             title: "FILES",
-            entries: pairs(&[
+            entries: &[
                 (
                     "~/.config/parlor/config.toml",
                     "Settings and the address book. On macOS and Windows: where 'parlor config path' says.",
@@ -65,11 +62,11 @@ pub fn chapters() -> Vec<Chapter> {
                     "~/.local/state/parlor/",
                     "What Parlor itself remembers: this device's key, known servers, volumes, the last rooms (--state-dir).",
                 ),
-            ]),
+            ],
         },
         Chapter {
             title: "ENVIRONMENT",
-            entries: pairs(&[
+            entries: &[
                 ("PARLOR_CONFIG", "Another file of settings; empty for none."),
                 ("PARLOR_STATE_DIR", "As --state-dir."),
                 ("PARLOR_LOG", "As --log."),
@@ -79,7 +76,7 @@ pub fn chapters() -> Vec<Chapter> {
                     "Passwords, where no file is named on the command line.",
                 ),
                 ("NO_COLOR", "No colours, where no theme is chosen."),
-            ]),
+            ],
         },
     ]
 }
